@@ -1,0 +1,3 @@
+//! The `hsm-kms` program.
+
+fn main() {}

@@ -1,0 +1,23 @@
+//! Values and their rules: no I/O, no time of day, no await.
+
+mod account;
+mod alias_name;
+mod arn;
+mod clock;
+mod encryption_context;
+mod key;
+mod key_id;
+mod object_name;
+mod region;
+mod secret;
+
+pub use account::AccountId;
+pub use alias_name::{AliasName, InvalidAliasName};
+pub use arn::{Arn, KeyRef, KeyRefError, key_arn};
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use encryption_context::EncryptionContext;
+pub use key::{KeyManager, KeySpec, KeyState, KeyUsage, Origin};
+pub use key_id::{InvalidKeyId, KeyId};
+pub use object_name::{ObjectName, Purpose};
+pub use region::{InvalidRegion, Region};
+pub use secret::Secret;

@@ -6,5 +6,15 @@
 
 #![deny(unsafe_code)]
 
+pub mod api;
+pub mod app;
+pub mod audit;
+pub mod auth;
+pub mod blob;
+pub mod cli;
 pub mod crypto;
+pub mod kms;
 pub mod model;
+pub mod settings;
+pub mod store;
+pub mod token;

@@ -1,3 +1,5 @@
 //! The `hsm-kms` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    hsm_kms::cli::main()
+}

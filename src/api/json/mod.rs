@@ -1,0 +1,217 @@
+//! The AWS JSON 1.1 protocol, once for all operations; and the one STS operation, in its own protocol.
+//!
+//! Source: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
+
+mod error;
+mod operations;
+mod sts;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::response::Response;
+use axum::routing::any;
+
+pub use error::Answer;
+pub use operations::{OPERATIONS, Route};
+
+use crate::audit::EventSource;
+use crate::auth::Caller;
+use crate::auth::sigv4::{self, Door, SigningKeys};
+use crate::crypto;
+use crate::kms::{Context, Error, Failure, Kms, Request};
+use crate::model::{Region, Secret};
+
+/// The door through which AWS clients come.
+pub struct Gate {
+    kms: Arc<Kms>,
+    signing_keys: SigningKeys,
+    deadline: Duration,
+}
+
+impl Gate {
+    /// A door to this service; every request has its answer within `deadline`.
+    pub fn new(kms: Arc<Kms>, deadline: Duration) -> Self {
+        Gate { kms, signing_keys: SigningKeys::default(), deadline }
+    }
+}
+
+/// Every path leads here, so that a wrong one is refused in AWS's form.
+pub fn router(gate: Arc<Gate>) -> Router {
+    Router::new().fallback(any(serve)).with_state(gate)
+}
+
+/// Serves one request in a task of its own: a client that hangs up drops this future, and the task still ends,
+/// and still writes its record.
+async fn serve(
+    State(gate): State<Arc<Gate>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    let arrival = Arrival { peer, method, uri, headers, body, id: uuid::Uuid::new_v4().to_string() };
+    let protocol = Protocol::of(&arrival.headers);
+    let id = arrival.id.clone();
+    let served = tokio::spawn(async move { arrival.serve(&gate, protocol).await });
+    let answer = served.await.unwrap_or_else(|error| Err(Error::Internal(format!("a request panicked: {error}")).into()));
+    protocol.respond(answer, &id)
+}
+
+/// A request as it arrived.
+struct Arrival {
+    peer: SocketAddr,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+    id: String,
+}
+
+/// How the request and its answer are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    /// AWS JSON 1.1, which KMS speaks.
+    Json,
+    /// AWS query, which STS speaks.
+    Query,
+}
+
+impl Protocol {
+    fn of(headers: &HeaderMap) -> Self {
+        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let form = content_type.starts_with("application/x-www-form-urlencoded");
+        if form && !headers.contains_key(TARGET) { Protocol::Query } else { Protocol::Json }
+    }
+
+    /// The name of the service in a credential scope.
+    fn service(self) -> &'static str {
+        match self {
+            Protocol::Json => "kms",
+            Protocol::Query => "sts",
+        }
+    }
+
+    fn source(self) -> EventSource {
+        match self {
+            Protocol::Json => EventSource::Kms,
+            Protocol::Query => EventSource::Sts,
+        }
+    }
+
+    fn respond(self, answer: Result<Vec<u8>, Answer>, id: &str) -> Response<Body> {
+        let (status, body) = match (answer, self) {
+            (Ok(body), Protocol::Json) => (200, body),
+            (Ok(body), Protocol::Query) => (200, sts::envelop(&body, id)),
+            (Err(answer), Protocol::Json) => (answer.status, answer.json()),
+            (Err(answer), Protocol::Query) => (answer.status, sts::error(&answer, id)),
+        };
+        let content_type = if self == Protocol::Json { "application/x-amz-json-1.1" } else { "text/xml" };
+        let response = Response::builder()
+            .status(status)
+            .header("x-amzn-RequestId", id)
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::CACHE_CONTROL, "no-cache, no-store, must-revalidate, private");
+        // The id and the content type are ours and are header values.
+        response.body(Body::from(body)).expect("a response of our own parts")
+    }
+}
+
+impl Arrival {
+    async fn serve(self, gate: &Gate, protocol: Protocol) -> Result<Vec<u8>, Answer> {
+        let caller = self.authenticate(gate, protocol);
+        let (caller, region) = caller.inspect_err(|answer| gate.kms.audit.refused(self.peer.ip(), answer.code))?;
+        let route = self.route(protocol);
+        let permit = gate.kms.audit.begin().map_err(Error::from)?;
+        let cx = Context::new(gate.kms.clone(), caller, self.request(gate, protocol, region, route)?, permit);
+        let result = self.run(&cx, route).await;
+        let result = result.map_err(|error| {
+            error::log(&error, &self.id, cx.request.operation);
+            Answer::from(error)
+        });
+        let outcome = match &result {
+            Ok(_) => Ok(()),
+            Err(answer) => Err(Failure { code: answer.code, message: answer.message.clone() }),
+        };
+        // No record, no answer.
+        cx.finish(outcome).await.inspect_err(|error| error::log(error, &self.id, cx.request.operation))?;
+        result
+    }
+
+    async fn run(&self, cx: &Context, route: Option<&Route>) -> Result<Vec<u8>, Error> {
+        let route = route.ok_or(Error::UnknownOperation)?;
+        cx.kms.store.guard()?;
+        (route.serve)(cx, if route.source == EventSource::Sts { b"{}" } else { &self.body }).await
+    }
+
+    fn authenticate(&self, gate: &Gate, protocol: Protocol) -> Result<(Caller, Region), Answer> {
+        let request = sigv4::Request {
+            method: self.method.as_str(),
+            path: self.uri.path(),
+            query: self.uri.query(),
+            headers: &self.headers,
+            body: &self.body,
+        };
+        let door = Door { services: &[protocol.service()], max_skew: MAX_SKEW };
+        let claim = sigv4::read(&request, gate.kms.clock().now(), &door)?;
+        let key = gate.kms.store.access_key(&claim.access_key_id).filter(|key| key.record.active);
+        // An unknown access key costs as much as a known one with a wrong signature.
+        let secret = Secret::new(key.as_ref().map_or(UNKNOWN_SECRET, |key| key.record.secret.as_bytes()).to_vec());
+        let verified = claim.verify(&request, &secret, &gate.signing_keys);
+        let key = key.ok_or_else(Answer::unknown_access_key)?;
+        verified?;
+        let region = served_region(gate, &claim.region, protocol)?;
+        let caller = Caller {
+            account: key.record.account.clone(),
+            arn: key.record.principal.clone(),
+            user_id: key.record.user_id.clone(),
+            access_key_id: key.record.access_key_id.clone(),
+        };
+        Ok((caller, region))
+    }
+
+    fn route(&self, protocol: Protocol) -> Option<&'static Route> {
+        let name = match protocol {
+            Protocol::Json => self.header(TARGET).strip_prefix("TrentService.")?,
+            Protocol::Query => sts::action(&self.body)?,
+        };
+        OPERATIONS.iter().find(|route| route.name == name && route.source == protocol.source())
+    }
+
+    fn request(&self, gate: &Gate, protocol: Protocol, region: Region, route: Option<&Route>) -> Result<Request, Error> {
+        Ok(Request {
+            operation: route.map_or("UnknownOperation", |route| route.name),
+            service: protocol.source(),
+            read_only: route.is_none_or(|route| route.read_only),
+            id: self.id.clone(),
+            event_id: uuid::Builder::from_random_bytes(crypto::random_array()?).into_uuid().to_string(),
+            region,
+            source_ip: self.peer.ip().to_string(),
+            user_agent: self.header(header::USER_AGENT.as_str()).to_owned(),
+            time: gate.kms.now(),
+            deadline: Instant::now() + gate.deadline,
+        })
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// The scope's Region chooses the Region; the global endpoint of STS is that of us-east-1.
+fn served_region(gate: &Gate, name: &str, protocol: Protocol) -> Result<Region, Answer> {
+    let mut regions = gate.kms.regions();
+    let found = regions.find(|region| region.as_str() == name).cloned();
+    let global = protocol == Protocol::Query && name == "us-east-1";
+    found.or_else(|| gate.kms.regions().next().filter(|_| global).cloned()).ok_or_else(Answer::unknown_region)
+}
+
+const TARGET: &str = "x-amz-target";
+const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
+const UNKNOWN_SECRET: &[u8] = b"0000000000000000000000000000000000000000";

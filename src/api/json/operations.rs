@@ -1,0 +1,83 @@
+//! The table of operations; a new one is one row here.
+
+use std::pin::Pin;
+
+use crate::audit::EventSource;
+use crate::kms::shape::{self, Member};
+use crate::kms::{Context, Document, Error, Operation, alias, cryptography, key, policy, sts, tag};
+
+/// A future on the heap.
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One operation of the table.
+pub struct Route {
+    /// Its name, for example `Encrypt`.
+    pub name: &'static str,
+    /// The service that it belongs to.
+    pub source: EventSource,
+    /// Its request's members and their constraints.
+    pub members: &'static [Member],
+    /// Whether it changes nothing.
+    pub read_only: bool,
+    /// Reads a body, serves it, and writes the answer's body.
+    pub serve: for<'a> fn(&'a Context, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, Error>>,
+}
+
+/// All operations.
+pub const OPERATIONS: &[Route] = &[
+    kms::<key::CancelKeyDeletion>(),
+    kms::<alias::CreateAlias>(),
+    kms::<key::CreateKey>(),
+    kms::<cryptography::Decrypt>(),
+    kms::<alias::DeleteAlias>(),
+    kms::<key::DescribeKey>(),
+    kms::<key::DisableKey>(),
+    kms::<key::EnableKey>(),
+    kms::<cryptography::Encrypt>(),
+    kms::<cryptography::GenerateDataKey>(),
+    kms::<cryptography::GenerateDataKeyWithoutPlaintext>(),
+    kms::<cryptography::GenerateRandom>(),
+    kms::<key::GetKeyLastUsage>(),
+    kms::<policy::GetKeyPolicy>(),
+    kms::<alias::ListAliases>(),
+    kms::<policy::ListKeyPolicies>(),
+    kms::<key::ListKeys>(),
+    kms::<tag::ListResourceTags>(),
+    kms::<policy::PutKeyPolicy>(),
+    kms::<cryptography::ReEncrypt>(),
+    kms::<key::ScheduleKeyDeletion>(),
+    kms::<tag::TagResource>(),
+    kms::<tag::UntagResource>(),
+    kms::<alias::UpdateAlias>(),
+    kms::<key::UpdateKeyDescription>(),
+    row::<sts::GetCallerIdentity>(EventSource::Sts),
+];
+
+const fn kms<O: Operation>() -> Route {
+    row::<O>(EventSource::Kms)
+}
+
+const fn row<O: Operation>(source: EventSource) -> Route {
+    Route { name: O::NAME, source, members: O::MEMBERS, read_only: O::READ_ONLY, serve: serve::<O> }
+}
+
+fn serve<'a, O: Operation>(cx: &'a Context, body: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, Error>> {
+    Box::pin(async move {
+        let document = Document::parse(body).map_err(malformed)?;
+        cx.note_parameters(shape::parameters(&document, O::MEMBERS));
+        shape::check(&document, O::MEMBERS)?;
+        let request: O = serde_json::from_slice(if body.is_empty() { b"{}" } else { body }).map_err(malformed)?;
+        let output = request.run(cx).await?;
+        // Operations without an answer body have the unit type.
+        if std::mem::size_of::<O::Output>() == 0 {
+            return Ok(Vec::new());
+        }
+        serde_json::to_vec(&output).map_err(|error| Error::Internal(format!("an answer has no JSON: {error}")))
+    })
+}
+
+/// What serde says may show parts of a secret member, so that the caller is told less.
+fn malformed(error: serde_json::Error) -> Error {
+    tracing::debug!(line = error.line(), column = error.column(), "a body could not be read");
+    Error::Serialization("Could not parse the request body.".into())
+}

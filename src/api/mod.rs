@@ -1,0 +1,5 @@
+//! HTTP, JSON and status codes; nothing else knows them.
+
+pub mod health;
+pub mod http;
+pub mod json;

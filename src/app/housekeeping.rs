@@ -1,0 +1,101 @@
+//! What is done every second, and what of it less often.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::kms::{Error, Kms, TrustedTime, Verdict};
+use crate::model::Timestamp;
+use crate::store::Change;
+
+/// The service's own work, a round at a time.
+pub struct Housekeeping {
+    kms: Arc<Kms>,
+    trusted_time: Mutex<TrustedTime>,
+    rounds: AtomicU64,
+}
+
+impl Housekeeping {
+    /// Work for this service.
+    pub fn new(kms: Arc<Kms>, trusted_time: TrustedTime) -> Self {
+        Housekeeping { kms, trusted_time: Mutex::new(trusted_time), rounds: AtomicU64::new(0) }
+    }
+
+    /// One round; failures are logged and tried again in a later one.
+    pub async fn round(&self) {
+        let round = self.rounds.fetch_add(1, Ordering::Relaxed);
+        self.watch_store(round).await;
+        if self.kms.store.guard().is_err() {
+            return;
+        }
+        log("copy the outbox", self.kms.tend_outbox().await);
+        if round.is_multiple_of(10) {
+            log("write the last uses of keys", self.kms.store.flush_usage().await.map_err(Error::from));
+            log("destroy keys whose date has come", self.destroy_due_keys().await);
+        }
+        if round.is_multiple_of(60) {
+            log("undo unfinished creations", self.undo_creations().await);
+        }
+        if round % 3_600 == 3_599 {
+            log("record the time", self.kms.commit(Change::new(self.kms.now())).await.map_err(Error::from));
+        }
+    }
+
+    /// Somebody else's write to the store is found within a second, a change below the database within ten minutes.
+    async fn watch_store(&self, round: u64) {
+        let before = self.kms.store.tampered();
+        let checked = match round % 600 {
+            599 => self.kms.store.scrub().await,
+            _ => self.kms.store.check().await,
+        };
+        let Err(error) = checked else { return };
+        if before.is_none() && self.kms.store.tampered().is_some() {
+            tracing::error!(%error, "the store was tampered with; every request is refused from now on");
+            let details = serde_json::json!({ "what": error.to_string() });
+            log("record that the store was tampered with", self.kms.record_act("StoreTampered", details).await);
+        }
+    }
+
+    async fn destroy_due_keys(&self) -> Result<(), Error> {
+        let verdict = self.observe();
+        match verdict {
+            Verdict::Trusted(now) => self.kms.destroy_due_keys(now).await.map(drop),
+            Verdict::Waiting(left) => {
+                if self.is_due() {
+                    let hours = left.as_secs() / 3_600;
+                    tracing::warn!(hours, "a deletion waits: the time of day is not trusted yet (--accept-clock)");
+                }
+                Ok(())
+            }
+            Verdict::Jumped => {
+                tracing::warn!("the time of day jumped; no key is destroyed for 24 hours (--accept-clock)");
+                self.kms.record_act("ClockJumped", serde_json::json!({})).await
+            }
+        }
+    }
+
+    /// Whether some key waits for nothing but the time.
+    fn is_due(&self) -> bool {
+        let now = self.kms.clock().now();
+        self.kms.store.all_keys().iter().any(|key| key.record.deletion_date.is_some_and(|date| date <= now))
+    }
+
+    async fn undo_creations(&self) -> Result<(), Error> {
+        let age = i64::try_from(CREATION_AGE.as_millis()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_millis(self.kms.now().as_millis() - age);
+        self.kms.undo_creations(before).await.map(drop)
+    }
+
+    fn observe(&self) -> Verdict {
+        self.trusted_time.lock().unwrap_or_else(PoisonError::into_inner).observe(self.kms.clock())
+    }
+}
+
+fn log(what: &str, result: Result<(), Error>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "could not {what}; trying again");
+    }
+}
+
+/// No creation takes longer: a key generation that does is written off by the token.
+const CREATION_AGE: Duration = Duration::from_secs(180);

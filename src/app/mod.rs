@@ -1,0 +1,293 @@
+//! Puts the service together: every concrete type, and no rule.
+
+mod data_dir;
+mod housekeeping;
+mod root_user;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use secrecy::SecretString;
+
+pub use data_dir::DataDir;
+pub use housekeeping::Housekeeping;
+pub use root_user::RootUser;
+
+use crate::api::health::{self, Readiness};
+use crate::api::json::{self, Gate};
+use crate::audit::{self, Audit};
+use crate::kms::{Kms, Markers, TrustedTime};
+use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret};
+use crate::settings::{self, Settings};
+use crate::store::{self, Meta, Store};
+use crate::token::{self, Token};
+use crate::{crypto, kms};
+
+/// The service, open and not yet listening.
+pub struct App {
+    kms: Arc<Kms>,
+    token: Token,
+    settings: Settings,
+    root_user: RootUser,
+    housekeeping: Housekeeping,
+    _data: DataDir,
+}
+
+/// What an operator accepts at this start, on purpose.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accepted {
+    /// The store is older than its audit log: a restore.
+    pub rollback: bool,
+    /// The time of day is right, though it jumped or the service was away for long.
+    pub clock: bool,
+}
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// The data folder is in use.
+    #[error("the data folder {0} is in use by another hsm-kms process; stop that one first, or use another folder")]
+    Locked(PathBuf),
+    /// The data folder cannot be used.
+    #[error("the data folder {path} cannot be used: {source}")]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The token.
+    #[error(transparent)]
+    Token(#[from] token::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The record.
+    #[error(transparent)]
+    Audit(#[from] audit::Error),
+    /// The store belongs to another token.
+    #[error(
+        "the store in {path} belongs to the token `{store_label}` (serial {store_serial}), and the settings name the \
+         token `{label}` (serial {serial}): its key is not there; give the right token, or another data folder"
+    )]
+    OtherToken {
+        /// The data folder.
+        path: PathBuf,
+        /// The token that the store was made with.
+        store_label: String,
+        /// Its serial number.
+        store_serial: String,
+        /// The token that is there.
+        label: String,
+        /// Its serial number.
+        serial: String,
+    },
+    /// The store is older than the audit log beside it.
+    #[error(
+        "the store in {path} is at epoch {store} and its audit log has seen epoch {log}: it was put back to an older \
+         state; if that was a restore on purpose, start once with --accept-rollback"
+    )]
+    RolledBack {
+        /// The data folder.
+        path: PathBuf,
+        /// The epoch of the store.
+        store: u64,
+        /// The last epoch in the log.
+        log: u64,
+    },
+    /// An operation of the service's own failed.
+    #[error("{0}")]
+    Kms(#[from] kms::Error),
+    /// No random bytes.
+    #[error(transparent)]
+    NoRandom(#[from] crypto::NoRandom),
+    /// The address.
+    #[error(transparent)]
+    Listen(#[from] crate::api::http::Error),
+}
+
+impl App {
+    /// Opens the data folder, the record, the token and the store, in this order; makes a store and a root user if
+    /// there are none; finishes what an earlier run left half done.
+    pub async fn open(
+        settings: Settings,
+        pin: SecretString,
+        clock: Arc<dyn Clock>,
+        accepted: Accepted,
+    ) -> Result<App, Error> {
+        settings.check()?;
+        let data = DataDir::lock(&settings.data)?;
+        let (audit, recovered) = Audit::open(&audit_settings(&settings, &data))?;
+        let audit = Arc::new(audit);
+        let token = open_token(&settings, &data, pin, audit.clone()).await?;
+        let (store, store_key, meta) = open_store(&data, &token).await?;
+        if store.epoch() < recovered.last_epoch && !accepted.rollback {
+            let (store, log) = (store.epoch(), recovered.last_epoch);
+            return Err(Error::RolledBack { path: data.path().to_owned(), store, log });
+        }
+        let rolled_back = store.epoch() < recovered.last_epoch;
+        let trusted_time = TrustedTime::start(&*clock, store.highest_time(), accepted.clock);
+        let tokens: BTreeMap<_, _> = settings.regions.iter().map(|region| (region.clone(), token.clone())).collect();
+        let markers = Markers::new(crypto::kbkdf(store_key.expose(), b"hsm-kms/v1/marker", &[], crypto::KEY_LEN));
+        let kms = Arc::new(Kms::new(store, audit, tokens, clock, markers));
+        kms.copy_outbox().await?;
+        let root_user = RootUser::ensure(&kms, &settings.account).await?;
+        if rolled_back {
+            kms.record_act("AcceptRollback", serde_json::json!({ "logEpoch": recovered.last_epoch })).await?;
+        }
+        if accepted.clock {
+            kms.record_act("AcceptClock", serde_json::json!({ "time": kms.clock().now().to_string() })).await?;
+        }
+        let housekeeping = Housekeeping::new(kms.clone(), trusted_time);
+        let app = App { kms, token, settings, root_user, housekeeping, _data: data };
+        app.settle(&store_root(&meta.store_id)).await?;
+        Ok(app)
+    }
+
+    /// The root user of the account in the settings.
+    pub fn root_user(&self) -> &RootUser {
+        &self.root_user
+    }
+
+    /// The service behind the API.
+    pub fn kms(&self) -> &Arc<Kms> {
+        &self.kms
+    }
+
+    /// One round of what the service does unasked; `serve` does this every second.
+    pub async fn housekeep(&self) {
+        self.housekeeping.round().await;
+    }
+
+    /// The API with its health addresses.
+    pub fn router(&self) -> Router {
+        let gate = Arc::new(Gate::new(self.kms.clone(), self.settings.deadline()));
+        let (kms, token) = (self.kms.clone(), self.token.clone());
+        health::router(move || readiness(&kms, &token)).merge(json::router(gate))
+    }
+
+    /// Stops everything in order. False if a call into the token's module never came back: then the process must
+    /// end without running exit handlers.
+    pub async fn close(self) -> bool {
+        self.housekeeping.round().await;
+        if let Err(error) = self.kms.store.flush_usage().await {
+            tracing::warn!(%error, "the last uses of keys were not written");
+        }
+        self.kms.audit.shutdown();
+        let token = self.token.clone();
+        tokio::task::spawn_blocking(move || token.shutdown(Duration::from_secs(10))).await.unwrap_or(false)
+    }
+
+    /// Undoes creations of an earlier run, and tells of objects that nobody knows.
+    async fn settle(&self, store_root: &ObjectName) -> Result<(), Error> {
+        self.kms.undo_creations(self.kms.now().plus(Duration::from_millis(1))).await?;
+        let found = self.kms.reconcile(store_root).await?;
+        if !found.orphans.is_empty() || !found.missing.is_empty() {
+            let (orphans, missing) = (found.orphans, found.missing);
+            tracing::warn!(?orphans, ?missing, "the token and the store differ; nothing is destroyed");
+            let details = serde_json::json!({ "orphans": orphans, "missing": missing });
+            self.kms.record_act("ReconcileTokenObjects", details).await?;
+        }
+        Ok(())
+    }
+}
+
+fn readiness(kms: &Kms, token: &Token) -> Readiness {
+    let store = kms.store.guard().map_err(|error| error.to_string());
+    let audit = kms.audit.begin().map(drop).map_err(|error| error.to_string());
+    Readiness::of([("store", store), ("audit", audit), ("token", token.ready())])
+}
+
+fn audit_settings(settings: &Settings, data: &DataDir) -> audit::Settings {
+    audit::Settings {
+        dir: data.path().join("audit"),
+        segment_bytes: settings.audit.segment_bytes,
+        reserve_bytes: settings.audit.reserve_bytes,
+    }
+}
+
+async fn open_token(
+    settings: &Settings,
+    data: &DataDir,
+    pin: SecretString,
+    audit: Arc<Audit>,
+) -> Result<Token, Error> {
+    let token = token::Settings {
+        module: settings.token.module.clone(),
+        label: settings.token.label.clone(),
+        serial: settings.token.serial.clone(),
+        copies_dir: Some(data.path().join("token-copies")),
+        queue: 1_024,
+        profile: settings.token.profile.clone(),
+    };
+    let opened = tokio::task::spawn_blocking(move || Token::open(&token, pin, move || end_process(&audit)));
+    Ok(opened.await.map_err(|error| kms::Error::Internal(format!("opening the token panicked: {error}")))??)
+}
+
+/// Every call into the token hangs: only a new process can help. Exit handlers would hang or crash in the module.
+fn end_process(audit: &Audit) {
+    tracing::error!("every call into the token hangs; ending the process for its supervisor to start it again");
+    audit.shutdown();
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+}
+
+async fn open_store(data: &DataDir, token: &Token) -> Result<(Store, Secret, Meta), Error> {
+    let path = data.path().join("store.db");
+    let identity = token.identity();
+    let meta = match Store::read_meta(&path).await? {
+        Some(meta) => meta,
+        None => return create_store(&path, token).await,
+    };
+    let name = store_root(&meta.store_id);
+    let unwrapped = token.unwrap_seed(&name, meta.scheme, STORE_ROOT, &meta.wrapped_key, soon()).await;
+    let seed = unwrapped.map_err(|error| match error {
+        token::Error::NotFound(_) | token::Error::BadData => Error::OtherToken {
+            path: data.path().to_owned(),
+            store_label: meta.token_label.clone(),
+            store_serial: meta.token_serial.clone(),
+            label: identity.label.clone(),
+            serial: identity.serial.clone(),
+        },
+        other => other.into(),
+    })?;
+    let key = store_key(&*seed, &meta.store_id);
+    Ok((Store::open(&path, &key).await?, key, meta))
+}
+
+async fn create_store(path: &std::path::Path, token: &Token) -> Result<(Store, Secret, Meta), Error> {
+    let store_id = KeyId::from_random(crypto::random_array()?);
+    let name = store_root(&store_id);
+    token.generate(&name, soon()).await?;
+    let mut seed = zeroize::Zeroizing::new([0; crypto::KEY_LEN]);
+    seed.copy_from_slice(token.random(crypto::KEY_LEN, soon()).await?.expose());
+    let meta = Meta {
+        store_id,
+        wrapped_key: token.wrap_seed(&name, STORE_ROOT, &seed, soon()).await?,
+        scheme: token.scheme(),
+        token_label: token.identity().label.clone(),
+        token_serial: token.identity().serial.clone(),
+    };
+    let key = store_key(&*seed, &store_id);
+    Ok((Store::create(path, &meta, &key).await?, key, meta))
+}
+
+fn store_root(store_id: &KeyId) -> ObjectName {
+    ObjectName { purpose: Purpose::StoreRoot, key_id: *store_id, material: 1 }
+}
+
+fn store_key(seed: &[u8; crypto::KEY_LEN], store_id: &KeyId) -> Secret {
+    crypto::kbkdf(seed, b"hsm-kms/v1/store-key", &[store_id.as_bytes()], crypto::KEY_LEN)
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// What the store's seed is bound to on the token.
+const STORE_ROOT: &[u8] = b"hsm-kms/store-root/v1";

@@ -1,0 +1,8 @@
+//! Who asks, and may they: signatures, identities, decisions.
+
+mod authorize;
+mod identity;
+pub mod policy;
+
+pub use authorize::{Authorized, Denied, authorize};
+pub use identity::Caller;

@@ -1,0 +1,124 @@
+//! `hsm-kms serve`, and what `dev` shares with it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use secrecy::SecretString;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, harden};
+use crate::api::http::{Limits, Listener};
+use crate::app::{Accepted, App};
+use crate::model::SystemClock;
+use crate::settings::Settings;
+
+/// Run with a settings file.
+///
+/// Example: hsm-kms serve --config /etc/hsm-kms/hsm-kms.toml
+#[derive(Args)]
+pub struct Serve {
+    /// The settings, in TOML.
+    #[arg(long)]
+    config: PathBuf,
+    #[command(flatten)]
+    accept: Accept,
+}
+
+/// What an operator accepts at this one start.
+#[derive(Args, Clone, Copy)]
+pub struct Accept {
+    /// Accept a store that is older than its audit log, for example after a restore.
+    #[arg(long)]
+    accept_rollback: bool,
+    /// Accept the time of day, though it jumped or the service was away for more than a day.
+    #[arg(long)]
+    accept_clock: bool,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let settings = Settings::read(&self.config)?;
+        let pin = settings.pin()?;
+        run_service(settings, pin, self.accept, |_, _| Ok(()))
+    }
+}
+
+/// Opens the service, tells `ready` once the port is bound, and serves until SIGTERM or SIGINT.
+pub fn run_service(
+    settings: Settings,
+    pin: SecretString,
+    accept: Accept,
+    ready: impl FnOnce(&App, std::net::SocketAddr) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    start_log();
+    harden::harden();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::now)?;
+    let clean = runtime.block_on(serve(settings, pin, accept, ready))?;
+    if !clean {
+        // A thread is still inside the token's module: exit handlers would crash there.
+        tracing::error!("a call into the token did not come back; ending without exit handlers");
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+    Ok(())
+}
+
+async fn serve(
+    settings: Settings,
+    pin: SecretString,
+    accept: Accept,
+    ready: impl FnOnce(&App, std::net::SocketAddr) -> Result<(), Failure>,
+) -> Result<bool, Failure> {
+    let server = settings.server.clone();
+    let deadline = settings.deadline();
+    // Before the token: a port that is taken must not cost a login.
+    let listener = Listener::bind(server.listen).await.map_err(Failure::now)?;
+    let address = listener.local_addr().map_err(Failure::now)?;
+    let accepted = Accepted { rollback: accept.accept_rollback, clock: accept.accept_clock };
+    let app = App::open(settings, pin, Arc::new(SystemClock), accepted).await?;
+    let app = Arc::new(app);
+    ready(&app, address)?;
+    tracing::info!(%address, "serving");
+    let limits = Limits {
+        connections: server.max_connections,
+        drain: Duration::from_secs(server.drain_seconds),
+        ..Limits::default()
+    };
+    let _ = deadline;
+    let keeper = tokio::spawn(keep_house(app.clone()));
+    crate::api::http::serve(listener, app.router(), limits, shutdown()).await;
+    keeper.abort();
+    let _ = keeper.await;
+    tracing::info!("drained; stopping");
+    match Arc::into_inner(app) {
+        Some(app) => Ok(app.close().await),
+        None => Err(Failure::now("a request outlived the server")),
+    }
+}
+
+async fn keep_house(app: Arc<App>) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        second.tick().await;
+        app.housekeep().await;
+    }
+}
+
+async fn shutdown() {
+    let mut terminate = signal(SignalKind::terminate()).expect("signal handlers can be set in a new process");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signal handlers can be set in a new process");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// The log on standard error: `HSM_KMS_LOG` chooses what (`info` by default), a terminal gets text, others JSON.
+fn start_log() {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HSM_KMS_LOG").unwrap_or_else(|_| "info".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() { log.init() } else { log.json().init() }
+}

@@ -1,0 +1,44 @@
+//! UpdateAlias: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdateAlias.html>
+
+use serde::Deserialize;
+
+use super::{ALIASES_PER_KEY, alias_name, authorize_alias, authorize_target};
+use crate::kms::shape::{Member, required};
+use crate::kms::usable::not_pending_deletion;
+use crate::kms::{Context, Error, Operation, shapes};
+use crate::store::{AliasRecord, Change};
+
+/// Lets an alias stand for another key of the same type and usage.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UpdateAlias {
+    alias_name: String,
+    target_key_id: String,
+}
+
+impl Operation for UpdateAlias {
+    const NAME: &'static str = "UpdateAlias";
+    const MEMBERS: &'static [Member] =
+        &[required("AliasName", &shapes::ALIAS_NAME), required("TargetKeyId", &shapes::KEY_ID)];
+    const READ_ONLY: bool = false;
+    type Output = ();
+
+    async fn run(self, cx: &Context) -> Result<(), Error> {
+        let name = alias_name(&self.alias_name)?;
+        cx.change(|store| {
+            let key = cx.authorize::<Self>(cx.key_without_alias(&self.target_key_id)?)?.into_thing();
+            authorize_alias::<Self>(cx, &name)?;
+            let alias = cx.alias(&key.record.account, &name)?;
+            authorize_target::<Self>(cx, &alias)?;
+            not_pending_deletion(&key)?;
+            let others = store.aliases_of_key(&key.record.region, &key.record.key_id);
+            if others.len() >= ALIASES_PER_KEY && alias.record.target != key.record.key_id {
+                return Err(Error::LimitExceeded(format!("A key has at most {ALIASES_PER_KEY} aliases.")));
+            }
+            let now = cx.kms.now();
+            let record = AliasRecord { target: key.record.key_id, updated: now, ..alias.record.clone() };
+            Ok((Change::new(now).expect(&key).update(&alias, record), ()))
+        })
+        .await
+    }
+}

@@ -1,0 +1,277 @@
+//! What an operation has at hand while it serves one request.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::{CommitError, Error, Kms, Operation};
+use crate::audit::{self, Call, Event, EventSource, UserIdentity};
+use crate::auth::{self, Authorized, Caller};
+use crate::model::{AccountId, Arn, KeyRef, KeyRefError, Region, Timestamp, key_arn};
+use crate::store::{AliasRecord, Change, KeyRecord, Row, Store};
+use crate::token::Token;
+
+/// A key as the store has it, with its revision.
+pub type KeyRow = Arc<Row<KeyRecord>>;
+
+/// One request: who asked, for what, when, and what of it is on record.
+pub struct Context {
+    /// The service.
+    pub kms: Arc<Kms>,
+    /// Who asked.
+    pub caller: Caller,
+    /// What is known of the request.
+    pub request: Request,
+    trail: Mutex<Trail>,
+}
+
+/// What is known of a request before it is served.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The operation's name, for example `Encrypt`.
+    pub operation: &'static str,
+    /// The service asked.
+    pub service: EventSource,
+    /// Whether the operation changes nothing, as CloudTrail counts it.
+    pub read_only: bool,
+    /// The id in the answer's `x-amzn-RequestId`.
+    pub id: String,
+    /// The id of the record.
+    pub event_id: String,
+    /// The Region that the signature names.
+    pub region: Region,
+    /// The peer's address.
+    pub source_ip: String,
+    /// The `User-Agent` header.
+    pub user_agent: String,
+    /// When it came.
+    pub time: Timestamp,
+    /// When its answer is due.
+    pub deadline: Instant,
+}
+
+/// What a refused request was told.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The exception's name.
+    pub code: &'static str,
+    /// The message that the caller saw.
+    pub message: String,
+}
+
+struct Trail {
+    permit: Option<audit::Permit>,
+    parameters: Value,
+    resources: Vec<Arn>,
+    used: Vec<(Region, crate::model::KeyId)>,
+    recorded: bool,
+}
+
+impl Context {
+    /// Begins a request; `permit` is the space for its record.
+    pub fn new(kms: Arc<Kms>, caller: Caller, request: Request, permit: audit::Permit) -> Self {
+        let trail = Trail {
+            permit: Some(permit),
+            parameters: Value::Null,
+            resources: Vec::new(),
+            used: Vec::new(),
+            recorded: false,
+        };
+        Context { kms, caller, request, trail: Mutex::new(trail) }
+    }
+
+    /// The token of the request's Region.
+    pub fn token(&self) -> Result<&Token, Error> {
+        self.kms.token(&self.request.region)
+    }
+
+    /// Finds the key that `key_id` names by id, key ARN, alias name or alias ARN.
+    pub fn key(&self, key_id: &str) -> Result<KeyRow, Error> {
+        match self.key_ref(key_id)? {
+            KeyRef::Key { account, key_id } => self.key_by_id(account, key_id),
+            KeyRef::Alias { account, name } => {
+                let account = account.unwrap_or_else(|| self.caller.account.clone());
+                self.own_account(&account, || Arn::alias(&self.request.region, &account, &name).to_string())?;
+                let alias = self.alias(&account, &name)?;
+                self.key_by_id(None, alias.record.target)
+            }
+        }
+    }
+
+    /// Finds the key that `key_id` names by id or key ARN; an alias is refused.
+    pub fn key_without_alias(&self, key_id: &str) -> Result<KeyRow, Error> {
+        match self.key_ref(key_id)? {
+            KeyRef::Key { account, key_id } => self.key_by_id(account, key_id),
+            // Seen for CreateGrant; unverified for the others.
+            KeyRef::Alias { account: Some(_), .. } => {
+                Err(Error::InvalidArn("Key Aliases are not supported for this operation.".into()))
+            }
+            KeyRef::Alias { account: None, .. } => Err(Error::NotFound(format!("Invalid keyId '{key_id}'"))),
+        }
+    }
+
+    /// Finds an alias of an account in the request's Region.
+    pub fn alias(
+        &self,
+        account: &AccountId,
+        name: &crate::model::AliasName,
+    ) -> Result<Arc<Row<AliasRecord>>, Error> {
+        self.kms.store.alias(&self.request.region, account, name).ok_or_else(|| {
+            let arn = Arn::alias(&self.request.region, account, name);
+            Error::NotFound(format!("Alias {arn} is not found."))
+        })
+    }
+
+    /// Asks whether the caller may do this operation to `key`, and notes the key in the record.
+    pub fn authorize<O: Operation>(&self, key: KeyRow) -> Result<Authorized<KeyRow>, Error> {
+        self.authorize_action(O::NAME, key)
+    }
+
+    /// As [`Context::authorize`], for the operations whose permission has another name (`ReEncryptFrom`).
+    pub fn authorize_action(&self, action: &str, key: KeyRow) -> Result<Authorized<KeyRow>, Error> {
+        let arn = arn_of(&key).to_string();
+        self.note_resource(&key);
+        let owner = key.record.account.clone();
+        Ok(auth::authorize(&self.caller, &format!("kms:{action}"), &owner, &arn, key)?)
+    }
+
+    /// Asks whether the caller may do this operation in its own account, where no key is involved.
+    pub fn authorize_account<O: Operation>(&self) -> Result<Authorized<AccountId>, Error> {
+        let account = self.caller.account.clone();
+        Ok(auth::authorize(&self.caller, &format!("kms:{}", O::NAME), &account.clone(), "*", account)?)
+    }
+
+    /// Decides on what the store says now and commits the change together with this request's record; decides
+    /// again if another change came first.
+    pub async fn change<T>(&self, decide: impl Fn(&Store) -> Result<(Change, T), Error>) -> Result<T, Error> {
+        for _ in 0..DECISIONS {
+            let (change, outcome) = decide(&self.kms.store)?;
+            let event = self.event(Ok(())).to_json();
+            match self.kms.commit_recorded(change, &self.request.event_id, event, || self.permit()).await {
+                Ok(()) => {
+                    self.trail().recorded = true;
+                    return Ok(outcome);
+                }
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Failed(error)) => return Err(error),
+            }
+        }
+        Err(Error::Internal("the same rows kept changing; nothing was done".into()))
+    }
+
+    /// Writes the record of a request that changed nothing, or was refused; does nothing if it is written.
+    pub async fn finish(&self, outcome: Result<(), Failure>) -> Result<(), Error> {
+        if self.trail().recorded {
+            return Ok(());
+        }
+        let succeeded = outcome.is_ok();
+        self.record(self.event(outcome).to_json(), self.kms.store.epoch()).await?;
+        if succeeded {
+            self.note_usage();
+        }
+        Ok(())
+    }
+
+    /// Notes the request's parameters for the record.
+    pub fn note_parameters(&self, parameters: Value) {
+        self.trail().parameters = parameters;
+    }
+
+    /// Notes for the record a key that the request touches.
+    pub fn note_resource(&self, key: &KeyRow) {
+        let arn = arn_of(key);
+        let mut trail = self.trail();
+        if !trail.resources.contains(&arn) {
+            trail.resources.push(arn);
+        }
+    }
+
+    /// Notes that the key was used for cryptography, for GetKeyLastUsage.
+    pub fn note_use(&self, key: &KeyRecord) {
+        self.trail().used.push((key.region.clone(), key.key_id));
+    }
+
+    fn key_ref(&self, text: &str) -> Result<KeyRef, Error> {
+        KeyRef::parse(text, &self.request.region).map_err(|error| match error {
+            KeyRefError::InvalidArn => Error::InvalidArn(format!("Invalid arn {text}")),
+            KeyRefError::OtherRegion(region) => Error::NotFound(format!("Invalid arn {region}")),
+            KeyRefError::InvalidKeyId => Error::NotFound(format!("Invalid keyId '{text}'")),
+        })
+    }
+
+    fn key_by_id(&self, account: Option<AccountId>, key_id: crate::model::KeyId) -> Result<KeyRow, Error> {
+        let account = account.unwrap_or_else(|| self.caller.account.clone());
+        let arn = || key_arn(&self.request.region, &account, &key_id).to_string();
+        self.own_account(&account, arn)?;
+        self.kms
+            .store
+            .key(&self.request.region, &key_id)
+            .filter(|key| key.record.account == account)
+            .ok_or_else(|| Error::NotFound(format!("Key '{}' does not exist", arn())))
+    }
+
+    /// Whether a thing of another account exists is not told: it is refused as it would be if it did.
+    fn own_account(&self, account: &AccountId, resource: impl Fn() -> String) -> Result<(), Error> {
+        let action = format!("kms:{}", self.request.operation);
+        auth::authorize(&self.caller, &action, account, &resource(), ())?;
+        Ok(())
+    }
+
+    fn event(&self, outcome: Result<(), Failure>) -> Event {
+        let request = &self.request;
+        let event = Event::call(Call {
+            time: request.time,
+            source: request.service,
+            name: request.operation,
+            region: &request.region,
+            account: &self.caller.account,
+            source_ip: &request.source_ip,
+            user_agent: &request.user_agent,
+            request_id: &request.id,
+            event_id: &request.event_id,
+            read_only: request.read_only,
+        });
+        let trail = self.trail();
+        let event = event.by(UserIdentity::root(&self.caller.account, &self.caller.access_key_id));
+        let event = trail.resources.iter().fold(event.parameters(trail.parameters.clone()), Event::key);
+        match outcome {
+            Ok(()) => event,
+            Err(Failure { code, message }) => event.error(code, &message),
+        }
+    }
+
+    async fn record(&self, event: Vec<u8>, epoch: u64) -> Result<(), Error> {
+        self.kms.audit.append(self.permit()?, event, epoch).await?;
+        self.trail().recorded = true;
+        Ok(())
+    }
+
+    fn permit(&self) -> Result<audit::Permit, Error> {
+        self.trail().permit.take().ok_or_else(|| Error::Internal("a request was recorded twice".into()))
+    }
+
+    fn note_usage(&self) {
+        for (region, key_id) in self.trail().used.drain(..) {
+            let usage = crate::store::Usage {
+                operation: self.request.operation.to_owned(),
+                at: self.request.time,
+                event_id: self.request.event_id.clone(),
+                request_id: self.request.id.clone(),
+            };
+            self.kms.store.note_usage(&region, &key_id, usage);
+        }
+    }
+
+    fn trail(&self) -> std::sync::MutexGuard<'_, Trail> {
+        self.trail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The ARN of a key.
+pub fn arn_of(key: &Row<KeyRecord>) -> Arn {
+    key_arn(&key.record.region, &key.record.account, &key.record.key_id)
+}
+
+/// How often a change is decided again when another one came first.
+const DECISIONS: usize = 64;

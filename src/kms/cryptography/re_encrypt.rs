@@ -1,0 +1,115 @@
+//! ReEncrypt: <https://docs.aws.amazon.com/kms/latest/APIReference/API_ReEncrypt.html>
+
+use serde::{Deserialize, Serialize};
+
+use super::decrypt::{ciphertext_missing, material_id};
+use super::{SYMMETRIC_DEFAULT, check_algorithm, check_context, check_grant_tokens, key_of_blob, parse_blob};
+use crate::blob;
+use crate::kms::shape::{Member, defaulted, optional, required};
+use crate::kms::{Blob, Context, Error, Operation, UsableKey, shapes};
+use crate::model::{EncryptionContext, KeyUsage};
+
+/// Decrypts a ciphertext and encrypts it again under another key or context, without showing the plaintext.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ReEncrypt {
+    ciphertext_blob: Option<Blob>,
+    source_encryption_context: Option<EncryptionContext>,
+    source_key_id: Option<String>,
+    destination_key_id: String,
+    destination_encryption_context: Option<EncryptionContext>,
+    source_encryption_algorithm: Option<String>,
+    destination_encryption_algorithm: Option<String>,
+    grant_tokens: Option<Vec<String>>,
+    dry_run: Option<bool>,
+    dry_run_modifiers: Option<Vec<String>>,
+}
+
+/// The new ciphertext, and both keys.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Output {
+    ciphertext_blob: Blob,
+    source_key_id: String,
+    key_id: String,
+    source_encryption_algorithm: &'static str,
+    destination_encryption_algorithm: &'static str,
+    source_key_material_id: String,
+    destination_key_material_id: String,
+}
+
+impl Operation for ReEncrypt {
+    const NAME: &'static str = "ReEncrypt";
+    const MEMBERS: &'static [Member] = &[
+        optional("CiphertextBlob", &shapes::CIPHERTEXT),
+        optional("SourceEncryptionContext", &shapes::ENCRYPTION_CONTEXT),
+        optional("SourceKeyId", &shapes::KEY_ID),
+        required("DestinationKeyId", &shapes::KEY_ID),
+        optional("DestinationEncryptionContext", &shapes::ENCRYPTION_CONTEXT),
+        defaulted("SourceEncryptionAlgorithm", &shapes::ENCRYPTION_ALGORITHM, SYMMETRIC_DEFAULT),
+        defaulted("DestinationEncryptionAlgorithm", &shapes::ENCRYPTION_ALGORITHM, SYMMETRIC_DEFAULT),
+        optional("GrantTokens", &shapes::GRANT_TOKEN_LIST),
+        optional("DryRun", &shapes::BOOLEAN),
+        optional("DryRunModifiers", &shapes::DRY_RUN_MODIFIER_LIST),
+    ];
+    const READ_ONLY: bool = true;
+    type Output = Output;
+
+    async fn run(self, cx: &Context) -> Result<Output, Error> {
+        let source_context = self.source_encryption_context.clone().unwrap_or_default();
+        let destination_context = self.destination_encryption_context.clone().unwrap_or_default();
+        check_context(&source_context)?;
+        check_context(&destination_context)?;
+        check_grant_tokens(self.grant_tokens.as_deref().unwrap_or_default())?;
+        if self.ignores_ciphertext() {
+            return self.dry_run_without_ciphertext(cx);
+        }
+        let ciphertext = self.ciphertext_blob.as_ref().ok_or_else(ciphertext_missing)?;
+        let blob = parse_blob(ciphertext.expose())?;
+        let source = self.source(cx, &blob)?;
+        let destination = self.destination(cx)?;
+        let plaintext = cx.open(&source, &blob, &source_context).await?;
+        if self.dry_run == Some(true) {
+            return Err(Error::DryRun);
+        }
+        Ok(Output {
+            ciphertext_blob: cx.seal(&destination, &destination_context, plaintext.expose()).await?.into(),
+            source_key_id: source.arn(),
+            key_id: destination.arn(),
+            source_encryption_algorithm: SYMMETRIC_DEFAULT,
+            destination_encryption_algorithm: SYMMETRIC_DEFAULT,
+            source_key_material_id: material_id(&source, blob.header().material),
+            destination_key_material_id: destination.current_material()?.key_material_id.clone(),
+        })
+    }
+}
+
+impl ReEncrypt {
+    fn source(&self, cx: &Context, blob: &blob::Blob<'_>) -> Result<UsableKey, Error> {
+        let key = cx.authorize_action("ReEncryptFrom", key_of_blob(cx, blob, self.source_key_id.as_deref())?)?;
+        let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
+        check_algorithm(self.source_encryption_algorithm.as_deref())?;
+        Ok(key)
+    }
+
+    fn destination(&self, cx: &Context) -> Result<UsableKey, Error> {
+        let key = cx.authorize_action("ReEncryptTo", cx.key(&self.destination_key_id)?)?;
+        let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
+        check_algorithm(self.destination_encryption_algorithm.as_deref())?;
+        Ok(key)
+    }
+
+    fn ignores_ciphertext(&self) -> bool {
+        self.dry_run == Some(true) && self.dry_run_modifiers.as_ref().is_some_and(|modifiers| !modifiers.is_empty())
+    }
+
+    /// `IGNORE_CIPHERTEXT` makes the ciphertext optional and the source key id mandatory.
+    fn dry_run_without_ciphertext(&self, cx: &Context) -> Result<Output, Error> {
+        let missing = || Error::Validation("SourceKeyId is required.".into());
+        let source = cx.key(self.source_key_id.as_deref().ok_or_else(missing)?)?;
+        UsableKey::new(cx.authorize_action("ReEncryptFrom", source)?, KeyUsage::EncryptDecrypt)?;
+        check_algorithm(self.source_encryption_algorithm.as_deref())?;
+        self.destination(cx)?;
+        Err(Error::DryRun)
+    }
+}

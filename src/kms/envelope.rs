@@ -1,0 +1,63 @@
+//! The one symmetric primitive: the token wraps a seed, and the seed's key seals the payload.
+
+use super::{Context, Error, UsableKey};
+use crate::blob::{self, Blob, Header};
+use crate::crypto;
+use crate::model::{EncryptionContext, ObjectName, Purpose, Secret};
+use crate::store::Material;
+
+impl Context {
+    /// Random bytes: the operating system's and the token's, one over the other.
+    pub async fn random(&self, len: usize) -> Result<Secret, Error> {
+        Ok(self.token()?.random(len, self.request.deadline).await?)
+    }
+
+    /// Seals `plaintext` under a key that the caller may use: a ciphertext blob.
+    pub async fn seal(
+        &self,
+        key: &UsableKey,
+        context: &EncryptionContext,
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let material = key.current_material()?;
+        let header = header(key, material);
+        let token = self.kms.token(&key.record().region)?;
+        let seed = seed(&token.random(crypto::KEY_LEN, self.request.deadline).await?)?;
+        let associated = blob::wrap_associated_data(&header);
+        let wrapped = token.wrap_seed(&object(key, material), &associated, &seed, self.request.deadline).await?;
+        let sealed = blob::seal(&header, &seed, &wrapped, context, plaintext, crypto::random_array()?);
+        self.note_use(key.record());
+        Ok(sealed)
+    }
+
+    /// Opens a blob of a key that the caller may use. Whatever is wrong with the blob, or with the encryption
+    /// context, is `InvalidCiphertext` and nothing more.
+    pub async fn open(&self, key: &UsableKey, blob: &Blob<'_>, context: &EncryptionContext) -> Result<Secret, Error> {
+        let header = blob.header();
+        let material = key.record().materials.iter().find(|material| material.number == header.material);
+        let material = material.filter(|material| *header == self::header(key, material));
+        let material = material.ok_or(Error::InvalidCiphertext)?;
+        let token = self.kms.token(&key.record().region)?;
+        let associated = blob::wrap_associated_data(header);
+        let name = object(key, material);
+        let wrapped = blob.wrapped_seed();
+        let seed = token.unwrap_seed(&name, header.scheme, &associated, wrapped, self.request.deadline).await?;
+        let plaintext = blob::open(blob, &seed, context).map_err(|_| Error::InvalidCiphertext)?;
+        self.note_use(key.record());
+        Ok(plaintext)
+    }
+}
+
+/// The header of a blob under this material.
+fn header(key: &UsableKey, material: &Material) -> Header {
+    Header { key_id: key.record().key_id, material: material.number, scheme: material.scheme }
+}
+
+fn object(key: &UsableKey, material: &Material) -> ObjectName {
+    ObjectName { purpose: Purpose::Kms, key_id: key.record().key_id, material: material.number }
+}
+
+fn seed(random: &Secret) -> Result<zeroize::Zeroizing<[u8; crypto::KEY_LEN]>, Error> {
+    let bytes = random.expose().try_into().map_err(|_| Error::Internal("the token gave a short seed".into()))?;
+    Ok(zeroize::Zeroizing::new(bytes))
+}

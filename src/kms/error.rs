@@ -1,0 +1,129 @@
+//! What can go wrong in an operation, by whose fault, and what the caller may know of it.
+
+use crate::model::Arn;
+use crate::{audit, auth, store, token};
+
+/// Why an operation was not done.
+///
+/// The wire names are chosen in `api/json/error.rs`. `Internal`, `KeyUnavailable` and `DependencyTimeout` carry a
+/// text for the log; their callers see a fixed message and the request id.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller may not do this, or may not know whether the thing exists.
+    #[error("access denied: {0}")]
+    AccessDenied(String),
+    /// There is such a thing already.
+    #[error("already exists: {0}")]
+    AlreadyExists(String),
+    /// No custom key store has this id.
+    #[error("no such custom key store: {0}")]
+    CustomKeyStoreNotFound(String),
+    /// The token did not answer by the request's deadline.
+    #[error("the token did not answer in time: {0}")]
+    DependencyTimeout(String),
+    /// The key is disabled.
+    #[error("disabled: {0}")]
+    Disabled(Arn),
+    /// All checks passed, and DryRun asked for no more.
+    #[error("dry run")]
+    DryRun,
+    /// The ciphertext is of another key than the one named.
+    #[error("the ciphertext is of another key")]
+    IncorrectKey,
+    /// Ours to mend; the text is for the log.
+    #[error("internal: {0}")]
+    Internal(String),
+    /// The alias name is reserved or malformed.
+    #[error("invalid alias name: {0}")]
+    InvalidAliasName(String),
+    /// The ARN names nothing that this operation takes.
+    #[error("invalid ARN: {0}")]
+    InvalidArn(String),
+    /// The ciphertext, or its encryption context, is not what was encrypted.
+    #[error("invalid ciphertext")]
+    InvalidCiphertext,
+    /// A grant token that was not given out here.
+    #[error("invalid grant token")]
+    InvalidGrantToken,
+    /// The key cannot be used this way.
+    #[error("invalid key usage: {0}")]
+    InvalidKeyUsage(String),
+    /// The pagination marker is not one of ours for this list.
+    #[error("invalid marker")]
+    InvalidMarker,
+    /// The key's state does not admit the operation.
+    #[error("invalid state: {0}")]
+    InvalidState(String),
+    /// The token is not reachable now; the text is for the log.
+    #[error("the token is unavailable: {0}")]
+    KeyUnavailable(String),
+    /// A quota or a length is exceeded.
+    #[error("limit exceeded: {0}")]
+    LimitExceeded(String),
+    /// The policy is not one.
+    #[error("malformed policy: {0}")]
+    MalformedPolicyDocument(String),
+    /// There is no such thing.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// The body is not what its types say.
+    #[error("serialization: {0}")]
+    Serialization(String),
+    /// A tag is not valid.
+    #[error("tag: {0}")]
+    Tag(String),
+    /// Too much waits for the token.
+    #[error("throttled")]
+    Throttling,
+    /// No operation has this name.
+    #[error("unknown operation")]
+    UnknownOperation,
+    /// Not offered for this key, or not offered yet.
+    #[error("unsupported: {0}")]
+    UnsupportedOperation(String),
+    /// The request breaks a constraint.
+    #[error("validation: {0}")]
+    Validation(String),
+}
+
+impl From<auth::Denied> for Error {
+    fn from(denied: auth::Denied) -> Self {
+        Error::AccessDenied(denied.to_string())
+    }
+}
+
+impl From<audit::Error> for Error {
+    fn from(error: audit::Error) -> Self {
+        Error::Internal(format!("audit: {error}"))
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Error::Internal(format!("store: {error}"))
+    }
+}
+
+impl From<crate::crypto::NoRandom> for Error {
+    fn from(error: crate::crypto::NoRandom) -> Self {
+        Error::Internal(error.to_string())
+    }
+}
+
+impl From<token::Error> for Error {
+    /// An outage is never "not found" and never "bad ciphertext": the caller may retry those it gets here.
+    fn from(error: token::Error) -> Self {
+        match error {
+            token::Error::BadData => Error::InvalidCiphertext,
+            token::Error::Throttled => Error::Throttling,
+            token::Error::DeadlineExceeded => Error::DependencyTimeout(error.to_string()),
+            token::Error::NotFound(name) => {
+                Error::InvalidState(format!("The key material of key {} is missing from its token.", name.key_id))
+            }
+            token::Error::Unavailable(_) | token::Error::PinIncorrect | token::Error::PinLocked => {
+                Error::KeyUnavailable(error.to_string())
+            }
+            _ => Error::Internal(format!("token: {error}")),
+        }
+    }
+}

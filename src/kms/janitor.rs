@@ -1,0 +1,183 @@
+//! What the service does unasked: deletions that are due, creations that were not finished, objects that no record
+//! names.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{CommitError, Error, Kms, KeyRow, arn_of};
+use crate::audit::{Call, Event, EventSource};
+use crate::model::{AccountId, KeyState, ObjectName, Purpose, Region, Timestamp};
+use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row};
+
+impl Kms {
+    /// Destroys the token objects of all keys whose deletion date has come, and finishes the destructions that an
+    /// earlier run began. Call it with a time that is trusted.
+    pub async fn destroy_due_keys(&self, now: Timestamp) -> Result<usize, Error> {
+        let mut destroyed = 0;
+        for key in self.store.all_keys() {
+            let due = key.record.deletion_date.is_some_and(|date| date <= now);
+            if key.record.state == KeyState::PendingDeletion && due && self.begin_destruction(&key).await? {
+                destroyed += 1;
+            }
+        }
+        for key in self.store.all_keys() {
+            if key.record.state == KeyState::Destroying {
+                self.finish_destruction(&key).await?;
+            }
+        }
+        Ok(destroyed)
+    }
+
+    /// Undoes creations that were begun before `before` and never finished: their objects are destroyed, since
+    /// the intents say that they are ours.
+    pub async fn undo_creations(&self, before: Timestamp) -> Result<usize, Error> {
+        let intents = self.store.intents();
+        let stale = intents.iter().filter(|row| row.record.kind == IntentKind::Create && row.record.started < before);
+        let mut undone = 0;
+        for intent in stale {
+            self.undo_creation(intent).await?;
+            undone += 1;
+        }
+        Ok(undone)
+    }
+
+    /// The objects on the tokens whose labels are ours and that no record names, and the materials whose objects
+    /// are missing. Orphans are reported and never destroyed: they may be somebody's only copy.
+    pub async fn reconcile(&self, store_root: &ObjectName) -> Result<Reconciliation, Error> {
+        let known = self.known_objects(store_root);
+        let mut found = HashSet::new();
+        let mut orphans = Vec::new();
+        for token in self.tokens() {
+            for object in token.objects(deadline()).await? {
+                if !known.contains(object.label.as_str()) {
+                    orphans.push(object.label.clone());
+                }
+                found.insert(object.label);
+            }
+        }
+        let missing = known.iter().filter(|label| !found.contains(*label)).cloned().collect();
+        Ok(Reconciliation { orphans, missing })
+    }
+
+    /// Writes the record of an act of the service that changes nothing in the store.
+    pub async fn record_act(&self, name: &'static str, details: Value) -> Result<(), Error> {
+        let (Some(region), Some(account)) = (self.regions().next(), self.account()) else { return Ok(()) };
+        let event = self.act(name, region, &account, details).1;
+        let permit = self.audit.begin()?;
+        self.audit.append(permit, event.to_json(), self.store.epoch()).await?;
+        Ok(())
+    }
+
+    /// `PendingDeletion` to `Destroying`, where CancelKeyDeletion competes; false if the key changed meanwhile.
+    async fn begin_destruction(&self, key: &KeyRow) -> Result<bool, Error> {
+        let mut record = key.record.clone();
+        record.state = KeyState::Destroying;
+        let details = json!({ "phase": "begun", "objects": labels(&key.record) });
+        let change = Change::new(self.now()).update(key, record);
+        match self.commit_act(change, "DeleteKey", key, details).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Conflict) => Ok(false),
+            Err(CommitError::Failed(error)) => Err(error),
+        }
+    }
+
+    async fn finish_destruction(&self, key: &KeyRow) -> Result<(), Error> {
+        let token = self.token(&key.record.region)?;
+        for name in objects(&key.record) {
+            token.destroy(&name, deadline()).await?;
+        }
+        let change = Change::new(self.now()).delete(key);
+        let aliases = self.store.aliases_of_key(&key.record.region, &key.record.key_id);
+        let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
+        let evidence = json!({ "phase": "done", "destroyed": labels(&key.record), "objectsFoundAfterwards": 0 });
+        self.commit_act(change, "DeleteKey", key, evidence).await?;
+        tracing::info!(key = %arn_of(key), "the key's material is destroyed");
+        Ok(())
+    }
+
+    async fn undo_creation(&self, intent: &Arc<Row<IntentRecord>>) -> Result<(), Error> {
+        let IntentRecord { name, region, account, .. } = &intent.record;
+        self.token(region)?.destroy(name, deadline()).await?;
+        let details = json!({ "object": name.cka_label() });
+        let (event_id, event) = self.act("UndoCreateKey", region, account, details);
+        self.commit_and_copy(Change::new(self.now()).delete(intent), &event_id, event).await?;
+        tracing::warn!(object = %name, "a creation that was not finished is undone");
+        Ok(())
+    }
+
+    async fn commit_act(
+        &self,
+        change: Change,
+        name: &'static str,
+        key: &KeyRow,
+        details: Value,
+    ) -> Result<(), CommitError> {
+        let (event_id, event) = self.act(name, &key.record.region, &key.record.account, details);
+        self.commit_and_copy(change, &event_id, event.key(&arn_of(key))).await
+    }
+
+    async fn commit_and_copy(&self, change: Change, event_id: &str, event: Event) -> Result<(), CommitError> {
+        let permit = self.audit.begin()?;
+        self.commit_recorded(change, event_id, event.to_json(), || Ok(permit)).await
+    }
+
+    fn act(&self, name: &'static str, region: &Region, account: &AccountId, details: Value) -> (String, Event) {
+        let event_id = uuid::Uuid::new_v4().to_string();
+        let event = Event::service(Call {
+            time: self.now(),
+            source: EventSource::Kms,
+            name,
+            region,
+            account,
+            source_ip: "kms.amazonaws.com",
+            user_agent: "kms.amazonaws.com",
+            request_id: &event_id,
+            event_id: &event_id,
+            read_only: false,
+        });
+        (event_id.clone(), event.additional(details))
+    }
+
+    /// The account whose log has what concerns the service as a whole.
+    fn account(&self) -> Option<AccountId> {
+        self.store.access_keys().first().map(|row| row.record.account.clone())
+    }
+
+    fn known_objects(&self, store_root: &ObjectName) -> HashSet<String> {
+        let materials = self.store.all_keys().into_iter().flat_map(|key| objects(&key.record));
+        let intents = self.store.intents().into_iter().map(|intent| intent.record.name);
+        materials.chain(intents).chain([*store_root]).map(|name| name.cka_label()).collect()
+    }
+}
+
+/// What [`Kms::reconcile`] found.
+#[derive(Debug, Default)]
+pub struct Reconciliation {
+    /// Labels of objects that no record names.
+    pub orphans: Vec<String>,
+    /// Labels that records name and no token has.
+    pub missing: Vec<String>,
+}
+
+/// The token objects of a key.
+fn objects(key: &KeyRecord) -> Vec<ObjectName> {
+    let name = |material: &crate::store::Material| ObjectName {
+        purpose: Purpose::Kms,
+        key_id: key.key_id,
+        material: material.number,
+    };
+    key.materials.iter().map(name).collect()
+}
+
+fn labels(key: &KeyRecord) -> Vec<String> {
+    objects(key).iter().map(ObjectName::cka_label).collect()
+}
+
+/// Nobody waits for the answer.
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+

@@ -1,0 +1,166 @@
+//! CreateKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html>
+
+use serde::{Deserialize, Serialize};
+
+use super::KeyMetadata;
+use crate::crypto;
+use crate::kms::shape::{Member, defaulted, optional};
+use crate::kms::tag::{Tag, check_tags, merged};
+use crate::kms::{Context, Error, Operation, policy, shapes};
+use crate::model::{AccountId, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose};
+use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material};
+
+/// Makes a KMS key: an AES-256 object on the token, sensitive and never extractable.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CreateKey {
+    policy: Option<String>,
+    description: Option<String>,
+    key_usage: Option<String>,
+    customer_master_key_spec: Option<String>,
+    key_spec: Option<String>,
+    origin: Option<String>,
+    custom_key_store_id: Option<String>,
+    bypass_policy_lockout_safety_check: Option<bool>,
+    tags: Option<Vec<Tag>>,
+    multi_region: Option<bool>,
+    xks_key_id: Option<String>,
+}
+
+/// The new key.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Output {
+    key_metadata: KeyMetadata,
+}
+
+impl Operation for CreateKey {
+    const NAME: &'static str = "CreateKey";
+    const MEMBERS: &'static [Member] = &[
+        optional("Policy", &shapes::POLICY),
+        optional("Description", &shapes::DESCRIPTION),
+        defaulted("KeyUsage", &shapes::KEY_USAGE, "ENCRYPT_DECRYPT"),
+        optional("CustomerMasterKeySpec", &shapes::CUSTOMER_MASTER_KEY_SPEC),
+        defaulted("KeySpec", &shapes::KEY_SPEC, "SYMMETRIC_DEFAULT"),
+        defaulted("Origin", &shapes::ORIGIN, "AWS_KMS"),
+        optional("CustomKeyStoreId", &shapes::CUSTOM_KEY_STORE_ID),
+        optional("BypassPolicyLockoutSafetyCheck", &shapes::BOOLEAN),
+        optional("Tags", &shapes::TAG_LIST),
+        optional("MultiRegion", &shapes::BOOLEAN),
+        optional("XksKeyId", &shapes::XKS_KEY_ID),
+    ];
+    const READ_ONLY: bool = false;
+    type Output = Output;
+
+    async fn run(self, cx: &Context) -> Result<Output, Error> {
+        self.check_kind()?;
+        let account = cx.authorize_account::<Self>()?.into_thing();
+        let record = self.record(cx, account)?;
+        let name = ObjectName { purpose: Purpose::Kms, key_id: record.key_id, material: 1 };
+        cx.kms.commit(Change::new(record.created).insert(intent(cx, name, &record))).await?;
+        cx.token()?.generate(&name, cx.request.deadline).await?;
+        let metadata = KeyMetadata::of_new(record.clone());
+        cx.note_resource(&std::sync::Arc::new(crate::store::Row { revision: 0, record: record.clone() }));
+        cx.change(|store| {
+            // Whoever undid the creation meanwhile took the intent: then there is no key to enable.
+            let intent = store.intents().into_iter().find(|intent| intent.record.name == name);
+            let intent = intent.ok_or_else(|| Error::Internal(format!("{name} was undone")))?;
+            Ok((Change::new(cx.kms.now()).insert(record.clone()).delete(&intent), ()))
+        })
+        .await?;
+        Ok(Output { key_metadata: metadata })
+    }
+}
+
+impl CreateKey {
+    /// Refuses what is contradictory, and what no token offers yet.
+    fn check_kind(&self) -> Result<(), Error> {
+        if self.key_spec.is_some() && self.customer_master_key_spec.is_some() {
+            return Err(Error::Validation(
+                "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is \
+                 deprecated."
+                    .into(),
+            ));
+        }
+        let spec = self.key_spec.as_deref().or(self.customer_master_key_spec.as_deref()).unwrap_or("SYMMETRIC_DEFAULT");
+        match (spec, self.key_usage.as_deref()) {
+            ("SYMMETRIC_DEFAULT", None | Some("ENCRYPT_DECRYPT")) => self.check_origin(),
+            ("SYMMETRIC_DEFAULT", Some(usage)) => {
+                Err(Error::Validation(format!("KeyUsage {usage} is not compatible with KeySpec {spec}")))
+            }
+            (_, None) => Err(Error::Validation(
+                "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.".into(),
+            )),
+            _ => Err(Error::UnsupportedOperation(format!("KeySpec {spec} is not offered by this service."))),
+        }
+    }
+
+    fn check_origin(&self) -> Result<(), Error> {
+        if let Some(id) = &self.custom_key_store_id {
+            return Err(Error::CustomKeyStoreNotFound(id.clone()));
+        }
+        if self.xks_key_id.is_some() {
+            return Err(Error::Validation("XksKeyId is only valid for the origin EXTERNAL_KEY_STORE.".into()));
+        }
+        match self.origin.as_deref() {
+            Some("AWS_CLOUDHSM" | "EXTERNAL_KEY_STORE") => {
+                Err(Error::Validation("A custom key store origin requires a CustomKeyStoreId.".into()))
+            }
+            Some("EXTERNAL") => Err(Error::UnsupportedOperation("Origin EXTERNAL is not offered by this service.".into())),
+            _ if self.multi_region == Some(true) => {
+                Err(Error::UnsupportedOperation("Multi-Region keys are not offered by this service.".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn record(self, cx: &Context, account: AccountId) -> Result<KeyRecord, Error> {
+        let tags = self.tags.unwrap_or_default();
+        check_tags(&tags)?;
+        let policy = match self.policy {
+            Some(text) => {
+                let bypass = self.bypass_policy_lockout_safety_check == Some(true);
+                policy::check(&account, &text, bypass)?;
+                text
+            }
+            None => policy::default_policy(&account),
+        };
+        let key_id = KeyId::from_random(crypto::random_array()?);
+        let created = cx.kms.now();
+        let scheme = cx.token()?.scheme();
+        Ok(KeyRecord {
+            region: cx.request.region.clone(),
+            account,
+            key_id,
+            spec: KeySpec::SymmetricDefault,
+            usage: KeyUsage::EncryptDecrypt,
+            origin: Origin::AwsKms,
+            state: KeyState::Enabled,
+            description: self.description.unwrap_or_default(),
+            created,
+            deletion_date: None,
+            pending_window_days: None,
+            policy,
+            tags: merged(Default::default(), tags)?,
+            materials: vec![Material { number: 1, scheme, key_material_id: key_material_id(&key_id, 1), created }],
+            next_material: 2,
+        })
+    }
+}
+
+/// 64 hex digits that name a material. The bytes of the material are not to be had, so that the id is of the key
+/// and the material's number.
+fn key_material_id(key_id: &KeyId, number: u32) -> String {
+    hex::encode(crypto::sha256(&[b"hsm-kms/v1/key-material-id", key_id.as_bytes(), &number.to_be_bytes()]))
+}
+
+fn intent(cx: &Context, name: ObjectName, record: &KeyRecord) -> IntentRecord {
+    IntentRecord {
+        kind: IntentKind::Create,
+        name,
+        region: record.region.clone(),
+        account: record.account.clone(),
+        owner: cx.kms.instance.clone(),
+        started: record.created,
+    }
+}

@@ -1,0 +1,44 @@
+//! Operations on keys and their lives.
+
+mod cancel_key_deletion;
+mod create_key;
+mod describe_key;
+mod disable_key;
+mod enable_key;
+mod get_key_last_usage;
+mod list_keys;
+mod metadata;
+mod schedule_key_deletion;
+mod update_key_description;
+
+pub use cancel_key_deletion::CancelKeyDeletion;
+pub use create_key::CreateKey;
+pub use describe_key::DescribeKey;
+pub use disable_key::DisableKey;
+pub use enable_key::EnableKey;
+pub use get_key_last_usage::GetKeyLastUsage;
+pub use list_keys::ListKeys;
+pub use metadata::KeyMetadata;
+pub use schedule_key_deletion::ScheduleKeyDeletion;
+pub use update_key_description::UpdateKeyDescription;
+
+use super::usable::not_pending_deletion;
+use super::{Context, Error, KeyRow, Operation};
+use crate::store::{Change, KeyRecord};
+
+/// Changes the record of one key that the caller may change and that is not on its way to deletion.
+pub(super) async fn update_key<O: Operation>(cx: &Context, key_id: &str, update: impl Fn(&mut KeyRecord)) -> Result<(), Error> {
+    cx.change(|_| {
+        let key = cx.authorize::<O>(cx.key_without_alias(key_id)?)?.into_thing();
+        not_pending_deletion(&key)?;
+        Ok((updated(cx, &key, &update), ()))
+    })
+    .await
+}
+
+/// The change that updates the record of one key.
+fn updated(cx: &Context, key: &KeyRow, update: impl Fn(&mut KeyRecord)) -> Change {
+    let mut record = key.record.clone();
+    update(&mut record);
+    Change::new(cx.kms.now()).update(key, record)
+}

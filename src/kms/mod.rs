@@ -1,0 +1,59 @@
+//! What the operations of AWS KMS mean; one file an operation, in folders by family.
+
+pub mod alias;
+mod context;
+pub mod cryptography;
+mod envelope;
+mod error;
+mod input;
+pub mod janitor;
+pub mod key;
+mod marker;
+pub mod policy;
+mod service;
+pub mod shape;
+pub mod shapes;
+pub mod sts;
+pub mod tag;
+mod trusted_time;
+mod usable;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use context::{Context, Failure, KeyRow, Request, arn_of};
+pub use crate::model::Document;
+pub use error::Error;
+pub use input::{Blob, epoch_seconds};
+pub use marker::Markers;
+pub use service::{CommitError, Kms};
+pub use trusted_time::{TrustedTime, Verdict};
+pub use usable::UsableKey;
+
+/// One operation: the type that implements it is its request.
+pub trait Operation: DeserializeOwned + Send + Sync + 'static {
+    /// Wire target, policy action and audit word, for example `Encrypt`.
+    const NAME: &'static str;
+    /// What the request may and must have.
+    const MEMBERS: &'static [shape::Member];
+    /// Whether it changes nothing, as CloudTrail counts it: true for Encrypt and Decrypt too.
+    const READ_ONLY: bool;
+    /// The answer.
+    type Output: Serialize + Send;
+
+    /// Serves the request, whose members are known to keep their constraints.
+    fn run(self, cx: &Context) -> impl Future<Output = Result<Self::Output, Error>> + Send;
+}
+
+/// How many items a page has: what the request asks for, or `default`. The model's `LimitType` admits 1,000; the
+/// operations that admit fewer say so in their documentation.
+fn page_limit(limit: Option<usize>, default: usize, max: usize) -> Result<usize, Error> {
+    let limit = limit.unwrap_or(default);
+    if limit <= max {
+        return Ok(limit);
+    }
+    Err(Error::Validation(format!(
+        "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have value \
+         less than or equal to {max}"
+    )))
+}

@@ -1,0 +1,186 @@
+//! The service behind all operations: its parts, and the order in which a change becomes durable.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Error, Markers};
+use crate::audit::{Audit, Permit};
+use crate::model::{Clock, Region, Timestamp};
+use crate::store::{self, Change, OutboxRecord, Store};
+use crate::token::Token;
+
+/// The service: its store, its record, its tokens, its clock.
+pub struct Kms {
+    /// Metadata.
+    pub store: Store,
+    /// The record.
+    pub audit: Arc<Audit>,
+    /// Makes and reads pagination markers.
+    pub markers: Markers,
+    /// The id of this run of the service, which owns the intents that it makes.
+    pub instance: String,
+    tokens: BTreeMap<Region, Token>,
+    clock: Arc<dyn Clock>,
+    outbox: Mutex<Outbox>,
+}
+
+impl Kms {
+    /// Puts the parts together; `tokens` names the key store of every Region that is served.
+    pub fn new(
+        store: Store,
+        audit: Arc<Audit>,
+        tokens: BTreeMap<Region, Token>,
+        clock: Arc<dyn Clock>,
+        markers: Markers,
+    ) -> Self {
+        let instance = uuid::Uuid::new_v4().to_string();
+        Kms { store, audit, markers, instance, tokens, clock, outbox: Mutex::default() }
+    }
+
+    /// The token of a Region.
+    pub fn token(&self, region: &Region) -> Result<&Token, Error> {
+        self.tokens.get(region).ok_or_else(|| Error::Internal(format!("no token serves {region}")))
+    }
+
+    /// The Regions served.
+    pub fn regions(&self) -> impl Iterator<Item = &Region> {
+        self.tokens.keys()
+    }
+
+    /// Every token once, though it may serve several Regions.
+    pub fn tokens(&self) -> Vec<&Token> {
+        let mut serials = HashSet::new();
+        self.tokens.values().filter(|token| serials.insert(token.identity().serial.clone())).collect()
+    }
+
+    /// Where time comes from.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The time now, never below the highest time recorded.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now().max(self.store.highest_time())
+    }
+
+    /// Makes a change durable: commits it in one transaction with its event, then copies the event to the log.
+    /// An error after the commit means that the change is there and its event waits in the outbox.
+    pub async fn commit_recorded(
+        &self,
+        change: Change,
+        event_id: &str,
+        event: Vec<u8>,
+        permit: impl FnOnce() -> Result<Permit, Error>,
+    ) -> Result<(), CommitError> {
+        let record = OutboxRecord {
+            event_id: event_id.to_owned(),
+            event: String::from_utf8_lossy(&event).into_owned(),
+            since: self.audit.durable_seq(),
+        };
+        let epoch = self.commit(change.insert(record)).await.map_err(|error| match error {
+            store::Error::Conflict { .. } => CommitError::Conflict,
+            other => CommitError::Failed(other.into()),
+        })?;
+        let copied = match permit() {
+            Ok(permit) => self.audit.append(permit, event, epoch).await.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        match copied {
+            Ok(_) => self.outbox().copied.insert(event_id.to_owned()),
+            Err(_) => self.outbox().failed.insert(event_id.to_owned()),
+        };
+        copied.map(drop).map_err(CommitError::Failed)
+    }
+
+    /// Removes the outbox rows whose events are in the log, and copies those again whose copying failed.
+    pub async fn tend_outbox(&self) -> Result<(), Error> {
+        if !self.outbox().failed.is_empty() {
+            let failed = self.outbox().failed.clone();
+            self.copy(|event_id| failed.contains(event_id)).await?;
+        }
+        if !self.outbox().copied.is_empty() {
+            self.commit(Change::new(self.now())).await?;
+        }
+        Ok(())
+    }
+
+    /// Copies to the log what an earlier run committed and did not copy.
+    pub async fn copy_outbox(&self) -> Result<(), Error> {
+        self.copy(|_| true).await?;
+        self.tend_outbox().await
+    }
+
+    async fn copy(&self, wanted: impl Fn(&str) -> bool) -> Result<(), Error> {
+        let mut rows = self.store.outbox();
+        rows.retain(|row| wanted(&row.record.event_id));
+        rows.sort_by_key(|row| row.revision);
+        let event_ids: HashSet<String> = rows.iter().map(|row| row.record.event_id.clone()).collect();
+        let since = rows.iter().map(|row| row.record.since).min().unwrap_or(0);
+        let there = self.audit.contains(&event_ids, since)?;
+        for row in rows {
+            let event_id = &row.record.event_id;
+            if !there.contains(event_id) {
+                let permit = self.audit.begin()?;
+                self.audit.append(permit, row.record.event.clone().into_bytes(), self.store.epoch()).await?;
+            }
+            self.outbox().failed.remove(event_id);
+            self.outbox().copied.insert(event_id.clone());
+        }
+        Ok(())
+    }
+
+    /// Commits a change that needs no event of its own: an intent, a step towards an event that follows.
+    pub async fn commit(&self, mut change: Change) -> Result<u64, store::Error> {
+        let copied = std::mem::take(&mut self.outbox().copied);
+        for row in self.store.outbox().iter().filter(|row| copied.contains(&row.record.event_id)) {
+            change = change.delete(row);
+        }
+        let result = self.store.commit(change).await;
+        if result.is_err() {
+            self.outbox().copied.extend(copied);
+        }
+        result
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a change was not made durable.
+#[derive(Debug)]
+pub enum CommitError {
+    /// Another change came first: decide again.
+    Conflict,
+    /// It failed.
+    Failed(Error),
+}
+
+/// What is known of the outbox's rows, by event id.
+#[derive(Default)]
+struct Outbox {
+    copied: HashSet<String>,
+    failed: HashSet<String>,
+}
+
+impl From<Error> for CommitError {
+    fn from(error: Error) -> Self {
+        CommitError::Failed(error)
+    }
+}
+
+impl From<crate::audit::Error> for CommitError {
+    fn from(error: crate::audit::Error) -> Self {
+        CommitError::Failed(error.into())
+    }
+}
+
+impl From<CommitError> for Error {
+    /// For changes that nobody else competes for: the next round decides again.
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict => Error::Internal("another change came first".into()),
+            CommitError::Failed(error) => error,
+        }
+    }
+}

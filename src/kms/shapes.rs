@@ -1,0 +1,131 @@
+//! The shapes of the service model that requests here are made of, by their names in the model.
+//!
+//! Source: the service model of API version 2014-11-01; `tests/model.rs` holds them against it.
+
+use super::shape::{Member, Pattern, Shape, required};
+
+/// `AliasNameType`.
+pub const ALIAS_NAME: Shape = Shape::String { min: 1, max: 256, pattern: Some(ALIAS_PATTERN) };
+/// `BooleanType`, `NullableBooleanType`.
+pub const BOOLEAN: Shape = Shape::Boolean;
+/// `CiphertextType`.
+pub const CIPHERTEXT: Shape = Shape::Blob { min: 1, max: 6144 };
+/// `CustomKeyStoreIdType`.
+pub const CUSTOM_KEY_STORE_ID: Shape = Shape::String { min: 1, max: 64, pattern: None };
+/// `CustomerMasterKeySpec`, deprecated.
+pub const CUSTOMER_MASTER_KEY_SPEC: Shape = Shape::Enum(&[
+    "RSA_2048",
+    "RSA_3072",
+    "RSA_4096",
+    "ECC_NIST_P256",
+    "ECC_NIST_P384",
+    "ECC_NIST_P521",
+    "ECC_SECG_P256K1",
+    "SYMMETRIC_DEFAULT",
+    "HMAC_224",
+    "HMAC_256",
+    "HMAC_384",
+    "HMAC_512",
+    "SM2",
+]);
+/// `DataKeySpec`.
+pub const DATA_KEY_SPEC: Shape = Shape::Enum(&["AES_256", "AES_128"]);
+/// `DescriptionType`.
+pub const DESCRIPTION: Shape = Shape::String { min: 0, max: 8192, pattern: None };
+/// `DryRunModifierList`.
+pub const DRY_RUN_MODIFIER_LIST: Shape =
+    Shape::List { min: 0, max: usize::MAX, of: &Shape::Enum(&["IGNORE_CIPHERTEXT"]) };
+/// `EncryptionAlgorithmSpec`.
+pub const ENCRYPTION_ALGORITHM: Shape =
+    Shape::Enum(&["SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"]);
+/// `EncryptionContextType`.
+pub const ENCRYPTION_CONTEXT: Shape = Shape::StringMap;
+/// `GrantTokenList`.
+pub const GRANT_TOKEN_LIST: Shape = Shape::List { min: 0, max: 10, of: &Shape::Token { min: 1, max: 8192 } };
+/// `KeyIdType`.
+pub const KEY_ID: Shape = Shape::String { min: 1, max: 2048, pattern: None };
+/// `KeySpec`.
+pub const KEY_SPEC: Shape = Shape::Enum(&[
+    "RSA_2048",
+    "RSA_3072",
+    "RSA_4096",
+    "ECC_NIST_P256",
+    "ECC_NIST_P384",
+    "ECC_NIST_P521",
+    "ECC_SECG_P256K1",
+    "SYMMETRIC_DEFAULT",
+    "HMAC_224",
+    "HMAC_256",
+    "HMAC_384",
+    "HMAC_512",
+    "SM2",
+    "ML_DSA_44",
+    "ML_DSA_65",
+    "ML_DSA_87",
+    "ECC_NIST_EDWARDS25519",
+    "ML_KEM_512",
+    "ML_KEM_768",
+    "ML_KEM_1024",
+]);
+/// `KeyUsageType`.
+pub const KEY_USAGE: Shape = Shape::Enum(&[
+    "SIGN_VERIFY",
+    "ENCRYPT_DECRYPT",
+    "GENERATE_VERIFY_MAC",
+    "KEY_AGREEMENT",
+    "ENCAPSULATE_DECAPSULATE",
+]);
+/// `LimitType`.
+pub const LIMIT: Shape = Shape::Integer { min: 1, max: 1000 };
+/// `MarkerType`.
+pub const MARKER: Shape = Shape::String { min: 1, max: 1024, pattern: Some(MARKER_PATTERN) };
+/// `NumberOfBytesType`.
+pub const NUMBER_OF_BYTES: Shape = Shape::Integer { min: 1, max: 1024 };
+/// `OriginType`.
+pub const ORIGIN: Shape = Shape::Enum(&["AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"]);
+/// `PendingWindowInDaysType`.
+pub const PENDING_WINDOW_IN_DAYS: Shape = Shape::Integer { min: 1, max: 365 };
+/// `PlaintextType`.
+pub const PLAINTEXT: Shape = Shape::Blob { min: 1, max: 4096 };
+/// `PolicyType`.
+pub const POLICY: Shape = Shape::String { min: 1, max: 131_072, pattern: Some(POLICY_PATTERN) };
+/// `PolicyNameType`.
+pub const POLICY_NAME: Shape = Shape::String { min: 1, max: 128, pattern: Some(POLICY_NAME_PATTERN) };
+/// `RecipientInfo`.
+pub const RECIPIENT_INFO: Shape = Shape::Structure(&[
+    super::shape::optional("KeyEncryptionAlgorithm", &Shape::Enum(&["RSAES_OAEP_SHA_256"])),
+    super::shape::optional("AttestationDocument", &Shape::Blob { min: 1, max: 262_144 }),
+]);
+/// `ResourceOwnersList`.
+pub const RESOURCE_OWNERS_LIST: Shape =
+    Shape::List { min: 1, max: 2, of: &Shape::Enum(&["SELF", "OTHER_ACCOUNTS_VIA_RAM"]) };
+/// `TagKeyType`.
+pub const TAG_KEY: Shape = Shape::String { min: 1, max: 128, pattern: None };
+/// `TagKeyList`.
+pub const TAG_KEY_LIST: Shape = Shape::List { min: 0, max: usize::MAX, of: &TAG_KEY };
+/// `TagList`.
+pub const TAG_LIST: Shape = Shape::List { min: 0, max: usize::MAX, of: &Shape::Structure(TAG) };
+/// `TagValueType`.
+pub const TAG_VALUE: Shape = Shape::String { min: 0, max: 256, pattern: None };
+/// `XksKeyIdType`.
+pub const XKS_KEY_ID: Shape = Shape::String { min: 1, max: 128, pattern: Some(XKS_KEY_ID_PATTERN) };
+
+/// `Tag`.
+const TAG: &[Member] = &[required("TagKey", &TAG_KEY), required("TagValue", &TAG_VALUE)];
+
+const ALIAS_PATTERN: Pattern = Pattern {
+    text: "^[a-zA-Z0-9:/_-]+$",
+    admits: |c| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '_' | '-'),
+};
+const MARKER_PATTERN: Pattern =
+    Pattern { text: "[\\u0020-\\u00FF]*", admits: |c| matches!(c, '\u{20}'..='\u{ff}') };
+const POLICY_PATTERN: Pattern = Pattern {
+    text: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+",
+    admits: |c| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{ff}'),
+};
+const POLICY_NAME_PATTERN: Pattern =
+    Pattern { text: "[\\w]+", admits: |c| c.is_ascii_alphanumeric() || c == '_' };
+const XKS_KEY_ID_PATTERN: Pattern = Pattern {
+    text: "^[a-zA-Z0-9-_.]+$",
+    admits: |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'),
+};

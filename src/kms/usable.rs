@@ -1,0 +1,57 @@
+//! The second proof: the key is in a state and of a usage that admits the operation.
+
+use super::{Error, KeyRow, arn_of};
+use crate::auth::Authorized;
+use crate::model::{KeyState, KeyUsage};
+use crate::store::{KeyRecord, Material};
+
+/// A key that the caller may use, and that may be used for what he wants.
+pub struct UsableKey(KeyRow);
+
+impl UsableKey {
+    /// Proves that an authorised key is enabled and of this usage.
+    pub fn new(key: Authorized<KeyRow>, usage: KeyUsage) -> Result<Self, Error> {
+        let key = key.into_thing();
+        enabled(&key)?;
+        // The one usage there is; later ones answer InvalidKeyUsageException here.
+        let KeyUsage::EncryptDecrypt = usage;
+        Ok(UsableKey(key))
+    }
+
+    /// What the store says of the key.
+    pub fn record(&self) -> &KeyRecord {
+        &self.0.record
+    }
+
+    /// The key's ARN, as answers show it.
+    pub fn arn(&self) -> String {
+        arn_of(&self.0).to_string()
+    }
+
+    /// The material that encrypts.
+    pub fn current_material(&self) -> Result<&Material, Error> {
+        let none = || Error::Internal(format!("key {} has no material", self.0.record.key_id));
+        self.0.record.materials.last().ok_or_else(none)
+    }
+}
+
+/// Refuses a key that is disabled or on its way to deletion, for operations that use it.
+pub fn enabled(key: &KeyRow) -> Result<(), Error> {
+    match key.record.state {
+        KeyState::Enabled => Ok(()),
+        KeyState::Disabled => Err(Error::Disabled(arn_of(key))),
+        KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
+    }
+}
+
+/// Refuses a key on its way to deletion, for operations that change it.
+pub fn not_pending_deletion(key: &KeyRow) -> Result<(), Error> {
+    match key.record.state {
+        KeyState::Enabled | KeyState::Disabled => Ok(()),
+        KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
+    }
+}
+
+fn pending_deletion(key: &KeyRow) -> Error {
+    Error::InvalidState(format!("{} is pending deletion.", arn_of(key)))
+}

@@ -1,0 +1,183 @@
+//! Settings: a TOML file, with `HSM_KMS__…` environment variables over it.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::model::{AccountId, Region};
+
+/// Everything that can be set. Unknown fields are refused.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The data folder, which nobody but the service's user may read.
+    pub data: PathBuf,
+    /// The account whose root user is made at the first start.
+    pub account: AccountId,
+    /// The Regions served; at least one.
+    pub regions: Vec<Region>,
+    /// The token.
+    pub token: TokenSettings,
+    /// The listener.
+    #[serde(default)]
+    pub server: ServerSettings,
+    /// The record.
+    #[serde(default)]
+    pub audit: AuditSettings,
+    /// The operations.
+    #[serde(default)]
+    pub kms: KmsSettings,
+}
+
+/// Where the token is, and how to log in to it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenSettings {
+    /// The PKCS#11 module of the vendor.
+    pub module: PathBuf,
+    /// The label of the token; not needed if the serial number is given.
+    pub label: Option<String>,
+    /// The serial number of the token.
+    pub serial: Option<String>,
+    /// A file with the user PIN, and nothing else but a final newline.
+    pub pin_file: PathBuf,
+    /// A profile to use instead of the built-in one.
+    pub profile: Option<PathBuf>,
+}
+
+/// Where requests come in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerSettings {
+    /// Address and port; loopback only, as there is no TLS yet. Default `127.0.0.1:9911`.
+    pub listen: std::net::SocketAddr,
+    /// Connections at once. Default 1,024.
+    pub max_connections: usize,
+    /// How long requests in flight may take at shutdown, in seconds. Default 15.
+    pub drain_seconds: u64,
+}
+
+/// The audit log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditSettings {
+    /// Bytes after which a new segment begins. Default 64 MiB.
+    pub segment_bytes: u64,
+    /// Bytes of disk held in reserve for requests in flight. Default 16 MiB.
+    pub reserve_bytes: u64,
+}
+
+/// The operations.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KmsSettings {
+    /// Milliseconds within which every request has its answer. Default 5,000.
+    pub deadline_millis: u64,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file or a variable is wrong.
+    #[error("settings {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<config::ConfigError>,
+    },
+    /// There is no Region.
+    #[error("settings: `regions` is empty; name at least one, for example regions = [\"us-east-1\"]")]
+    NoRegion,
+    /// The token is not named.
+    #[error("settings: token.label or token.serial must say which token to use; `hsm-kms token list` shows them")]
+    NoToken,
+    /// The PIN file cannot be read.
+    #[error("the PIN file {path} cannot be read: {source}; put the user PIN there, readable by the service alone")]
+    Pin {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Others can read what they must not.
+    #[error("{path} is open to other users (mode {mode:03o}); run: chmod {wanted:03o} {path}")]
+    OpenToOthers {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// The mode that it should have.
+        wanted: u32,
+    },
+}
+
+impl Settings {
+    /// Reads a TOML file and the environment over it: `HSM_KMS__SERVER__LISTEN` is `server.listen`. The PIN is
+    /// never read from the environment.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let unreadable = |source| Error::Unreadable { path: path.to_owned(), source: Box::new(source) };
+        let settings: Settings = config::Config::builder()
+            .add_source(config::File::from(path).format(config::FileFormat::Toml))
+            .add_source(config::Environment::with_prefix("HSM_KMS").prefix_separator("__").separator("__"))
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(unreadable)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Refuses what no service can run with.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.regions.is_empty() {
+            return Err(Error::NoRegion);
+        }
+        if self.token.label.is_none() && self.token.serial.is_none() {
+            return Err(Error::NoToken);
+        }
+        Ok(())
+    }
+
+    /// The user PIN, from its file.
+    pub fn pin(&self) -> Result<SecretString, Error> {
+        let path = &self.token.pin_file;
+        let unreadable = |source| Error::Pin { path: path.clone(), source };
+        closed_to_others(path, 0o600)?;
+        let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
+        Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
+    }
+
+    /// How long a request may take.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_millis(self.kms.deadline_millis)
+    }
+}
+
+/// Refuses a file or folder that its group or others may read, write or enter.
+pub fn closed_to_others(path: &Path, wanted: u32) -> Result<(), Error> {
+    let metadata = std::fs::metadata(path).map_err(|source| Error::Pin { path: path.to_owned(), source })?;
+    let mode = Permissions::mode(&metadata.permissions()) & 0o777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(Error::OpenToOthers { path: path.to_owned(), mode, wanted }) }
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        ServerSettings { listen: ([127, 0, 0, 1], 9911).into(), max_connections: 1_024, drain_seconds: 15 }
+    }
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        AuditSettings { segment_bytes: 64 << 20, reserve_bytes: 16 << 20 }
+    }
+}
+
+impl Default for KmsSettings {
+    fn default() -> Self {
+        KmsSettings { deadline_millis: 5_000 }
+    }
+}

@@ -1,0 +1,443 @@
+//! The records of the service, sealed row by row and complete as a whole, in a database that is not trusted.
+//!
+//! After opening, the index in memory is the authority: reads never touch the database, and every change is compared
+//! and swapped there first, then made in the database together with the sealed root over all rows.
+
+mod backend;
+mod change;
+mod embedded;
+mod error;
+mod index;
+mod meta;
+mod record;
+mod root;
+mod seal;
+mod usage;
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod samples;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+
+use tokio::sync::Mutex;
+use tracing::error;
+
+use crate::model::{AccountId, AliasName, KeyId, Region, Secret, Timestamp};
+
+pub use backend::{After, Answer, Backend, Batch, Ends, Fingerprint, LooseRow, RawRow, RootRow, RowChange, Visit};
+pub use change::Change;
+pub use embedded::Embedded;
+pub use error::Error;
+pub use meta::Meta;
+pub use record::{
+    AccessKeyRecord, AliasRecord, IntentKind, IntentRecord, KeyRecord, Material, OutboxRecord, Record, Row,
+};
+pub use usage::Usage;
+
+use index::Index;
+use root::Root;
+use seal::Keys;
+use usage::Usages;
+
+/// The format that this version writes, and the highest that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// An open store; clones share it.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+struct Shared {
+    backend: Arc<dyn Backend>,
+    keys: Keys,
+    meta: Vec<u8>,
+    index: RwLock<Index>,
+    usages: Usages,
+    /// Held by whoever writes or compares with the database: one at a time.
+    head: Mutex<Head>,
+    /// Of the last commit, for readers that must not wait for a writer.
+    latest: RwLock<Latest>,
+    store_id: KeyId,
+    tampered: OnceLock<String>,
+    poisoned: OnceLock<String>,
+}
+
+/// The root as it is in the database.
+struct Head {
+    root: Root,
+    row: RootRow,
+}
+
+#[derive(Clone, Copy)]
+struct Latest {
+    epoch: u64,
+    highest_time: Timestamp,
+}
+
+impl Store {
+    /// Creates an empty store in the new database file `path` and opens it. `store_key` is 32 bytes, the ones that
+    /// `meta.wrapped_key` holds wrapped.
+    ///
+    /// Fails with [`Error::Exists`] if the file exists.
+    pub async fn create(path: &Path, meta: &Meta, store_key: &Secret) -> Result<Self, Error> {
+        let (meta, root) = first_rows(meta, &Keys::new(store_key)?)?;
+        Embedded::create(path, &meta, &root).await?;
+        Store::open(path, store_key).await
+    }
+
+    /// What the database file `path` says about the token that opens it; `None` if there is no such file.
+    ///
+    /// Not to be trusted before the store is open: only then is it compared with the root.
+    pub async fn read_meta(path: &Path) -> Result<Option<Meta>, Error> {
+        Embedded::read_meta(path).await?.map(|bytes| Meta::from_bytes(&bytes)).transpose()
+    }
+
+    /// Opens the database file `path`: reads every row and refuses the store if they are not exactly what the root
+    /// says.
+    ///
+    /// An older state of the whole store opens: hold [`Store::epoch`] against an epoch that is kept elsewhere.
+    pub async fn open(path: &Path, store_key: &Secret) -> Result<Self, Error> {
+        Store::open_on(Arc::new(Embedded::open(path).await?), store_key).await
+    }
+
+    /// Opens the store in any database, like [`Store::open`].
+    pub async fn open_on(backend: Arc<dyn Backend>, store_key: &Secret) -> Result<Self, Error> {
+        let keys = Keys::new(store_key)?;
+        let (index, head, meta) = read_all(backend.as_ref(), &keys).await?;
+        let usages = Usages::load(&keys, backend.loose().await?);
+        Ok(Store(Arc::new(Shared {
+            backend,
+            keys,
+            meta,
+            index: RwLock::new(index),
+            usages,
+            latest: RwLock::new(Latest::of(&head.root)),
+            store_id: head.root.store_id,
+            head: Mutex::new(head),
+            tampered: OnceLock::new(),
+            poisoned: OnceLock::new(),
+        })))
+    }
+
+    /// Makes a change: durable, and visible to every read that begins later, before this returns the new epoch.
+    ///
+    /// [`Error::Conflict`] if a row is not as it was read; [`Error::Full`] without room. Once begun, the change goes on
+    /// even if the future is dropped.
+    pub async fn commit(&self, change: Change) -> Result<u64, Error> {
+        self.detached(|shared| async move { shared.commit(change).await }).await
+    }
+
+    /// Looks whether anyone else wrote to the database, and if so, whether every row is still what it must be. Cheap
+    /// if no one did; to be called every second.
+    pub async fn check(&self) -> Result<(), Error> {
+        self.detached(|shared| async move { shared.check(&*shared.head.lock().await).await }).await
+    }
+
+    /// Holds every row of the database against memory; changes wait meanwhile.
+    pub async fn scrub(&self) -> Result<(), Error> {
+        self.detached(|shared| async move { shared.compare(&*shared.head.lock().await).await }).await
+    }
+
+    /// Whether anything may still be decided by this store; costs nanoseconds, to be asked in every request.
+    ///
+    /// Fails with [`Error::Tampered`] or [`Error::Poisoned`] for ever once it has.
+    pub fn guard(&self) -> Result<(), Error> {
+        self.0.guard()
+    }
+
+    /// What was tampered with, once that was seen.
+    pub fn tampered(&self) -> Option<String> {
+        self.0.tampered.get().cloned()
+    }
+
+    /// The number of the last transaction.
+    pub fn epoch(&self) -> u64 {
+        self.0.latest().epoch
+    }
+
+    /// The highest time that a change ever brought.
+    pub fn highest_time(&self) -> Timestamp {
+        self.0.latest().highest_time
+    }
+
+    /// The id of the store.
+    pub fn store_id(&self) -> KeyId {
+        self.0.store_id
+    }
+
+    /// The key with this id.
+    pub fn key(&self, region: &Region, key_id: &KeyId) -> Option<Arc<Row<KeyRecord>>> {
+        self.0.index().keys.find(&record::key_row(region, key_id))
+    }
+
+    /// At most `limit` keys of an account, by id, behind the id `after`.
+    pub fn keys_of(
+        &self,
+        region: &Region,
+        account: &AccountId,
+        after: Option<&KeyId>,
+        limit: usize,
+    ) -> Vec<Arc<Row<KeyRecord>>> {
+        self.0.index().keys_of(region, account, after, limit)
+    }
+
+    /// All keys, by Region and id.
+    pub fn all_keys(&self) -> Vec<Arc<Row<KeyRecord>>> {
+        self.0.index().keys.all()
+    }
+
+    /// The alias with this name.
+    pub fn alias(&self, region: &Region, account: &AccountId, name: &AliasName) -> Option<Arc<Row<AliasRecord>>> {
+        self.0.index().aliases.find(&record::alias_row(region, account, name))
+    }
+
+    /// At most `limit` aliases of an account, by name, behind the name `after`.
+    pub fn aliases_of(
+        &self,
+        region: &Region,
+        account: &AccountId,
+        after: Option<&AliasName>,
+        limit: usize,
+    ) -> Vec<Arc<Row<AliasRecord>>> {
+        self.0.index().aliases_of(region, account, after, limit)
+    }
+
+    /// The aliases of a key, by name.
+    pub fn aliases_of_key(&self, region: &Region, key_id: &KeyId) -> Vec<Arc<Row<AliasRecord>>> {
+        self.0.index().aliases_of_key(region, key_id)
+    }
+
+    /// The access key with this id.
+    pub fn access_key(&self, access_key_id: &str) -> Option<Arc<Row<AccessKeyRecord>>> {
+        self.0.index().access_keys.find(access_key_id)
+    }
+
+    /// All access keys, by id.
+    pub fn access_keys(&self) -> Vec<Arc<Row<AccessKeyRecord>>> {
+        self.0.index().access_keys.all()
+    }
+
+    /// All intents, the oldest first.
+    pub fn intents(&self) -> Vec<Arc<Row<IntentRecord>>> {
+        self.0.index().intents.by_revision()
+    }
+
+    /// All events that are not known to be in the audit log, the oldest first.
+    pub fn outbox(&self) -> Vec<Arc<Row<OutboxRecord>>> {
+        self.0.index().outbox.by_revision()
+    }
+
+    /// The last use of a key, as far as it is known.
+    pub fn usage(&self, region: &Region, key_id: &KeyId) -> Option<Usage> {
+        self.0.usages.find(region, key_id)
+    }
+
+    /// Notes a use of a key in memory, unless a later one is noted.
+    pub fn note_usage(&self, region: &Region, key_id: &KeyId, usage: Usage) {
+        self.0.usages.note(region, key_id, usage);
+    }
+
+    /// Writes the uses that were noted since the last time. They are not part of what the root protects.
+    pub async fn flush_usage(&self) -> Result<(), Error> {
+        self.detached(|shared| async move { shared.flush_usage().await }).await
+    }
+
+    /// Waits for the change at hand and closes the database; reads go on, changes fail with [`Error::Closed`].
+    pub async fn close(&self) -> Result<(), Error> {
+        self.detached(|shared| async move {
+            let _head = shared.head.lock().await;
+            shared.backend.close().await
+        })
+        .await
+    }
+
+    /// Runs `work` in a task of its own, so that a dropped future cannot leave half of it undone.
+    async fn detached<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        match tokio::spawn(work(self.0.clone())).await {
+            Ok(result) => result,
+            Err(stopped) => Err(self.0.poison(format!("a task of the store did not end: {stopped}"))),
+        }
+    }
+}
+
+impl Shared {
+    async fn commit(&self, change: Change) -> Result<u64, Error> {
+        let mut head = self.head.lock().await;
+        self.check(&head).await?;
+        let live = change.judge(&self.index())?;
+        let mut plan = change.plan(&self.keys, &head.root, live)?;
+        let row = plan.root.seal(&self.keys)?;
+        let rows = std::mem::take(&mut plan.rows);
+        let batch = Batch { believed: head.row.clone(), root: row.clone(), rows };
+        self.backend.apply(batch).await.map_err(|error| self.noted(error))?;
+        *head = Head { root: plan.root.clone(), row };
+        self.install(plan);
+        self.check(&head).await?;
+        Ok(head.root.epoch)
+    }
+
+    fn install(&self, plan: change::Plan) {
+        let latest = Latest::of(&plan.root);
+        plan.install(&mut self.index.write().unwrap_or_else(PoisonError::into_inner));
+        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = latest;
+    }
+
+    async fn check(&self, head: &Head) -> Result<(), Error> {
+        self.guard()?;
+        if self.backend.changed().await.map_err(|error| self.noted(error))? {
+            self.compare(head).await?;
+        }
+        Ok(())
+    }
+
+    async fn compare(&self, head: &Head) -> Result<(), Error> {
+        self.guard()?;
+        self.compare_rows(head).await.map_err(|error| self.noted(error))
+    }
+
+    async fn compare_rows(&self, head: &Head) -> Result<(), Error> {
+        let mut seen = 0;
+        let mut visit = |raw: RawRow| {
+            seen += 1;
+            match self.index().fingerprint(&raw.table, &raw.key) {
+                Some(live) if live == raw.fingerprint() => Ok(()),
+                Some(_) => Err(raw.refused("is not as it was written")),
+                None => Err(raw.refused("was added")),
+            }
+        };
+        let ends = self.backend.scan(&mut visit).await?;
+        if ends.root != head.row {
+            return Err(Error::tampered("the root row is not as it was written"));
+        }
+        if ends.meta != self.meta {
+            return Err(Error::tampered("the meta row is not as it was written"));
+        }
+        // Every row visited is a live one, each is visited once: with as many as there are, none is missing.
+        if seen == self.index().places().count() { Ok(()) } else { Err(self.missing().await?) }
+    }
+
+    async fn missing(&self) -> Result<Error, Error> {
+        let mut seen = BTreeSet::new();
+        let mut visit = |raw: RawRow| {
+            seen.insert((raw.table, raw.key));
+            Ok(())
+        };
+        self.backend.scan(&mut visit).await?;
+        let index = self.index();
+        let missing = index.places().find(|(table, key)| !seen.contains(&((*table).to_owned(), (*key).to_owned())));
+        Ok(Error::tampered(match missing {
+            Some((table, key)) => format!("the row {table} {key} is missing"),
+            None => "a row was missing and came back".to_owned(),
+        }))
+    }
+
+    async fn flush_usage(&self) -> Result<(), Error> {
+        let unwritten = self.usages.unwritten();
+        if unwritten.is_empty() {
+            return Ok(());
+        }
+        let rows = unwritten.iter().map(|usage| usage.seal(&self.keys)).collect::<Result<_, _>>()?;
+        let head = self.head.lock().await;
+        self.check(&head).await?;
+        self.backend.put_loose(rows).await.map_err(|error| self.noted(error))?;
+        self.usages.written(unwritten);
+        Ok(())
+    }
+
+    fn guard(&self) -> Result<(), Error> {
+        if let Some(what) = self.tampered.get() {
+            return Err(Error::Tampered { what: what.clone() });
+        }
+        match self.poisoned.get() {
+            Some(why) => Err(Error::Poisoned { why: why.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers what ends all decisions.
+    fn noted(&self, failure: Error) -> Error {
+        match failure {
+            Error::Tampered { what } => {
+                if self.tampered.set(what.clone()).is_ok() {
+                    error!(what, "the store was tampered with");
+                }
+                Error::Tampered { what }
+            }
+            Error::Unknown { why } => self.poison(format!("a change may have been made or not: {why}")),
+            other => other,
+        }
+    }
+
+    fn poison(&self, why: String) -> Error {
+        if self.poisoned.set(why.clone()).is_ok() {
+            error!(why, "the store is stopped");
+        }
+        Error::Poisoned { why }
+    }
+
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        // A panic under the write lock ends the task that held it, which poisons the store.
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn latest(&self) -> Latest {
+        *self.latest.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Latest {
+    fn of(root: &Root) -> Self {
+        Latest { epoch: root.epoch, highest_time: root.highest_time }
+    }
+}
+
+/// The meta and root rows of an empty store.
+fn first_rows(meta: &Meta, keys: &Keys) -> Result<(Vec<u8>, RootRow), Error> {
+    let bytes = meta.to_bytes();
+    let root = Root::empty(meta.store_id, meta::digest(&bytes)).seal(keys)?;
+    Ok((bytes, root))
+}
+
+/// Reads the whole database and holds it against its own root.
+async fn read_all(backend: &dyn Backend, keys: &Keys) -> Result<(Index, Head, Vec<u8>), Error> {
+    // The root first: under another store key no row opens, and of a newer version no row can be read.
+    let root = Root::open(keys, &backend.ends().await?.root)?;
+    let mut index = Index::default();
+    let mut counted = Root::empty(root.store_id, root.meta);
+    let mut visit = |raw: RawRow| {
+        let digest = raw.fingerprint().digest;
+        counted.add(&raw.table, &keys.member(raw.place(), &digest));
+        index.admit(keys, &raw, digest)
+    };
+    let ends = backend.scan(&mut visit).await?;
+    if Root::open(keys, &ends.root)? != root {
+        return Err(Error::tampered("someone else writes while the store is opened"));
+    }
+    agree(&root, &counted, &ends.meta)?;
+    Ok((index, Head { root, row: ends.root }, ends.meta))
+}
+
+/// Whether the root says what was counted in the rows, and binds this meta row.
+fn agree(root: &Root, counted: &Root, meta: &[u8]) -> Result<(), Error> {
+    if root.meta != meta::digest(meta) || Meta::from_bytes(meta)?.store_id != root.store_id {
+        return Err(Error::tampered("the meta row is not the one in the root"));
+    }
+    let tables: BTreeSet<&String> = root.rows.keys().chain(counted.rows.keys()).collect();
+    for table in tables {
+        let [told, found] = [root, counted].map(|root| root.rows.get(table).copied().unwrap_or(0));
+        if told != found {
+            return Err(Error::tampered(format!("table {table} has {found} rows, and the root says {told}")));
+        }
+    }
+    if root.set != counted.set {
+        return Err(Error::tampered("a row is older than the root, or from elsewhere: the rows do not give the root"));
+    }
+    Ok(())
+}

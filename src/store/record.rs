@@ -1,0 +1,260 @@
+//! The records of the store, as they are written inside their seal (JSON).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+use super::index::Indexed;
+use crate::model::{AccountId, AliasName, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Region, Timestamp};
+
+/// A value with a row of its own; only the records in this file have one.
+pub trait Record: Indexed + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// The name of the table.
+    const TABLE: &'static str;
+
+    /// What is unique in the table; it must never change for one record.
+    fn primary_key(&self) -> String;
+}
+
+/// One record as it is in the store now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row<T> {
+    /// The epoch that wrote it: grows with every write and is never used again for this primary key.
+    pub revision: u64,
+    /// The record.
+    pub record: T,
+}
+
+/// A KMS key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRecord {
+    /// Where the key lives.
+    pub region: Region,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Its id, unique in the Region.
+    pub key_id: KeyId,
+    /// The type of its material.
+    pub spec: KeySpec,
+    /// What it may be used for.
+    pub usage: KeyUsage,
+    /// Where its material came from.
+    pub origin: Origin,
+    /// Whether it may be used.
+    pub state: KeyState,
+    /// Free text of the owner, at most 8,192 characters.
+    pub description: String,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it will be destroyed, while it waits for that.
+    pub deletion_date: Option<Timestamp>,
+    /// The waiting time that was asked for, in days, while it waits.
+    pub pending_window_days: Option<u32>,
+    /// The key policy, the JSON text as it was given.
+    pub policy: String,
+    /// The tags.
+    pub tags: BTreeMap<String, String>,
+    /// The token objects, in the order of their numbers; the last one encrypts.
+    pub materials: Vec<Material>,
+    /// The number that the next material gets; never goes back.
+    pub next_material: u32,
+}
+
+/// One token object of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Material {
+    /// Counted from 1 within the key, never used again.
+    pub number: u32,
+    /// How the token wraps under it; a blob must say the same.
+    pub scheme: u8,
+    /// The id that callers see (`KeyMaterialId`).
+    pub key_material_id: String,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// An alias of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AliasRecord {
+    /// Where it is valid.
+    pub region: Region,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Its name, with `alias/`.
+    pub name: AliasName,
+    /// The key that it names.
+    pub target: KeyId,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When its target was last set.
+    pub updated: Timestamp,
+}
+
+/// An access key of a principal. Its secret is wiped when the record is dropped and is never in `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessKeyRecord {
+    /// What requests name, for example `AKIA…`.
+    pub access_key_id: String,
+    /// The account of the principal.
+    pub account: AccountId,
+    /// The ARN of the principal.
+    pub principal: String,
+    /// The unique id of the principal.
+    pub user_id: String,
+    /// The secret access key.
+    pub secret: String,
+    /// Whether it may be used.
+    pub active: bool,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// What is about to be done to a token object, written before it is begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntentRecord {
+    /// What is about to be done.
+    pub kind: IntentKind,
+    /// To which object.
+    pub name: ObjectName,
+    /// The Region of its key.
+    pub region: Region,
+    /// The account of its key.
+    pub account: AccountId,
+    /// Which process does it, and has to undo it.
+    pub owner: String,
+    /// Since when.
+    pub started: Timestamp,
+}
+
+/// What an intent is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IntentKind {
+    /// The object is being made; an unanswered creation is undone.
+    Create,
+    /// The object is being destroyed; it is destroyed until a search finds none.
+    Destroy,
+}
+
+/// An audit event that was made durable together with the change it tells of, until it is in the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutboxRecord {
+    /// The id of the event.
+    pub event_id: String,
+    /// The event, one JSON text.
+    pub event: String,
+    /// The sequence number of the audit log that was durable when the change was made: the event is behind it.
+    pub since: u64,
+}
+
+impl Record for KeyRecord {
+    const TABLE: &'static str = "keys";
+
+    fn primary_key(&self) -> String {
+        key_row(&self.region, &self.key_id)
+    }
+}
+
+impl Record for AliasRecord {
+    const TABLE: &'static str = "aliases";
+
+    fn primary_key(&self) -> String {
+        alias_row(&self.region, &self.account, &self.name)
+    }
+}
+
+impl Record for AccessKeyRecord {
+    const TABLE: &'static str = "access-keys";
+
+    fn primary_key(&self) -> String {
+        self.access_key_id.clone()
+    }
+}
+
+impl Record for IntentRecord {
+    const TABLE: &'static str = "intents";
+
+    fn primary_key(&self) -> String {
+        hex::encode(self.name.cka_id())
+    }
+}
+
+impl Record for OutboxRecord {
+    const TABLE: &'static str = "outbox";
+
+    fn primary_key(&self) -> String {
+        self.event_id.clone()
+    }
+}
+
+impl fmt::Debug for AccessKeyRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without `..`, so that a new field has to be considered here.
+        let AccessKeyRecord { access_key_id, account, principal, user_id, secret: _, active, created } = self;
+        f.debug_struct("AccessKeyRecord")
+            .field("access_key_id", access_key_id)
+            .field("account", account)
+            .field("principal", principal)
+            .field("user_id", user_id)
+            .field("active", active)
+            .field("created", created)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for AccessKeyRecord {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
+/// The primary key of a [`KeyRecord`], and of what is noted about the key elsewhere.
+pub(super) fn key_row(region: &Region, key_id: &KeyId) -> String {
+    format!("{region}/{key_id}")
+}
+
+/// The primary key of an [`AliasRecord`].
+pub(super) fn alias_row(region: &Region, account: &AccountId, name: &AliasName) -> String {
+    format!("{region}/{account}/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Purpose;
+    use crate::store::samples;
+
+    #[test]
+    fn primary_keys_are_as_documented() {
+        let region: Region = "eu-west-1".parse().unwrap();
+        let key = samples::key(&region, 7);
+        assert_eq!(key.primary_key(), "eu-west-1/07000000-0000-0000-0000-000000000000");
+        assert_eq!(samples::alias(&region, "alias/a/b", 7).primary_key(), "eu-west-1/111122223333/alias/a/b");
+        let intent = samples::intent(&region, 7, 2);
+        assert_eq!(intent.name.purpose, Purpose::Kms);
+        assert_eq!(intent.primary_key(), format!("07{}00000002", "0".repeat(30)));
+    }
+
+    #[test]
+    fn the_secret_is_not_in_debug() {
+        let record = samples::access_key("AKIAEXAMPLE");
+        let shown = format!("{record:?} {:?}", Row { revision: 1, record: record.clone() });
+        assert!(shown.contains("AKIAEXAMPLE") && !shown.contains(&record.secret), "{shown}");
+    }
+
+    #[test]
+    fn an_unknown_member_is_refused() {
+        let mut value = serde_json::to_value(samples::outbox("e-1")).unwrap();
+        value["more"] = 1.into();
+        assert!(serde_json::from_value::<OutboxRecord>(value).is_err());
+    }
+}

@@ -6,5 +6,6 @@
 
 #![deny(unsafe_code)]
 
+pub mod audit;
 pub mod crypto;
 pub mod model;

@@ -6,5 +6,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod api;
+pub mod auth;
 pub mod crypto;
 pub mod model;

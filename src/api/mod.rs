@@ -1,0 +1,1 @@
+//! The wire: HTTP, JSON and status codes.

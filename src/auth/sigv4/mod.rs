@@ -194,7 +194,7 @@ fn check_signed_headers(request: &Request<'_>, signed: &[String]) -> Result<(), 
 
 /// Counts in whole seconds, as `x-amz-date` does: exactly `max_skew` to either side is accepted.
 fn check_window(date_time: &str, signed_at: Timestamp, now: Timestamp, max_skew: Duration) -> Result<(), Error> {
-    let now = Timestamp::from_millis(now.as_millis().div_euclid(1000) * 1000);
+    let now = Timestamp::from_millis(now.as_millis().div_euclid(1000).saturating_mul(1000));
     let (signed, minutes) = (date_time.to_owned(), max_skew.as_secs() / 60);
     if now.since(signed_at) > max_skew {
         let earliest = now.as_millis().saturating_sub(i64::try_from(max_skew.as_millis()).unwrap_or(i64::MAX));

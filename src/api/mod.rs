@@ -1,1 +1,4 @@
 //! The wire: HTTP, JSON and status codes.
+
+pub mod health;
+pub mod http;

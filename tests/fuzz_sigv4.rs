@@ -36,8 +36,8 @@ fn the_corpus_is_accepted_and_refused_as_named() {
     assert!(samples.len() >= 30);
     for (name, bytes) in samples {
         let accepted = replay(&bytes);
-        assert!(!(name.starts_with("good-") && !accepted), "{name} is refused");
-        assert!(!(name.starts_with("bad-") && accepted), "{name} is accepted");
+        assert!(accepted || !name.starts_with("good-"), "{name} is refused");
+        assert!(!accepted || !name.starts_with("bad-"), "{name} is accepted");
     }
 }
 

@@ -75,6 +75,11 @@ impl Sent {
         assert_ne!(self.headers.len(), before, "there was a header {name}");
     }
 
+    fn repeat_authorization(&mut self) {
+        let value = self.value("authorization").to_owned();
+        self.add("authorization", &value);
+    }
+
     /// Replaces the first `from` in a header's value.
     fn edit(&mut self, name: &str, from: &str, to: &str) {
         let value = &mut self.headers.iter_mut().find(|(known, _)| known == name).unwrap().1;
@@ -278,11 +283,7 @@ fn changes() -> Vec<Change> {
             Error::SignatureMismatch,
         ),
         ("no authorization", |s| s.remove("authorization"), Error::MissingAuthenticationToken),
-        (
-            "authorization twice",
-            |s| s.add("authorization", &s.value("authorization").to_owned()),
-            Error::SeveralAuthorizations,
-        ),
+        ("authorization twice", Sent::repeat_authorization, Error::SeveralAuthorizations),
         (
             "parameter twice",
             |s| s.edit("authorization", "Sig", "Signature=0, Sig"),

@@ -1,0 +1,195 @@
+//! `hsm-kms dev`: one command from nothing to a service.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use super::Failure;
+use super::serve::{Accept, run_service};
+use crate::app::{App, DataDir};
+use crate::crypto;
+use crate::model::{AccountId, Region};
+use crate::settings::{AuditSettings, KmsSettings, ServerSettings, Settings, TokenSettings};
+use crate::token;
+
+/// Run on this machine for development: makes a token, a store and a root user under the data folder if they are not
+/// there, serves on loopback, and writes the folder's `env` file for a shell. Run again, it finds everything again.
+///
+/// Example: hsm-kms dev --data ./hsm-kms-data --listen 127.0.0.1:0 --region us-east-1 --region eu-west-1
+#[derive(Args)]
+pub struct Dev {
+    /// The data folder; made if it is not there.
+    #[arg(long, default_value = "hsm-kms-data")]
+    data: PathBuf,
+    /// Address and port to serve on, loopback only; port 0 picks one.
+    #[arg(long, default_value = "127.0.0.1:9911")]
+    listen: SocketAddr,
+    /// The PKCS#11 module; SoftHSM2's if not given.
+    #[arg(long)]
+    module: Option<PathBuf>,
+    /// The account of the root user.
+    #[arg(long, default_value = "111122223333")]
+    account: AccountId,
+    /// A Region to serve; may be given again. The first is the one in `env`.
+    #[arg(long = "region", default_value = "us-east-1")]
+    regions: Vec<Region>,
+    #[command(flatten)]
+    accept: Accept,
+}
+
+impl Dev {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        if !self.listen.ip().is_loopback() {
+            return Err(Failure::for_good(format!(
+                "{} is not a loopback address; `dev` serves without TLS and on loopback only",
+                self.listen
+            )));
+        }
+        let settings = self.settings()?;
+        self.prepare(&settings)?;
+        let pin = settings.pin()?;
+        let env = self.data.join("env");
+        // A file of an earlier run would name an address where nobody answers yet.
+        remove_if_there(&env)?;
+        let region = self.regions.first().cloned();
+        run_service(settings, pin, self.accept, |app, address| {
+            write_new(&env, shell_variables(app, address, region.as_ref()).as_bytes())?;
+            println!("{}", greeting(&env, address));
+            Ok(())
+        })
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        Ok(Settings {
+            data: self.data.clone(),
+            account: self.account.clone(),
+            regions: self.regions.clone(),
+            token: TokenSettings {
+                module: self.module.clone().map_or_else(softhsm_module, Ok)?,
+                label: Some(TOKEN_LABEL.into()),
+                serial: None,
+                pin_file: self.data.join("pin"),
+                profile: None,
+            },
+            server: ServerSettings { listen: self.listen, ..ServerSettings::default() },
+            audit: AuditSettings::default(),
+            kms: KmsSettings::default(),
+        })
+    }
+
+    /// Makes what is not there: the folder, SoftHSM2's configuration, the token.
+    fn prepare(&self, settings: &Settings) -> Result<(), Failure> {
+        // Held only while the token is made, so that two first runs at once do not make two.
+        let data = DataDir::lock(&self.data)?;
+        let folder = data.path().canonicalize().map_err(Failure::now)?;
+        if self.module.is_none() {
+            configure_softhsm(&folder)?;
+        }
+        if settings.token.pin_file.exists() {
+            return Ok(());
+        }
+        let (so_pin, pin) = (new_pin()?, new_pin()?);
+        write_new(&folder.join("so-pin"), so_pin.expose_secret().as_bytes())?;
+        if token::tokens(&settings.token.module)?.iter().all(|entry| entry.label != TOKEN_LABEL) {
+            token::init_token(&settings.token.module, TOKEN_LABEL, &so_pin, &pin)?;
+        } else {
+            return Err(Failure::for_good(format!(
+                "the module has a token `{TOKEN_LABEL}` already, and {} is missing; put its user PIN there",
+                settings.token.pin_file.display()
+            )));
+        }
+        write_new(&settings.token.pin_file, pin.expose_secret().as_bytes())
+    }
+}
+
+/// SoftHSM2 reads its configuration from the file that `SOFTHSM2_CONF` names.
+fn configure_softhsm(folder: &Path) -> Result<(), Failure> {
+    let tokens = folder.join("tokens");
+    let file = folder.join("softhsm2.conf");
+    std::fs::create_dir_all(&tokens).map_err(Failure::now)?;
+    let text = format!(
+        "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
+        tokens.display()
+    );
+    remove_if_there(&file)?;
+    write_new(&file, text.as_bytes())?;
+    token::set_module_environment("SOFTHSM2_CONF", file.as_os_str());
+    Ok(())
+}
+
+fn softhsm_module() -> Result<PathBuf, Failure> {
+    let found = SOFTHSM_MODULES.iter().map(PathBuf::from).find(|path| path.is_file());
+    found.ok_or_else(|| {
+        Failure::for_good("SoftHSM2's module is not on this machine; run: apt-get install softhsm2, or give --module")
+    })
+}
+
+fn shell_variables(app: &App, address: SocketAddr, region: Option<&Region>) -> String {
+    let root = app.root_user();
+    let region = region.map_or("us-east-1", Region::as_str);
+    let variables = [
+        ("AWS_ENDPOINT_URL_KMS", format!("http://{address}")),
+        ("AWS_ENDPOINT_URL_STS", format!("http://{address}")),
+        ("AWS_ACCESS_KEY_ID", root.access_key_id.clone()),
+        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key.to_string()),
+        ("AWS_REGION", region.into()),
+        ("AWS_DEFAULT_REGION", region.into()),
+        ("AWS_ACCOUNT_ID", root.account.to_string()),
+    ];
+    let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    // The last line exports them to a shell that reads the file; other readers take the lines before it.
+    let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
+    format!("{lines}export {}\n", names.join(" "))
+}
+
+fn greeting(env: &Path, address: SocketAddr) -> String {
+    let env = env.display();
+    format!(
+        "hsm-kms serves on http://{address}\n\nIn another shell:\n\n  \
+         . {env}\n  \
+         aws kms create-key --description \"my first key\" --endpoint-url \"$AWS_ENDPOINT_URL_KMS\"\n  \
+         aws kms create-alias --alias-name alias/key1 --target-key-id KEY_ID --endpoint-url \"$AWS_ENDPOINT_URL_KMS\"\n  \
+         aws kms generate-data-key --key-id alias/key1 --key-spec AES_256 --endpoint-url \"$AWS_ENDPOINT_URL_KMS\"\n\n\
+         aws 2.13 and newer read AWS_ENDPOINT_URL_KMS by themselves. Ctrl-C stops the service; run it again and \
+         everything is found again."
+    )
+}
+
+fn new_pin() -> Result<SecretString, Failure> {
+    let mut bytes = Zeroizing::new([0_u8; 16]);
+    crypto::random(bytes.as_mut()).map_err(Failure::now)?;
+    Ok(SecretString::from(hex::encode(*bytes)))
+}
+
+/// Writes a file that only its owner may read, with its bytes on disk when this returns.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let beside = path.with_extension("new");
+    remove_if_there(&beside)?;
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside).map_err(Failure::now)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Failure::now)?;
+    std::fs::rename(&beside, path).map_err(Failure::now)
+}
+
+fn remove_if_there(path: &Path) -> Result<(), Failure> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::now(format!("{}: {error}", path.display()))),
+        _ => Ok(()),
+    }
+}
+
+const TOKEN_LABEL: &str = "hsm-kms";
+
+/// Where distributions put SoftHSM2's module.
+const SOFTHSM_MODULES: &[&str] = &[
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib64/pkcs11/libsofthsm2.so",
+    "/opt/homebrew/lib/softhsm/libsofthsm2.so",
+];

@@ -23,7 +23,8 @@ impl DataDir {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
         closed_to_others(path, 0o700)?;
         let mut options = OpenOptions::new();
-        let lock = options.create(true).truncate(false).write(true).mode(0o600).open(path.join("lock")).map_err(unusable)?;
+        let lock =
+            options.create(true).truncate(false).write(true).mode(0o600).open(path.join("lock")).map_err(unusable)?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
             rustix::io::Errno::WOULDBLOCK => Error::Locked(path.to_owned()),
             other => unusable(other.into()),

@@ -37,7 +37,7 @@ impl Housekeeping {
             log("undo unfinished creations", self.undo_creations().await);
         }
         if round % 3_600 == 3_599 {
-            log("record the time", self.kms.commit(Change::new(self.kms.now())).await.map_err(Error::from));
+            log("record the time", self.kms.commit(Change::new(self.kms.now())).await.map(drop).map_err(Error::from));
         }
     }
 

@@ -16,7 +16,7 @@ pub use data_dir::DataDir;
 pub use housekeeping::Housekeeping;
 pub use root_user::RootUser;
 
-use crate::api::health::{self, Readiness};
+use crate::api::health::{self, Part, Readiness};
 use crate::api::json::{self, Gate};
 use crate::audit::{self, Audit};
 use crate::kms::{Kms, Markers, TrustedTime};
@@ -107,9 +107,6 @@ pub enum Error {
     /// No random bytes.
     #[error(transparent)]
     NoRandom(#[from] crypto::NoRandom),
-    /// The address.
-    #[error(transparent)]
-    Listen(#[from] crate::api::http::Error),
 }
 
 impl App {
@@ -169,7 +166,7 @@ impl App {
     pub fn router(&self) -> Router {
         let gate = Arc::new(Gate::new(self.kms.clone(), self.settings.deadline()));
         let (kms, token) = (self.kms.clone(), self.token.clone());
-        health::router(move || readiness(&kms, &token)).merge(json::router(gate))
+        health::routes(move || readiness(&kms, &token)).merge(json::router(gate))
     }
 
     /// Stops everything in order. False if a call into the token's module never came back: then the process must
@@ -199,9 +196,14 @@ impl App {
 }
 
 fn readiness(kms: &Kms, token: &Token) -> Readiness {
-    let store = kms.store.guard().map_err(|error| error.to_string());
-    let audit = kms.audit.begin().map(drop).map_err(|error| error.to_string());
-    Readiness::of([("store", store), ("audit", audit), ("token", token.ready())])
+    let part = |name, ready: bool, reason| Part { name, ready, reason: Some(reason).filter(|_| !ready) };
+    Readiness {
+        parts: vec![
+            part("store", kms.store.guard().is_ok(), "refused"),
+            part("audit", kms.audit.begin().is_ok(), "cannot write"),
+            part("token", token.status() == token::Status::Ready, "unavailable"),
+        ],
+    }
 }
 
 fn audit_settings(settings: &Settings, data: &DataDir) -> audit::Settings {
@@ -212,12 +214,7 @@ fn audit_settings(settings: &Settings, data: &DataDir) -> audit::Settings {
     }
 }
 
-async fn open_token(
-    settings: &Settings,
-    data: &DataDir,
-    pin: SecretString,
-    audit: Arc<Audit>,
-) -> Result<Token, Error> {
+async fn open_token(settings: &Settings, data: &DataDir, pin: SecretString, audit: Arc<Audit>) -> Result<Token, Error> {
     let token = token::Settings {
         module: settings.token.module.clone(),
         label: settings.token.label.clone(),

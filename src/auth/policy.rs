@@ -144,7 +144,9 @@ fn read_principals(named: &Document<'_>) -> Result<Vec<(String, String)>, Malfor
 fn read_actions(statement: &Document<'_>) -> Result<Words, Malformed> {
     let actions = read_words(statement, "Action")?;
     if let Words::These(patterns) | Words::AllBut(patterns) = &actions {
-        let well_formed = |pattern: &String| pattern == "*" || pattern.split_once(':').is_some_and(|(s, a)| !s.is_empty() && !a.is_empty());
+        let well_formed = |pattern: &String| {
+            pattern == "*" || pattern.split_once(':').is_some_and(|(s, a)| !s.is_empty() && !a.is_empty())
+        };
         if let Some(bad) = patterns.iter().find(|pattern| !well_formed(pattern)) {
             return Err(malformed(format!("`{bad}` is not an action")));
         }
@@ -250,17 +252,8 @@ fn malformed(reason: impl Into<String>) -> Malformed {
     Malformed(reason.into())
 }
 
-const STATEMENT: &[&str] = &[
-    "Sid",
-    "Effect",
-    "Principal",
-    "NotPrincipal",
-    "Action",
-    "NotAction",
-    "Resource",
-    "NotResource",
-    "Condition",
-];
+const STATEMENT: &[&str] =
+    &["Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"];
 
 const OPERATORS: &[&str] = &[
     "StringEquals",
@@ -349,7 +342,9 @@ mod tests {
             r#"{{"Effect":"Allow","Principal":{root},"Action":"kms:*","Resource":"*"}},
                {{"Effect":"Deny","Principal":"*","Action":"kms:PutKeyPolicy","Resource":"*"}}"#
         )));
-        assert!(!safe(r#"{"Effect":"Allow","Principal":{"Service":"x.amazonaws.com"},"Action":"kms:*","Resource":"*"}"#));
+        assert!(!safe(
+            r#"{"Effect":"Allow","Principal":{"Service":"x.amazonaws.com"},"Action":"kms:*","Resource":"*"}"#
+        ));
     }
 
     #[test]

@@ -23,7 +23,9 @@ impl CheckConfig {
         settings.pin()?;
         if !settings.token.module.is_file() {
             let module = settings.token.module.display();
-            return Err(Failure::for_good(format!("token.module {module} is not a file; give the vendor's PKCS#11 module")));
+            return Err(Failure::for_good(format!(
+                "token.module {module} is not a file; give the vendor's PKCS#11 module"
+            )));
         }
         println!("{} is good", self.config.display());
         Ok(())

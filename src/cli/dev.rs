@@ -178,7 +178,9 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 fn remove_if_there(path: &Path) -> Result<(), Failure> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::now(format!("{}: {error}", path.display()))),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::now(format!("{}: {error}", path.display())))
+        }
         _ => Ok(()),
     }
 }

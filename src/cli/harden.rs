@@ -12,7 +12,8 @@ pub fn harden() {
         tracing::warn!(%error, "the process could not be made undumpable");
     }
     // On fault: locking all at once would make whole thread stacks resident.
-    let flags = rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::FUTURE | rustix::mm::MlockAllFlags::ONFAULT;
+    let flags =
+        rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::FUTURE | rustix::mm::MlockAllFlags::ONFAULT;
     if let Err(error) = rustix::mm::mlockall(flags) {
         tracing::info!(%error, "memory is not locked: allow it with LimitMEMLOCK=infinity, or keep swap encrypted");
     }

@@ -71,21 +71,19 @@ async fn serve(
     ready: impl FnOnce(&App, std::net::SocketAddr) -> Result<(), Failure>,
 ) -> Result<bool, Failure> {
     let server = settings.server.clone();
-    let deadline = settings.deadline();
     // Before the token: a port that is taken must not cost a login.
     let listener = Listener::bind(server.listen).await.map_err(Failure::now)?;
-    let address = listener.local_addr().map_err(Failure::now)?;
+    let address = listener.address();
     let accepted = Accepted { rollback: accept.accept_rollback, clock: accept.accept_clock };
     let app = App::open(settings, pin, Arc::new(SystemClock), accepted).await?;
     let app = Arc::new(app);
     ready(&app, address)?;
     tracing::info!(%address, "serving");
     let limits = Limits {
-        connections: server.max_connections,
-        drain: Duration::from_secs(server.drain_seconds),
+        max_connections: server.max_connections,
+        drain_time: Duration::from_secs(server.drain_seconds),
         ..Limits::default()
     };
-    let _ = deadline;
     let keeper = tokio::spawn(keep_house(app.clone()));
     crate::api::http::serve(listener, app.router(), limits, shutdown()).await;
     keeper.abort();

@@ -82,11 +82,13 @@ impl TokenCommand {
             Command::Probe { module, label, serial, pin_file } => {
                 let settings = token::Settings { module, label, serial, copies_dir: None, queue: 16, profile: None };
                 let token = Token::open(&settings, read_pin(&pin_file)?, || {})?;
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Failure::now)?;
-                let rows = runtime.block_on(token::self_test(&token));
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Failure::now)?;
+                let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+                let rows = runtime.block_on(token::self_test(&token, deadline))?;
                 print_probe(&rows, self.output);
                 token.shutdown(std::time::Duration::from_secs(10));
-                if rows.iter().any(|row| !row.passed) {
+                if rows.iter().any(|row| row.needed && row.failure.is_some()) {
                     return Err(Failure::now("the token failed a test that this service needs"));
                 }
             }
@@ -136,11 +138,12 @@ fn token_json(entry: &TokenEntry) -> serde_json::Value {
 
 fn print_probe(rows: &[ProbeRow], output: Output) {
     if output == Output::Json {
-        let rows: Vec<_> = rows.iter().map(|row| json!({ "test": row.test, "passed": row.passed, "detail": row.detail })).collect();
+        let rows: Vec<_> = rows.iter().map(|row| json!({ "test": row.what, "needed": row.needed, "passed": row.failure.is_none(), "reason": row.failure })).collect();
         println!("{}", json!({ "probe": rows }));
         return;
     }
     for row in rows {
-        println!("{:<5} {:<40} {}", if row.passed { "pass" } else { "FAIL" }, row.test, row.detail);
+        let verdict = if row.failure.is_none() { "pass" } else { "FAIL" };
+        println!("{verdict:<5} {:<60} {}", row.what, row.failure.as_deref().unwrap_or_default());
     }
 }

@@ -112,11 +112,7 @@ impl Context {
     }
 
     /// Finds an alias of an account in the request's Region.
-    pub fn alias(
-        &self,
-        account: &AccountId,
-        name: &crate::model::AliasName,
-    ) -> Result<Arc<Row<AliasRecord>>, Error> {
+    pub fn alias(&self, account: &AccountId, name: &crate::model::AliasName) -> Result<Arc<Row<AliasRecord>>, Error> {
         self.kms.store.alias(&self.request.region, account, name).ok_or_else(|| {
             let arn = Arn::alias(&self.request.region, account, name);
             Error::NotFound(format!("Alias {arn} is not found."))

@@ -13,12 +13,7 @@ impl Context {
     }
 
     /// Seals `plaintext` under a key that the caller may use: a ciphertext blob.
-    pub async fn seal(
-        &self,
-        key: &UsableKey,
-        context: &EncryptionContext,
-        plaintext: &[u8],
-    ) -> Result<Vec<u8>, Error> {
+    pub async fn seal(&self, key: &UsableKey, context: &EncryptionContext, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
         let material = key.current_material()?;
         let header = header(key, material);
         let token = self.kms.token(&key.record().region)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{CommitError, Error, Kms, KeyRow, arn_of};
+use super::{CommitError, Error, KeyRow, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::model::{AccountId, KeyState, ObjectName, Purpose, Region, Timestamp};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row};
@@ -51,7 +51,7 @@ impl Kms {
         let mut found = HashSet::new();
         let mut orphans = Vec::new();
         for token in self.tokens() {
-            for object in token.objects(deadline()).await? {
+            for object in token.objects(deadline()).await?.ours {
                 if !known.contains(object.label.as_str()) {
                     orphans.push(object.label.clone());
                 }
@@ -180,4 +180,3 @@ fn labels(key: &KeyRecord) -> Vec<String> {
 fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
-

@@ -31,7 +31,11 @@ impl Markers {
         let bytes = URL_SAFE_NO_PAD.decode(marker).map_err(|_| Error::InvalidMarker)?;
         let (mac, last) = bytes.split_first_chunk::<32>().ok_or(Error::InvalidMarker)?;
         let last = std::str::from_utf8(last).map_err(|_| Error::InvalidMarker)?;
-        if crypto::equal(mac, &self.mac(cx, list, last)) { Ok(Some(last.to_owned())) } else { Err(Error::InvalidMarker) }
+        if crypto::equal(mac, &self.mac(cx, list, last)) {
+            Ok(Some(last.to_owned()))
+        } else {
+            Err(Error::InvalidMarker)
+        }
     }
 
     /// Cuts a list that was read one item too long to `limit`, and gives the marker if something is left.

@@ -21,8 +21,8 @@ mod usable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use context::{Context, Failure, KeyRow, Request, arn_of};
 pub use crate::model::Document;
+pub use context::{Context, Failure, KeyRow, Request, arn_of};
 pub use error::Error;
 pub use input::{Blob, epoch_seconds};
 pub use marker::Markers;

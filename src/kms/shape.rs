@@ -112,12 +112,7 @@ fn check_members(
     Ok(())
 }
 
-fn check_value(
-    value: &Document<'_>,
-    shape: &Shape,
-    path: &str,
-    violations: &mut Vec<String>,
-) -> Result<(), Error> {
+fn check_value(value: &Document<'_>, shape: &Shape, path: &str, violations: &mut Vec<String>) -> Result<(), Error> {
     match (shape, value) {
         (Shape::String { min, max, pattern }, Document::String(text)) => {
             check_length(text.chars().count(), *min, *max, &format!("Value '{text}' at '{path}'"), violations);
@@ -270,10 +265,12 @@ mod tests {
             "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: \
              Member must have length less than or equal to 4096"
         );
-        assert!(message(r#"{"KeyId":"","Tags":[{"TagKey":"k","TagValue":"v"},{"TagKey":"","TagValue":"v"}]}"#).ends_with(
-            "; Value '' at 'tags.2.member.tagKey' failed to satisfy constraint: \
+        assert!(
+            message(r#"{"KeyId":"","Tags":[{"TagKey":"k","TagValue":"v"},{"TagKey":"","TagValue":"v"}]}"#).ends_with(
+                "; Value '' at 'tags.2.member.tagKey' failed to satisfy constraint: \
              Member must have length greater than or equal to 1"
-        ));
+            )
+        );
         assert_eq!(message(r#"{"KeyId":5}"#), "NUMBER_VALUE cannot be converted to String");
     }
 

@@ -68,13 +68,8 @@ pub const KEY_SPEC: Shape = Shape::Enum(&[
     "ML_KEM_1024",
 ]);
 /// `KeyUsageType`.
-pub const KEY_USAGE: Shape = Shape::Enum(&[
-    "SIGN_VERIFY",
-    "ENCRYPT_DECRYPT",
-    "GENERATE_VERIFY_MAC",
-    "KEY_AGREEMENT",
-    "ENCAPSULATE_DECAPSULATE",
-]);
+pub const KEY_USAGE: Shape =
+    Shape::Enum(&["SIGN_VERIFY", "ENCRYPT_DECRYPT", "GENERATE_VERIFY_MAC", "KEY_AGREEMENT", "ENCAPSULATE_DECAPSULATE"]);
 /// `LimitType`.
 pub const LIMIT: Shape = Shape::Integer { min: 1, max: 1000 };
 /// `MarkerType`.
@@ -113,19 +108,13 @@ pub const XKS_KEY_ID: Shape = Shape::String { min: 1, max: 128, pattern: Some(XK
 /// `Tag`.
 const TAG: &[Member] = &[required("TagKey", &TAG_KEY), required("TagValue", &TAG_VALUE)];
 
-const ALIAS_PATTERN: Pattern = Pattern {
-    text: "^[a-zA-Z0-9:/_-]+$",
-    admits: |c| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '_' | '-'),
-};
-const MARKER_PATTERN: Pattern =
-    Pattern { text: "[\\u0020-\\u00FF]*", admits: |c| matches!(c, '\u{20}'..='\u{ff}') };
+const ALIAS_PATTERN: Pattern =
+    Pattern { text: "^[a-zA-Z0-9:/_-]+$", admits: |c| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '_' | '-') };
+const MARKER_PATTERN: Pattern = Pattern { text: "[\\u0020-\\u00FF]*", admits: |c| matches!(c, '\u{20}'..='\u{ff}') };
 const POLICY_PATTERN: Pattern = Pattern {
     text: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+",
     admits: |c| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{ff}'),
 };
-const POLICY_NAME_PATTERN: Pattern =
-    Pattern { text: "[\\w]+", admits: |c| c.is_ascii_alphanumeric() || c == '_' };
-const XKS_KEY_ID_PATTERN: Pattern = Pattern {
-    text: "^[a-zA-Z0-9-_.]+$",
-    admits: |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'),
-};
+const POLICY_NAME_PATTERN: Pattern = Pattern { text: "[\\w]+", admits: |c| c.is_ascii_alphanumeric() || c == '_' };
+const XKS_KEY_ID_PATTERN: Pattern =
+    Pattern { text: "^[a-zA-Z0-9-_.]+$", admits: |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') };

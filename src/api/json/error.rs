@@ -25,16 +25,6 @@ impl Answer {
         };
         body.to_string().into_bytes()
     }
-
-    /// The access key is not known here.
-    pub fn unknown_access_key() -> Self {
-        client("UnrecognizedClientException", "The security token included in the request is invalid.")
-    }
-
-    /// The Region of the credential scope is not served here.
-    pub fn unknown_region() -> Self {
-        client("InvalidSignatureException", "Credential should be scoped to a valid region.")
-    }
 }
 
 impl From<sigv4::Error> for Answer {
@@ -58,10 +48,9 @@ impl From<Error> for Answer {
                 "The system timed out while trying to fulfill the request. You can retry the request.",
             ),
             Error::Disabled(arn) => client("DisabledException", format!("{arn} is disabled.")),
-            Error::DryRun => client(
-                "DryRunOperationException",
-                "The request would have succeeded, but the DryRun option is set.",
-            ),
+            Error::DryRun => {
+                client("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
+            }
             Error::IncorrectKey => client(
                 "IncorrectKeyException",
                 "The key ID in the request does not identify a CMK that can perform this operation.",

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::Response;
 use axum::routing::any;
@@ -20,9 +20,10 @@ use axum::routing::any;
 pub use error::Answer;
 pub use operations::{OPERATIONS, Route};
 
+use crate::api::http::Peer;
 use crate::audit::EventSource;
 use crate::auth::Caller;
-use crate::auth::sigv4::{self, Door, SigningKeys};
+use crate::auth::sigv4::{self, Door, Paths, SigningKeys};
 use crate::crypto;
 use crate::kms::{Context, Error, Failure, Kms, Request};
 use crate::model::{Region, Secret};
@@ -50,7 +51,7 @@ pub fn router(gate: Arc<Gate>) -> Router {
 /// and still writes its record.
 async fn serve(
     State(gate): State<Arc<Gate>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(Peer(peer)): Extension<Peer>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -60,7 +61,8 @@ async fn serve(
     let protocol = Protocol::of(&arrival.headers);
     let id = arrival.id.clone();
     let served = tokio::spawn(async move { arrival.serve(&gate, protocol).await });
-    let answer = served.await.unwrap_or_else(|error| Err(Error::Internal(format!("a request panicked: {error}")).into()));
+    let answer =
+        served.await.unwrap_or_else(|error| Err(Error::Internal(format!("a request panicked: {error}")).into()));
     protocol.respond(answer, &id)
 }
 
@@ -155,17 +157,15 @@ impl Arrival {
             method: self.method.as_str(),
             path: self.uri.path(),
             query: self.uri.query(),
+            authority: None,
             headers: &self.headers,
             body: &self.body,
         };
-        let door = Door { services: &[protocol.service()], max_skew: MAX_SKEW };
+        let door = Door { services: &[protocol.service()], paths: Paths::Root, max_skew: MAX_SKEW };
         let claim = sigv4::read(&request, gate.kms.clock().now(), &door)?;
         let key = gate.kms.store.access_key(&claim.access_key_id).filter(|key| key.record.active);
-        // An unknown access key costs as much as a known one with a wrong signature.
-        let secret = Secret::new(key.as_ref().map_or(UNKNOWN_SECRET, |key| key.record.secret.as_bytes()).to_vec());
-        let verified = claim.verify(&request, &secret, &gate.signing_keys);
-        let key = key.ok_or_else(Answer::unknown_access_key)?;
-        verified?;
+        let key = key.ok_or_else(|| claim.unknown_access_key())?;
+        claim.verify(&Secret::new(key.record.secret.as_bytes().to_vec()), &gate.signing_keys)?;
         let region = served_region(gate, &claim.region, protocol)?;
         let caller = Caller {
             account: key.record.account.clone(),
@@ -184,7 +184,13 @@ impl Arrival {
         OPERATIONS.iter().find(|route| route.name == name && route.source == protocol.source())
     }
 
-    fn request(&self, gate: &Gate, protocol: Protocol, region: Region, route: Option<&Route>) -> Result<Request, Error> {
+    fn request(
+        &self,
+        gate: &Gate,
+        protocol: Protocol,
+        region: Region,
+        route: Option<&Route>,
+    ) -> Result<Request, Error> {
         Ok(Request {
             operation: route.map_or("UnknownOperation", |route| route.name),
             service: protocol.source(),
@@ -205,13 +211,11 @@ impl Arrival {
 }
 
 /// The scope's Region chooses the Region; the global endpoint of STS is that of us-east-1.
-fn served_region(gate: &Gate, name: &str, protocol: Protocol) -> Result<Region, Answer> {
-    let mut regions = gate.kms.regions();
-    let found = regions.find(|region| region.as_str() == name).cloned();
-    let global = protocol == Protocol::Query && name == "us-east-1";
-    found.or_else(|| gate.kms.regions().next().filter(|_| global).cloned()).ok_or_else(Answer::unknown_region)
+fn served_region(gate: &Gate, named: &Region, protocol: Protocol) -> Result<Region, sigv4::Error> {
+    let found = gate.kms.regions().find(|region| *region == named).cloned();
+    let global = protocol == Protocol::Query && named.as_str() == "us-east-1";
+    found.or_else(|| gate.kms.regions().next().filter(|_| global).cloned()).ok_or(sigv4::Error::InvalidRegion)
 }
 
 const TARGET: &str = "x-amz-target";
 const MAX_SKEW: Duration = Duration::from_secs(5 * 60);
-const UNKNOWN_SECRET: &[u8] = b"0000000000000000000000000000000000000000";

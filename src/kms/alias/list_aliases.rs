@@ -42,11 +42,8 @@ struct Entry {
 
 impl Operation for ListAliases {
     const NAME: &'static str = "ListAliases";
-    const MEMBERS: &'static [Member] = &[
-        optional("KeyId", &shapes::KEY_ID),
-        optional("Limit", &shapes::LIMIT),
-        optional("Marker", &shapes::MARKER),
-    ];
+    const MEMBERS: &'static [Member] =
+        &[optional("KeyId", &shapes::KEY_ID), optional("Limit", &shapes::LIMIT), optional("Marker", &shapes::MARKER)];
     const READ_ONLY: bool = true;
     type Output = Output;
 

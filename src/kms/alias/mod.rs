@@ -29,7 +29,9 @@ fn alias_name(text: &str) -> Result<AliasName, Error> {
                 .into(),
         ),
         // AWS's wording is not known.
-        InvalidAliasName::Characters => Error::InvalidAliasName(format!("{text} contains invalid characters for an alias")),
+        InvalidAliasName::Characters => {
+            Error::InvalidAliasName(format!("{text} contains invalid characters for an alias"))
+        }
     })?;
     if name.is_reserved() {
         // Unverified: the model declares InvalidAliasNameException for CreateAlias.

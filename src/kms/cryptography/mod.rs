@@ -29,9 +29,9 @@ const MAX_ENCRYPTION_CONTEXT_LEN: usize = 8_192;
 fn check_algorithm(algorithm: Option<&str>) -> Result<(), Error> {
     match algorithm {
         None | Some(SYMMETRIC_DEFAULT) => Ok(()),
-        Some(other) => Err(Error::InvalidKeyUsage(format!(
-            "Algorithm {other} is incompatible with key spec {SYMMETRIC_DEFAULT}."
-        ))),
+        Some(other) => {
+            Err(Error::InvalidKeyUsage(format!("Algorithm {other} is incompatible with key spec {SYMMETRIC_DEFAULT}.")))
+        }
     }
 }
 
@@ -93,4 +93,3 @@ fn data_key_len(key_spec: Option<&str>, number_of_bytes: Option<u16>) -> Result<
         _ => Err(Error::Validation("Please specify either number of bytes or key spec.".into())),
     }
 }
-

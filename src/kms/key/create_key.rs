@@ -106,7 +106,9 @@ impl CreateKey {
             Some("AWS_CLOUDHSM" | "EXTERNAL_KEY_STORE") => {
                 Err(Error::Validation("A custom key store origin requires a CustomKeyStoreId.".into()))
             }
-            Some("EXTERNAL") => Err(Error::UnsupportedOperation("Origin EXTERNAL is not offered by this service.".into())),
+            Some("EXTERNAL") => {
+                Err(Error::UnsupportedOperation("Origin EXTERNAL is not offered by this service.".into()))
+            }
             _ if self.multi_region == Some(true) => {
                 Err(Error::UnsupportedOperation("Multi-Region keys are not offered by this service.".into()))
             }

@@ -27,7 +27,11 @@ use super::{Context, Error, KeyRow, Operation};
 use crate::store::{Change, KeyRecord};
 
 /// Changes the record of one key that the caller may change and that is not on its way to deletion.
-pub(super) async fn update_key<O: Operation>(cx: &Context, key_id: &str, update: impl Fn(&mut KeyRecord)) -> Result<(), Error> {
+pub(super) async fn update_key<O: Operation>(
+    cx: &Context,
+    key_id: &str,
+    update: impl Fn(&mut KeyRecord),
+) -> Result<(), Error> {
     cx.change(|_| {
         let key = cx.authorize::<O>(cx.key_without_alias(key_id)?)?.into_thing();
         not_pending_deletion(&key)?;

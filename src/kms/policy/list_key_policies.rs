@@ -24,11 +24,8 @@ pub struct Output {
 
 impl Operation for ListKeyPolicies {
     const NAME: &'static str = "ListKeyPolicies";
-    const MEMBERS: &'static [Member] = &[
-        required("KeyId", &shapes::KEY_ID),
-        optional("Limit", &shapes::LIMIT),
-        optional("Marker", &shapes::MARKER),
-    ];
+    const MEMBERS: &'static [Member] =
+        &[required("KeyId", &shapes::KEY_ID), optional("Limit", &shapes::LIMIT), optional("Marker", &shapes::MARKER)];
     const READ_ONLY: bool = true;
     type Output = Output;
 

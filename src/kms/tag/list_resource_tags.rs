@@ -29,11 +29,8 @@ pub struct Output {
 
 impl Operation for ListResourceTags {
     const NAME: &'static str = "ListResourceTags";
-    const MEMBERS: &'static [Member] = &[
-        required("KeyId", &shapes::KEY_ID),
-        optional("Limit", &shapes::LIMIT),
-        optional("Marker", &shapes::MARKER),
-    ];
+    const MEMBERS: &'static [Member] =
+        &[required("KeyId", &shapes::KEY_ID), optional("Limit", &shapes::LIMIT), optional("Marker", &shapes::MARKER)];
     const READ_ONLY: bool = true;
     type Output = Output;
 
@@ -44,7 +41,8 @@ impl Operation for ListResourceTags {
         let last = cx.kms.markers.read(cx, &list, self.marker.as_deref())?;
         let after = last.map_or(Bound::Unbounded, Bound::Excluded);
         let rest = key.record.tags.range((after, Bound::Unbounded)).take(limit + 1);
-        let mut tags: Vec<Tag> = rest.map(|(key, value)| Tag { tag_key: key.clone(), tag_value: value.clone() }).collect();
+        let mut tags: Vec<Tag> =
+            rest.map(|(key, value)| Tag { tag_key: key.clone(), tag_value: value.clone() }).collect();
         let next_marker = cx.kms.markers.page(cx, &list, &mut tags, limit, |tag| tag.tag_key.clone());
         Ok(Output { tags, truncated: next_marker.is_some(), next_marker })
     }

@@ -8,3 +8,4 @@
 
 pub mod crypto;
 pub mod model;
+pub mod token;

@@ -13,9 +13,14 @@ use super::{FoundObject, Objects};
 use crate::crypto::KEY_LEN;
 use crate::model::ObjectName;
 
-/// Makes an AES-256 key for wrapping seeds and nothing else: it stays on the token, and nothing about it can be changed.
-pub(super) fn generate(session: &Session, name: &ObjectName) -> Result<ObjectHandle, CryptokiError> {
-    session.generate_key(&Mechanism::AesKeyGen, &template(name, true))
+/// Makes an AES-256 key for wrapping seeds and nothing else, which stays on the token.
+///
+/// `modifiable` only where session copies are wanted: SoftHSM makes none of an object that is not. Even then, PKCS#11
+/// allows nobody to make it extractable or not sensitive again.
+pub(super) fn generate(session: &Session, name: &ObjectName, modifiable: bool) -> Result<ObjectHandle, CryptokiError> {
+    let mut template = template(name, true);
+    template.push(Attribute::Modifiable(modifiable));
+    session.generate_key(&Mechanism::AesKeyGen, &template)
 }
 
 /// A session copy of a token key: as secret as the key, gone with the session, and on SoftHSM twice as fast.
@@ -97,7 +102,6 @@ pub(super) fn template(name: &ObjectName, token: bool) -> Vec<Attribute> {
         Attribute::Private(true),
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
-        Attribute::Modifiable(false),
         Attribute::Copyable(true),
         Attribute::Destroyable(true),
         Attribute::Encrypt(true),
@@ -113,9 +117,8 @@ pub(super) fn template(name: &ObjectName, token: bool) -> Vec<Attribute> {
 /// What a key made here must show before its first use.
 fn proof(name: &ObjectName, token: bool) -> Vec<Attribute> {
     // Whether an object may be copied or destroyed says nothing about its secrecy, and some tokens do not tell.
-    let tells_secrecy = |attribute: &Attribute| {
-        !matches!(attribute, Attribute::Copyable(_) | Attribute::Destroyable(_) | Attribute::Modifiable(_))
-    };
+    let tells_secrecy =
+        |attribute: &Attribute| !matches!(attribute, Attribute::Copyable(_) | Attribute::Destroyable(_));
     let made = [Attribute::Local(true), Attribute::NeverExtractable(true), Attribute::AlwaysSensitive(true)];
     template(name, token).into_iter().filter(tells_secrecy).chain(made).collect()
 }

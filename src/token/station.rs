@@ -161,7 +161,7 @@ impl Station {
         }
         let before = self.shared.files.as_ref().map(|files| files.names()).transpose()?;
         self.count();
-        let made = object::generate(&self.session, name)?;
+        let made = object::generate(&self.session, name, self.shared.profile.sessions.session_copies)?;
         if let Err(failure) = object::prove(&self.session, made, name, true) {
             // A key that is not what was asked for must not stay. If this fails as well, its intent names it.
             let _ = self.session.destroy_object(made);

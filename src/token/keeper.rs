@@ -1,0 +1,234 @@
+//! The keeper of a token: one thread that holds the anchor session, recovers what is lost, and ends it all.
+//!
+//! A recovery is a barrier: every worker drops its handles and its session, then there is at most one login, then every
+//! worker opens a session in the new epoch. What a worker reports of an old epoch is old news.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::Status;
+use super::error::Error;
+use super::login::{Anchor, Door, close, is_logged_in};
+use super::sessions::{Busy, Control, Crew, LaneName, Notice, Shared};
+use super::worker::hire;
+
+/// Keeps one token.
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    door: Door,
+    notices: Receiver<Notice>,
+    anchor: Option<Anchor>,
+    epoch: u64,
+    /// When to try to connect again; `None` while connected, or when trying is of no use.
+    next_try: Option<Instant>,
+    pause: Duration,
+    /// When the last recovery ended.
+    recovered_at: Option<Instant>,
+}
+
+impl Keeper {
+    /// Hires the workers, opens their sessions, and starts the keeper's thread.
+    pub fn start(shared: Arc<Shared>, door: Door, notices: Receiver<Notice>, anchor: Anchor) -> Result<(), Error> {
+        let mut keeper = Keeper {
+            shared,
+            door,
+            notices,
+            anchor: Some(anchor),
+            epoch: 0,
+            next_try: None,
+            pause: Duration::ZERO,
+            recovered_at: None,
+        };
+        if let Err(error) = keeper.hire_all().and_then(|()| keeper.admit_all()) {
+            keeper.shut_down(FAILED_START_PATIENCE);
+            return Err(error);
+        }
+        keeper.shared.set_connection(Status::Ready);
+        let thread = std::thread::Builder::new().name("token-keeper".to_owned()).spawn(move || keeper.run());
+        thread.map(drop).map_err(|error| Error::System(format!("a thread for the token: {error}")))
+    }
+
+    fn hire_all(&mut self) -> Result<(), Error> {
+        let sessions = &self.shared.profile.sessions;
+        let lanes = [(LaneName::Fast, sessions.fast_workers), (LaneName::Slow, sessions.slow_workers)];
+        for (lane, count) in lanes {
+            for _ in 0..count {
+                let hand = hire(&self.shared, lane)?;
+                self.shared.crew().hands.push(hand);
+            }
+        }
+        Ok(())
+    }
+
+    fn run(mut self) {
+        loop {
+            let patience = self.next_try.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
+            match self.notices.recv_timeout(patience) {
+                Ok(Notice::Lost(epoch, why)) if epoch == self.epoch && self.is_connected() => self.begin(&why),
+                Ok(Notice::Lost(..)) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Notice::Shutdown(patience, done)) => {
+                    let clean = self.shut_down(patience);
+                    // Who asked may have lost patience before this.
+                    let _ = done.send(clean);
+                    return;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.shut_down(FAILED_START_PATIENCE);
+                    return;
+                }
+            }
+            if self.next_try.is_some_and(|at| at <= Instant::now()) {
+                self.recover();
+            }
+        }
+    }
+
+    /// Whether a recovery is not already under way, or over and given up.
+    fn is_connected(&self) -> bool {
+        self.next_try.is_none() && self.shared.is_connected()
+    }
+
+    /// Begins a recovery: everybody leaves, and the first try is now, unless the last recovery was of no use.
+    fn begin(&mut self, why: &str) {
+        tracing::warn!(epoch = self.epoch, reason = why, "the token's sessions are lost; recovering");
+        self.shared.counters.recoveries.fetch_add(1, Ordering::Relaxed);
+        let in_vain = self.recovered_at.is_some_and(|at| at.elapsed() < PAUSE_MIN);
+        self.pause = if in_vain { self.longer_pause() } else { Duration::ZERO };
+        let status = if self.pause > PAUSE_MIN { Status::Unavailable } else { Status::Recovering };
+        self.shared.set_connection(status(why.to_owned()));
+        self.dismiss_all();
+        self.next_try = Some(Instant::now() + self.pause);
+    }
+
+    fn recover(&mut self) {
+        match self.connect().and_then(|()| self.admit_all()) {
+            Ok(()) => {
+                tracing::info!(epoch = self.epoch, "the token is back");
+                self.recovered_at = Some(Instant::now());
+                self.next_try = None;
+                self.shared.set_connection(Status::Ready);
+            }
+            Err(error) => self.give_up(&error),
+        }
+    }
+
+    fn give_up(&mut self, error: &Error) {
+        self.dismiss_all();
+        self.pause = self.longer_pause();
+        tracing::warn!(reason = %error, next_try_seconds = self.pause.as_secs(), "the token does not come back");
+        let (status, next_try) = match error {
+            Error::PinIncorrect => (Status::PinRefused, None),
+            Error::PinLocked => (Status::PinLocked, Some(PAUSE_MAX)),
+            other => (Status::Unavailable(other.to_string()), Some(self.pause)),
+        };
+        self.shared.set_connection(status);
+        self.next_try = next_try.map(|pause| Instant::now() + pause);
+        for hand in &self.shared.crew().hands {
+            // A worker that has ended needs no order.
+            let _ = hand.control.send(Control::GiveUp);
+        }
+        self.shared.drain();
+    }
+
+    fn longer_pause(&self) -> Duration {
+        (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX)
+    }
+
+    /// Uses the anchor if it is still logged in, else logs in once.
+    fn connect(&mut self) -> Result<(), Error> {
+        self.shared.keeper_busy.begin(self.shared.profile.limits.call());
+        let result = self.reopen();
+        self.shared.keeper_busy.end();
+        result
+    }
+
+    fn reopen(&mut self) -> Result<(), Error> {
+        if self.anchor.as_ref().is_some_and(|anchor| is_logged_in(&anchor.session)) {
+            return Ok(());
+        }
+        if let Some(anchor) = self.anchor.take() {
+            close(anchor.session);
+        }
+        // Somebody else in the process may have finalised the module.
+        self.shared.module.initialise()?;
+        self.anchor = Some(self.door.open()?);
+        Ok(())
+    }
+
+    /// Opens the next epoch: every worker opens a session.
+    fn admit_all(&mut self) -> Result<(), Error> {
+        let slot = self.anchor.as_ref().ok_or(Error::Unavailable("there is no login".to_owned()))?.token.slot;
+        self.epoch += 1;
+        let epoch = self.epoch;
+        let opened = self.tell_all(|crew| crew.serving = Some((slot, epoch)), |done| Control::Enter(slot, epoch, done));
+        opened.into_iter().collect()
+    }
+
+    /// Has every worker drop its handles and its session.
+    fn dismiss_all(&self) {
+        self.tell_all(|crew| crew.serving = None, Control::Leave);
+    }
+
+    /// Gives an order to every worker, and waits for those that can answer.
+    fn tell_all<T>(&self, change: impl FnOnce(&mut Crew), order: impl Fn(Sender<T>) -> Control) -> Vec<T> {
+        let mut answers: Vec<(Receiver<T>, Arc<Busy>)> = Vec::new();
+        {
+            let mut crew = self.shared.crew();
+            change(&mut crew);
+            for hand in &crew.hands {
+                let (done, answer) = bounded(1);
+                // A worker that has ended drops `done`, which ends the wait for it.
+                let _ = hand.control.send(order(done));
+                answers.push((answer, Arc::clone(&hand.busy)));
+            }
+        }
+        answers.iter().filter_map(|(answer, busy)| wait_for(answer, busy)).collect()
+    }
+
+    /// Ends the crew, closes the anchor, and gives the module back. Returns false if a worker is still inside a call.
+    fn shut_down(mut self, patience: Duration) -> bool {
+        self.shared.set_connection(Status::Stopped);
+        self.shared.stopped.store(true, Ordering::Release);
+        let crew = std::mem::take(&mut *self.shared.crew());
+        for hand in &crew.hands {
+            let _ = hand.control.send(Control::Stop);
+        }
+        self.shared.drain();
+        let deadline = Instant::now() + patience;
+        let mut all_ended = true;
+        for hand in crew.hands.into_iter().chain(crew.lost) {
+            while !hand.thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(JOIN_TICK);
+            }
+            all_ended &= hand.thread.is_finished();
+        }
+        if all_ended && let Some(anchor) = self.anchor.take() {
+            close(anchor.session);
+        }
+        if !all_ended {
+            tracing::warn!("a session is still inside a call; the module is not finalised");
+        }
+        self.door.lease.release(!all_ended);
+        all_ended
+    }
+}
+
+fn wait_for<T>(answer: &Receiver<T>, busy: &Busy) -> Option<T> {
+    loop {
+        match answer.recv_timeout(ANSWER_TICK) {
+            Ok(answer) => return Some(answer),
+            Err(RecvTimeoutError::Timeout) if !busy.is_written_off() => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_secs(3600);
+const ANSWER_TICK: Duration = Duration::from_millis(100);
+const JOIN_TICK: Duration = Duration::from_millis(2);
+const FAILED_START_PATIENCE: Duration = Duration::from_secs(10);

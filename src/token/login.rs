@@ -1,0 +1,187 @@
+//! The one login of a token, on a session that is never used for work.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cryptoki::context::Function;
+use cryptoki::error::{Error as CryptokiError, RvError};
+use cryptoki::session::{Session, SessionState, UserType};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::error::{Error, outcome};
+use super::module::Lease;
+use super::profile::Profile;
+use super::slot::{self, Listed, TokenFlags};
+use super::softhsm_files::{self, Directory};
+use crate::crypto;
+
+/// Everything that is needed to log in, now and again after a loss.
+pub(super) struct Door {
+    pub lease: Lease,
+    pub profile: Profile,
+    pub label: Option<String>,
+    pub serial: Option<String>,
+    pub copies_dir: Option<PathBuf>,
+    pub pin: SecretString,
+    /// How often `C_Login` was called.
+    pub logins: Arc<AtomicU64>,
+}
+
+/// An open door: the token, and the session that keeps it logged in.
+pub(super) struct Anchor {
+    pub token: Listed,
+    pub session: Session,
+}
+
+impl Door {
+    /// Finds the token, and logs in unless this process is logged in there already.
+    pub fn open(&self) -> Result<Anchor, Error> {
+        let token = self.find()?;
+        may_try(&token)?;
+        self.refuse_known_pin(&token)?;
+        let files = self.files(&token)?;
+        if let (Some(directory), Some(copies)) = (&files, &self.copies_dir)
+            && self.profile.files.keep_token_object_copy
+        {
+            directory.keep_copy(copies)?;
+        }
+        let session =
+            self.lease.module().context.open_rw_session_no_drop(token.slot).map_err(|error| outcome(&error))?;
+        if !is_logged_in(&session)
+            && let Err(error) = self.log_in(&token, &session)
+        {
+            close(session);
+            return Err(error);
+        }
+        if let Some(directory) = files {
+            directory.sync_token_object()?;
+        }
+        Ok(Anchor { token, session })
+    }
+
+    /// As [`Door::open`], but first heals a token that SoftHSM cannot list, if a copy of its file was kept.
+    pub fn open_or_heal(&self) -> Result<Anchor, Error> {
+        match (self.open(), &self.copies_dir) {
+            (Err(Error::TokenMissing { wanted, present }), Some(copies))
+                if self.profile.files.keep_token_object_copy =>
+            {
+                if softhsm_files::heal(&self.lease, copies)? {
+                    self.open()
+                } else {
+                    Err(Error::TokenMissing { wanted, present })
+                }
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// The folder of the token's files, where the profile cares for them.
+    pub fn files(&self, token: &Listed) -> Result<Option<Directory>, Error> {
+        let cared_for = self.profile.files.sync_files || self.profile.files.keep_token_object_copy;
+        cared_for.then(|| Directory::of(&token.entry.serial)).transpose()
+    }
+
+    fn find(&self) -> Result<Listed, Error> {
+        slot::find(&slot::list(self.lease.module())?, self.label.as_deref(), self.serial.as_deref())
+    }
+
+    fn log_in(&self, token: &Listed, session: &Session) -> Result<(), Error> {
+        self.logins.fetch_add(1, Ordering::Relaxed);
+        let result = session.login(UserType::User, Some(&self.pin));
+        match result {
+            Ok(()) | Err(CryptokiError::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => Ok(()),
+            Err(error) => Err(self.login_failed(token, &error)),
+        }
+    }
+
+    fn login_failed(&self, token: &Listed, error: &CryptokiError) -> Error {
+        match error {
+            // A PIN that the token calls too long or expired will not be better at the next try either.
+            CryptokiError::Pkcs11(
+                RvError::PinIncorrect | RvError::PinLenRange | RvError::PinInvalid | RvError::PinExpired,
+                _,
+            ) => {
+                lock_refused().push(self.fingerprint(token));
+                Error::PinIncorrect
+            }
+            CryptokiError::Pkcs11(RvError::PinLocked, _) => Error::PinLocked,
+            CryptokiError::Pkcs11(RvError::UserPinNotInitialized, _) => {
+                Error::PinNotSet { label: token.entry.label.clone() }
+            }
+            error => outcome(error),
+        }
+    }
+
+    fn refuse_known_pin(&self, token: &Listed) -> Result<(), Error> {
+        let refused = lock_refused().contains(&self.fingerprint(token));
+        if refused { Err(Error::PinIncorrect) } else { Ok(()) }
+    }
+
+    /// Tells this PIN on this token from others, for as long as the process lives.
+    fn fingerprint(&self, token: &Listed) -> [u8; 32] {
+        crypto::sha256(&[token.entry.serial.as_bytes(), &[0], self.pin.expose_secret().as_bytes()])
+    }
+}
+
+/// Whether the session sees private objects: its user is logged in.
+pub(super) fn is_logged_in(session: &Session) -> bool {
+    let state = session.get_session_info().map(|info| info.session_state());
+    matches!(state, Ok(SessionState::RwUser | SessionState::RoUser))
+}
+
+/// Closes a session if it is still open.
+///
+/// Sessions are opened so that dropping them makes no call: the handle of a lost session may be someone else's by now.
+pub(super) fn close(session: Session) {
+    if session.get_session_info().is_ok() {
+        // A failure means that it is closed already, which is what was wanted.
+        let _ = session.close();
+    }
+}
+
+/// Whether the token's flags allow to try the PIN (PKCS#11 v3.0 §3.2).
+fn may_try(token: &Listed) -> Result<(), Error> {
+    let TokenFlags { pin_initialized, pin_final_try, pin_locked, .. } = token.entry.flags;
+    if pin_locked || pin_final_try {
+        return Err(Error::PinLocked);
+    }
+    if pin_initialized { Ok(()) } else { Err(Error::PinNotSet { label: token.entry.label.clone() }) }
+}
+
+fn lock_refused() -> MutexGuard<'static, Vec<[u8; 32]>> {
+    REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The PINs that were refused in this process, and by which token: a token counts tries, not processes' excuses.
+static REFUSED: Mutex<Vec<[u8; 32]>> = Mutex::new(Vec::new());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::TokenEntry;
+
+    #[test]
+    fn a_locked_pin_or_its_last_try_is_left_alone() {
+        let token = |flags: TokenFlags| Listed {
+            entry: TokenEntry {
+                slot: 0,
+                label: "t".into(),
+                serial: "1".into(),
+                manufacturer: String::new(),
+                model: String::new(),
+                flags,
+            },
+            slot: cryptoki::slot::Slot::try_from(0_u64).unwrap(),
+            max_sessions: None,
+        };
+        let usable = TokenFlags { initialized: true, pin_initialized: true, ..TokenFlags::default() };
+        assert!(may_try(&token(usable)).is_ok());
+        assert!(may_try(&token(TokenFlags { pin_count_low: true, ..usable })).is_ok());
+        for flags in [TokenFlags { pin_locked: true, ..usable }, TokenFlags { pin_final_try: true, ..usable }] {
+            assert!(matches!(may_try(&token(flags)), Err(Error::PinLocked)));
+        }
+        let unset = TokenFlags { pin_initialized: false, ..usable };
+        assert!(matches!(may_try(&token(unset)), Err(Error::PinNotSet { .. })));
+    }
+}

@@ -1,0 +1,412 @@
+//! The token: PKCS#11 objects that wrap and unwrap seeds, behind messages.
+//!
+//! Every PKCS#11 call is made by an operating system thread of this room, never by an async worker. Nothing that leaves
+//! the room is a handle or borrows from the module.
+//!
+//! | file | knows |
+//! |---|---|
+//! | `module`, `raw` | the loaded library: once per process |
+//! | `profile` | what is particular about a vendor |
+//! | `slot`, `login` | which token, and the one session that logs in |
+//! | `sessions` | the queue, and what threads share |
+//! | `keeper`, `watchdog`, `worker` | the threads: who recovers, who watches, who works |
+//! | `station` | one session and the keys held there |
+//! | `object`, `mechanism`, `probe` | PKCS#11 attributes and mechanisms |
+//! | `random` | random bytes in stock |
+//! | `softhsm_files` | what SoftHSM forgets to do for its own files |
+
+mod error;
+mod keeper;
+mod login;
+mod mechanism;
+mod module;
+mod object;
+mod probe;
+mod profile;
+mod random;
+mod raw;
+mod sessions;
+mod slot;
+mod softhsm_files;
+mod station;
+mod watchdog;
+mod worker;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded, unbounded};
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+pub use error::Error;
+pub use probe::{ProbeRow, self_test};
+pub use raw::set_module_environment;
+pub use slot::{TokenEntry, TokenFlags, init_token, tokens};
+
+use crate::crypto;
+use crate::model::{ObjectName, Secret};
+use login::{Anchor, Door};
+use mechanism::{SEED_LEN, WRAPPED_LEN};
+use module::Lease;
+use profile::Profile;
+use random::Pool;
+use sessions::{Answer, Busy, Counters, Crew, Lane, LaneName, Notice, Request, Shared};
+
+/// Which token, and how it is used.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The PKCS#11 module, for example `/usr/lib/softhsm/libsofthsm2.so`.
+    pub module: PathBuf,
+    /// The token's label; with `serial`, both must fit.
+    pub label: Option<String>,
+    /// The token's serial number.
+    pub serial: Option<String>,
+    /// Where copies of SoftHSM's `token.object` are kept; without it, a kill inside a login can cost the token.
+    pub copies_dir: Option<PathBuf>,
+    /// How many requests may wait in each lane; 1,024 is a good number.
+    pub queue: usize,
+    /// A profile to use in place of the built-in one.
+    pub profile: Option<PathBuf>,
+}
+
+/// Which token this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its label.
+    pub label: String,
+    /// Its serial number.
+    pub serial: String,
+    /// Who made it.
+    pub manufacturer: String,
+    /// Its model.
+    pub model: String,
+    /// The library's description and version.
+    pub library: String,
+}
+
+/// How the token is, for readiness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It works.
+    Ready,
+    /// Its sessions were lost for this reason and are being opened again; requests wait.
+    Recovering(String),
+    /// It cannot work for this reason, and is tried again after a pause; requests fail at once.
+    Unavailable(String),
+    /// It refused the PIN; this process does not try again.
+    PinRefused,
+    /// Its PIN is locked or has one try left; this process looks again once a minute and does not try.
+    PinLocked,
+    /// [`Token::shutdown`] was called.
+    Stopped,
+}
+
+/// What was counted since the token was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Searches, copies and cryptographic operations on the token.
+    pub operations: u64,
+    /// Sessions that workers have opened.
+    pub sessions: u64,
+    /// How often sessions, login or device were lost.
+    pub recoveries: u64,
+    /// How often `C_Login` was called.
+    pub logins: u64,
+}
+
+/// A token object of this service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundObject {
+    /// `CKA_ID`
+    pub cka_id: Vec<u8>,
+    /// `CKA_LABEL`
+    pub label: String,
+}
+
+/// What is on the token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Objects {
+    /// Objects whose label begins with `hsm-kms/`.
+    pub ours: Vec<FoundObject>,
+    /// How many others there are.
+    pub foreign: usize,
+}
+
+/// A token in use. Clones share it; dropping the last one shuts it down in the background.
+#[derive(Clone)]
+pub struct Token(Arc<Inner>);
+
+struct Inner {
+    identity: Identity,
+    shared: Arc<Shared>,
+}
+
+impl Token {
+    /// Finds the token, logs in once, and starts its threads. Blocks for as long as that takes.
+    ///
+    /// `on_hopeless` is called once if no session has been usable for a minute: end the process then, since a call that
+    /// does not return cannot be cancelled.
+    ///
+    /// Fails with [`Error::PinIncorrect`] without a second try, with [`Error::PinLocked`] without any, and with
+    /// [`Error::TokenMissing`] naming the tokens that there are.
+    pub fn open(
+        settings: &Settings,
+        pin: SecretString,
+        on_hopeless: impl FnOnce() + Send + 'static,
+    ) -> Result<Token, Error> {
+        let lease = Lease::take(&settings.module)?;
+        let info = lease.module().info()?;
+        let version = info.library_version().to_string();
+        let profile = match &settings.profile {
+            Some(path) => Profile::read(path)?,
+            None => Profile::matching(info.manufacturer_id(), &version)?,
+        };
+        tracing::info!(profile = profile.name, module = %settings.module.display(), "opening the token");
+        let counters = Counters::default();
+        let door = Door {
+            lease,
+            profile,
+            label: settings.label.clone(),
+            serial: settings.serial.clone(),
+            copies_dir: settings.copies_dir.clone(),
+            pin,
+            logins: Arc::clone(&counters.logins),
+        };
+        let anchor = door.open_or_heal()?;
+        let entry = anchor.token.entry.clone();
+        let identity = Identity {
+            label: entry.label,
+            serial: entry.serial,
+            manufacturer: entry.manufacturer,
+            model: entry.model,
+            library: format!("{} {version}", info.library_description()),
+        };
+        let shared = start(door, anchor, counters, settings.queue, Box::new(on_hopeless))?;
+        Ok(Token(Arc::new(Inner { identity, shared })))
+    }
+
+    /// Which token this is.
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    /// The number of the scheme that [`Token::wrap_seed`] uses, to be kept with what it wraps. 1 is AES-GCM with an IV of
+    /// ours: IV 12 ‖ ciphertext 32 ‖ tag 16.
+    pub fn scheme(&self) -> u8 {
+        self.shared().profile.scheme_number()
+    }
+
+    /// How the token is now.
+    pub fn status(&self) -> Status {
+        self.shared().status()
+    }
+
+    /// What was counted since the token was opened.
+    pub fn counts(&self) -> Counts {
+        self.shared().counts()
+    }
+
+    /// Makes the key `name` on the token, for wrapping seeds only, never extractable.
+    ///
+    /// Fails with [`Error::Exists`] if the token has an object with that `CKA_ID`. Is never tried twice: after any other
+    /// error the object may be there or not.
+    pub async fn generate(&self, name: &ObjectName, deadline: Instant) -> Result<(), Error> {
+        self.slow(Request::Generate { name: *name }, deadline).await.map(drop)
+    }
+
+    /// Wraps a seed under the key `name`, with `associated` authenticated.
+    pub async fn wrap_seed(
+        &self,
+        name: &ObjectName,
+        associated: &[u8],
+        seed: &[u8; SEED_LEN],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Error> {
+        let iv = crypto::random_array()?;
+        let request =
+            Request::Wrap { name: *name, iv, associated: associated.to_vec(), seed: Secret::new(seed.to_vec()) };
+        match self.fast(request, deadline).await? {
+            Answer::Wrapped(wrapped) => Ok(wrapped),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// Unwraps what [`Token::wrap_seed`] made by `scheme` with the same key and the same `associated`.
+    ///
+    /// Fails with [`Error::BadData`] if any of it differs, which costs at most one more call than success.
+    pub async fn unwrap_seed(
+        &self,
+        name: &ObjectName,
+        scheme: u8,
+        associated: &[u8],
+        wrapped: &[u8],
+        deadline: Instant,
+    ) -> Result<Zeroizing<[u8; SEED_LEN]>, Error> {
+        if scheme != self.scheme() {
+            return Err(Error::Scheme { asked: scheme, served: self.scheme() });
+        }
+        if wrapped.len() != WRAPPED_LEN {
+            return Err(Error::BadData);
+        }
+        let request = Request::Unwrap { name: *name, associated: associated.to_vec(), wrapped: wrapped.to_vec() };
+        match self.fast(request, deadline).await? {
+            Answer::Secret(seed) => exactly(&seed),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// Destroys the key `name`. When this succeeds, a search has found none, and no session holds a copy of it.
+    ///
+    /// A key that is gone already is success. Fails with [`Error::NotProven`] if the object with that `CKA_ID` has
+    /// another label. After any other error, call it again.
+    pub async fn destroy(&self, name: &ObjectName, deadline: Instant) -> Result<(), Error> {
+        self.slow(Request::Destroy { name: *name }, deadline).await.map(drop)
+    }
+
+    /// Whether the key `name` is on the token. One that is not as it should be is [`Error::NotProven`].
+    pub async fn exists(&self, name: &ObjectName, deadline: Instant) -> Result<bool, Error> {
+        match self.slow(Request::Exists { name: *name }, deadline).await? {
+            Answer::Exists(exists) => Ok(exists),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// All objects of this service on the token, and how many others there are. Takes long: 1 s for 10,000 on SoftHSM.
+    pub async fn objects(&self, deadline: Instant) -> Result<Objects, Error> {
+        match self.slow(Request::Objects, deadline).await? {
+            Answer::Objects(objects) => Ok(objects),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// `len` random bytes: the token's XOR the operating system's, so that both must be bad for these to be.
+    pub async fn random(&self, len: usize, deadline: Instant) -> Result<Secret, Error> {
+        let shared = self.shared();
+        let stocked = shared.pool.take(len);
+        if let Some(order) = shared.pool.order() {
+            shared.tell(Request::Refill(order), Instant::now() + REFILL_TIME);
+        }
+        let mut bytes = match stocked {
+            Some(bytes) => bytes,
+            None => match self.fast(Request::Random { len }, deadline).await? {
+                Answer::Secret(bytes) => bytes,
+                _ => return Err(Error::mixed_up()),
+            },
+        };
+        let mut own = Secret::zeroed(len);
+        crypto::random(own.expose_mut())?;
+        bytes.expose_mut().iter_mut().zip(own.expose()).for_each(|(byte, own)| *byte ^= own);
+        Ok(bytes)
+    }
+
+    /// Ends all threads of the token within `patience`, and finalises the module if no other token uses it.
+    ///
+    /// Returns false if a session is still inside a call: then the module is not finalised, and the process should end
+    /// without running exit handlers, where some modules crash.
+    pub fn shutdown(&self, patience: Duration) -> bool {
+        let (done, ended) = bounded(1);
+        if self.status() == Status::Stopped || !self.tell_shutdown(patience, done) {
+            return false;
+        }
+        ended.recv_timeout(patience + SHUTDOWN_GRACE).unwrap_or(false)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
+    fn tell_shutdown(&self, patience: Duration, done: Sender<bool>) -> bool {
+        self.shared().notices.send(Notice::Shutdown(patience, done)).is_ok()
+    }
+
+    async fn fast(&self, request: Request, deadline: Instant) -> Result<Answer, Error> {
+        self.shared().ask(LaneName::Fast, request, deadline).await
+    }
+
+    async fn slow(&self, request: Request, deadline: Instant) -> Result<Answer, Error> {
+        self.shared().ask(LaneName::Slow, request, deadline).await
+    }
+}
+
+impl Status {
+    /// Whether requests are served.
+    pub fn is_ready(&self) -> bool {
+        *self == Status::Ready
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Status::Ready => f.write_str("ready"),
+            Status::Recovering(why) => write!(f, "its sessions are being opened again: {why}"),
+            Status::Unavailable(why) => f.write_str(why),
+            Status::PinRefused => f.write_str("it refused the PIN"),
+            Status::PinLocked => f.write_str("its PIN is locked or has one try left"),
+            Status::Stopped => f.write_str("it is being shut down"),
+        }
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({}, {})", self.0.identity.label, self.0.identity.serial)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let (done, _) = bounded(1);
+        // Without a keeper it was shut down before.
+        let _ = self.shared.notices.send(Notice::Shutdown(SHUTDOWN_PATIENCE, done));
+    }
+}
+
+fn start(
+    door: Door,
+    anchor: Anchor,
+    counters: Counters,
+    queue: usize,
+    on_hopeless: Box<dyn FnOnce() + Send>,
+) -> Result<Arc<Shared>, Error> {
+    let (notices, told) = unbounded();
+    let max_sessions = anchor.token.max_sessions;
+    let shared = Arc::new(Shared {
+        module: Arc::clone(door.lease.module()),
+        profile: door.profile.clone(),
+        files: if door.profile.files.sync_files { door.files(&anchor.token)? } else { None },
+        fast: Lane::new(queue),
+        slow: Lane::new(queue),
+        crew: Mutex::new(Crew::default()),
+        notices,
+        pool: Arc::new(Pool::default()),
+        counters,
+        connection: Mutex::new(Status::Recovering("it is being opened".to_owned())),
+        keeper_busy: Busy::new(),
+        stuck: AtomicBool::new(false),
+        stopped: AtomicBool::new(false),
+    });
+    keeper::Keeper::start(Arc::clone(&shared), door, told, anchor)?;
+    watchdog::start(Arc::clone(&shared), max_sessions, on_hopeless)?;
+    Ok(shared)
+}
+
+fn exactly(seed: &Secret) -> Result<Zeroizing<[u8; SEED_LEN]>, Error> {
+    let mut bytes = Zeroizing::new([0; SEED_LEN]);
+    if seed.expose().len() != SEED_LEN {
+        return Err(Error::mixed_up());
+    }
+    bytes.copy_from_slice(seed.expose());
+    Ok(bytes)
+}
+
+/// How long a refill of random bytes may wait in the queue.
+const REFILL_TIME: Duration = Duration::from_secs(5);
+/// Patience when nobody says how much.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+/// Beyond the patience, for the keeper to tell that it has run out.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);

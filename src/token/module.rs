@@ -1,0 +1,138 @@
+//! One PKCS#11 module, loaded and initialised once per process and shared by its tokens.
+//!
+//! `C_Initialize` and `C_Finalize` act on the whole process, so the list of loaded modules is one of the very few
+//! things here that belong to the process and not to a value.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Info, Pkcs11};
+use cryptoki::error::{Error as CryptokiError, RvError};
+
+use super::error::{Error, reason};
+use super::raw::Raw;
+
+/// A loaded and initialised module.
+pub(super) struct Module {
+    /// The file it was loaded from.
+    pub path: PathBuf,
+    /// The way in for everything that `cryptoki` does well.
+    pub context: Pkcs11,
+    /// The way in for the rest.
+    pub raw: Raw,
+}
+
+/// One user's share in a module; the last one to be released finalises it.
+pub(super) struct Lease {
+    module: Arc<Module>,
+    busy: bool,
+}
+
+impl Lease {
+    /// Loads and initialises the module at `path`, or shares it if this process has it already.
+    pub fn take(path: &Path) -> Result<Lease, Error> {
+        let mut loaded = loaded();
+        if let Some(entry) = loaded.iter_mut().find(|entry| entry.module.path == path) {
+            if !entry.initialised {
+                entry.module.initialise()?;
+                entry.initialised = true;
+            }
+            entry.users += 1;
+            return Ok(Lease { module: Arc::clone(&entry.module), busy: false });
+        }
+        let module = Arc::new(Module::load(path)?);
+        module.initialise()?;
+        loaded.push(Entry { module: Arc::clone(&module), users: 1, initialised: true, busy: false });
+        Ok(Lease { module, busy: false })
+    }
+
+    /// The module.
+    pub fn module(&self) -> &Arc<Module> {
+        &self.module
+    }
+
+    /// Runs `repair` between `C_Finalize` and `C_Initialize`, which makes the module read its files anew.
+    ///
+    /// Does nothing and returns false if others use the module: their sessions would die.
+    pub fn restart_around(&self, repair: impl FnOnce() -> Result<(), Error>) -> Result<bool, Error> {
+        let mut loaded = loaded();
+        let Some(entry) = loaded.iter_mut().find(|entry| Arc::ptr_eq(&entry.module, &self.module)) else {
+            return Ok(false);
+        };
+        if entry.users > 1 {
+            return Ok(false);
+        }
+        entry.module.finalise();
+        let repaired = repair();
+        entry.module.initialise()?;
+        repaired.map(|()| true)
+    }
+
+    /// Gives the share back. The last one finalises the module, unless a thread is still `busy` inside a call: some
+    /// modules crash if they are finalised then. Dropping a lease gives it back, too.
+    pub fn release(mut self, busy: bool) {
+        self.busy = busy;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut loaded = loaded();
+        if let Some(entry) = loaded.iter_mut().find(|entry| Arc::ptr_eq(&entry.module, &self.module)) {
+            entry.users -= 1;
+            entry.busy |= self.busy;
+            if entry.users == 0 && !entry.busy {
+                entry.module.finalise();
+                entry.initialised = false;
+            }
+        }
+    }
+}
+
+impl Module {
+    /// What the module says about itself.
+    pub fn info(&self) -> Result<Info, Error> {
+        self.context.get_library_info().map_err(|error| self.failed(&error))
+    }
+
+    /// Initialises the module with the operating system's locks; already done is success.
+    pub fn initialise(&self) -> Result<(), Error> {
+        match self.context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+            Ok(()) | Err(CryptokiError::Pkcs11(RvError::CryptokiAlreadyInitialized, Function::Initialize)) => Ok(()),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    /// An error of the module as a whole.
+    pub fn failed(&self, error: &CryptokiError) -> Error {
+        Error::Module { path: self.path.clone(), reason: reason(error) }
+    }
+
+    fn load(path: &Path) -> Result<Module, Error> {
+        let failed = |error: CryptokiError| Error::Module { path: path.to_owned(), reason: reason(&error) };
+        let context = Pkcs11::new(path).map_err(failed)?;
+        let raw = Raw::open(path).map_err(failed)?;
+        Ok(Module { path: path.to_owned(), context, raw })
+    }
+
+    fn finalise(&self) {
+        if let Err(error) = self.context.clone().finalize() {
+            tracing::warn!(module = %self.path.display(), reason = reason(&error), "C_Finalize failed");
+        }
+    }
+}
+
+struct Entry {
+    module: Arc<Module>,
+    users: usize,
+    initialised: bool,
+    /// A thread may be inside a call that never returns: the module is never finalised again.
+    busy: bool,
+}
+
+fn loaded() -> MutexGuard<'static, Vec<Entry>> {
+    // A panic while the list was held leaves it as it was: entries change in single steps.
+    LOADED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+static LOADED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());

@@ -1,0 +1,230 @@
+//! What is particular about a vendor's token, as data.
+
+use std::path::Path;
+use std::time::Duration;
+
+use cryptoki::error::RvError;
+use serde::Deserialize;
+
+use super::error::Error;
+
+/// How one vendor's tokens are used.
+///
+/// Built in are the profiles in `hsm-config/`; a file named in the settings replaces them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Profile {
+    /// The version of this format: 1.
+    pub schema: u32,
+    /// The vendor's folder in `hsm-config/`.
+    pub name: String,
+    /// How a seed is wrapped.
+    pub scheme: Scheme,
+    #[serde(rename = "match", default)]
+    matching: Matching,
+    /// Worker threads and what they may do with keys.
+    #[serde(default)]
+    pub sessions: Sessions,
+    /// What return codes mean here.
+    #[serde(default)]
+    pub errors: Errors,
+    /// What the token's files need.
+    #[serde(default)]
+    pub files: Files,
+    /// How long a call may take.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// How a seed is wrapped, recorded with the material and in the blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Scheme {
+    /// `CKM_AES_GCM` with a random 96-bit IV of ours: IV ‖ ciphertext ‖ tag.
+    AesGcmHostIv,
+}
+
+/// Worker threads and what they may do with keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Sessions {
+    /// Threads for wrapping, unwrapping and random bytes: 1 or more.
+    pub fast_workers: usize,
+    /// Threads for generating, destroying and listing: 1 or more.
+    pub slow_workers: usize,
+    /// Whether each fast worker uses a session copy of a key instead of the token object.
+    pub session_copies: bool,
+}
+
+/// What return codes mean here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Errors {
+    /// The codes by which this token may tell a wrong tag, without `CKR_`: `GeneralError`, `FunctionFailed`,
+    /// `EncryptedDataInvalid`, `EncryptedDataLenRange`.
+    pub auth_failure: Vec<String>,
+}
+
+/// What the token's files need.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Files {
+    /// Whether SoftHSM's files are synced after every change.
+    pub sync_files: bool,
+    /// Whether SoftHSM's `token.object` is copied before every login.
+    pub keep_token_object_copy: bool,
+}
+
+/// How long a call may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Limits {
+    /// Seconds in one call until its worker is written off.
+    pub call_seconds: u64,
+    /// Seconds in one key generation until its worker is written off.
+    pub generation_seconds: u64,
+    /// Seconds without a single worker until the process should end itself.
+    pub hopeless_seconds: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Matching {
+    /// How the library's manufacturer begins; empty matches none.
+    manufacturer: String,
+    /// The library's versions, `major.minor`; empty matches all.
+    library: Vec<String>,
+}
+
+impl Profile {
+    /// The profile in the file `path`.
+    pub fn read(path: &Path) -> Result<Profile, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::Profile { origin: path.display().to_string(), reason: error.to_string() })?;
+        Profile::parse(&text, &path.display().to_string())
+    }
+
+    /// The built-in profile for a library, else the cautious `generic` one.
+    pub fn matching(manufacturer: &str, library: &str) -> Result<Profile, Error> {
+        for (name, text) in BUILT_IN {
+            let profile = Profile::parse(text, name)?;
+            if profile.matching.fits(manufacturer, library) {
+                return Ok(profile);
+            }
+        }
+        Profile::parse(GENERIC, "generic")
+    }
+
+    /// The scheme's number in records and blobs.
+    pub fn scheme_number(&self) -> u8 {
+        match self.scheme {
+            Scheme::AesGcmHostIv => 1,
+        }
+    }
+
+    /// Whether `code` may mean a wrong tag here.
+    pub fn tells_bad_tag(&self, code: RvError) -> bool {
+        let name = match code {
+            RvError::GeneralError => "GeneralError",
+            RvError::FunctionFailed => "FunctionFailed",
+            RvError::EncryptedDataInvalid => "EncryptedDataInvalid",
+            RvError::EncryptedDataLenRange => "EncryptedDataLenRange",
+            _ => return false,
+        };
+        self.errors.auth_failure.iter().any(|known| known == name)
+    }
+
+    fn parse(text: &str, origin: &str) -> Result<Profile, Error> {
+        let refuse = |reason: String| Error::Profile { origin: origin.to_owned(), reason };
+        let profile: Profile = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        if profile.schema != 1 {
+            return Err(refuse(format!("schema is {}, and this version reads schema 1", profile.schema)));
+        }
+        if profile.sessions.fast_workers == 0 || profile.sessions.slow_workers == 0 {
+            return Err(refuse("sessions.fast_workers and sessions.slow_workers must be at least 1".to_owned()));
+        }
+        if let Some(word) = profile.errors.auth_failure.iter().find(|word| !AUTH_FAILURES.contains(&word.as_str())) {
+            return Err(refuse(format!("errors.auth_failure: `{word}` is none of {}", AUTH_FAILURES.join(", "))));
+        }
+        Ok(profile)
+    }
+}
+
+impl Matching {
+    fn fits(&self, manufacturer: &str, library: &str) -> bool {
+        !self.manufacturer.is_empty()
+            && manufacturer.starts_with(&self.manufacturer)
+            && (self.library.is_empty() || self.library.iter().any(|version| version == library))
+    }
+}
+
+impl Limits {
+    /// The limit for one call.
+    pub fn call(&self) -> Duration {
+        Duration::from_secs(self.call_seconds)
+    }
+
+    /// The limit for one key generation.
+    pub fn generation(&self) -> Duration {
+        Duration::from_secs(self.generation_seconds)
+    }
+
+    /// The limit for having no worker.
+    pub fn hopeless(&self) -> Duration {
+        Duration::from_secs(self.hopeless_seconds)
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Sessions { fast_workers: 1, slow_workers: 1, session_copies: false }
+    }
+}
+
+impl Default for Errors {
+    fn default() -> Self {
+        Errors { auth_failure: AUTH_FAILURES.map(str::to_owned).to_vec() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { call_seconds: 10, generation_seconds: 120, hopeless_seconds: 60 }
+    }
+}
+
+const AUTH_FAILURES: [&str; 4] = ["GeneralError", "EncryptedDataInvalid", "EncryptedDataLenRange", "FunctionFailed"];
+
+const BUILT_IN: [(&str, &str); 1] = [("softhsm2", include_str!("../../hsm-config/softhsm2/profile.toml"))];
+
+/// For a library that no profile knows: one thread a lane, the token's own objects, nothing assumed about files.
+const GENERIC: &str = "schema = 1\nname = \"generic\"\nscheme = \"aes_gcm_host_iv\"\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softhsm_is_known_and_a_stranger_gets_the_cautious_profile() {
+        let known = Profile::matching("SoftHSM", "2.6").unwrap();
+        assert_eq!(known.name, "softhsm2");
+        assert!(known.sessions.session_copies && known.files.sync_files && known.files.keep_token_object_copy);
+        assert_eq!(known.scheme_number(), 1);
+        assert!(known.tells_bad_tag(RvError::GeneralError));
+        assert!(!known.tells_bad_tag(RvError::DeviceError));
+        for (manufacturer, version) in [("SoftHSM", "9.9"), ("Else", "2.6"), ("", "")] {
+            let other = Profile::matching(manufacturer, version).unwrap();
+            assert_eq!(other.name, "generic");
+            assert!(!other.sessions.session_copies);
+        }
+    }
+
+    #[test]
+    fn a_profile_with_a_mistake_is_refused_by_name() {
+        let with = |line: &str| Profile::parse(&format!("{GENERIC}{line}\n"), "test").unwrap_err().to_string();
+        assert!(with("sesions = 1").contains("sesions"));
+        assert!(with("[sessions]\nfast_workers = 0").contains("at least 1"));
+        assert!(with("[errors]\nauth_failure = [\"GenralError\"]").contains("GenralError"));
+        assert!(Profile::parse(&GENERIC.replace("= 1", "= 2"), "test").unwrap_err().to_string().contains("schema 1"));
+    }
+}

@@ -1,0 +1,365 @@
+//! The queue before the token's sessions: two lanes of messages, and the crew of threads that serve them.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use cryptoki::slot::Slot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::error::Error;
+use super::module::Module;
+use super::probe::ProbeRow;
+use super::profile::Profile;
+use super::random::{Order, Pool};
+use super::softhsm_files::Directory;
+use super::{Counts, Objects, Status};
+use crate::crypto::NONCE_LEN;
+use crate::model::{ObjectName, Secret};
+
+/// What a worker is asked to do. Everything is a value, so that the module can move to another process one day.
+pub(super) enum Request {
+    /// Wrap a seed with the IV given.
+    Wrap { name: ObjectName, iv: [u8; NONCE_LEN], associated: Vec<u8>, seed: Secret },
+    /// Unwrap what `Wrap` made.
+    Unwrap { name: ObjectName, associated: Vec<u8>, wrapped: Vec<u8> },
+    /// So many random bytes of the token.
+    Random { len: usize },
+    /// Random bytes into the pool; nobody waits.
+    Refill(Order),
+    /// Make a key.
+    Generate { name: ObjectName },
+    /// Destroy a key and every copy of it.
+    Destroy { name: ObjectName },
+    /// Whether the key is there, and proved.
+    Exists { name: ObjectName },
+    /// All objects with our labels.
+    Objects,
+    /// Try every mechanism that is needed.
+    SelfTest,
+}
+
+/// What a worker answers.
+pub(super) enum Answer {
+    /// Done.
+    Done,
+    /// Wrapped bytes.
+    Wrapped(Vec<u8>),
+    /// A seed or random bytes.
+    Secret(Secret),
+    /// Whether it is there.
+    Exists(bool),
+    /// Objects with our labels, and how many others there are.
+    Objects(Objects),
+    /// A row for each mechanism.
+    SelfTest(Vec<ProbeRow>),
+}
+
+/// A request on its way.
+pub(super) struct Job {
+    pub request: Request,
+    pub deadline: Instant,
+    /// `None` if nobody waits.
+    pub reply: Option<oneshot::Sender<Result<Answer, Error>>>,
+    /// The place in the queue, given back when a worker takes the job.
+    pub place: Option<OwnedSemaphorePermit>,
+    /// Whether this is the second try.
+    pub retried: bool,
+}
+
+/// Which queue a request waits in, so that key generation never delays data keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LaneName {
+    /// Wrap, unwrap, random.
+    Fast,
+    /// Everything that takes milliseconds or more.
+    Slow,
+}
+
+/// One queue.
+pub(super) struct Lane {
+    places: Arc<Semaphore>,
+    sender: Sender<Job>,
+    /// The workers' end; also emptied by the keeper when nobody will serve it.
+    pub receiver: Receiver<Job>,
+}
+
+/// What the crew is told, beside its work.
+pub(super) enum Control {
+    /// Drop all handles, close the session, tell so, and wait.
+    Leave(Sender<()>),
+    /// Open a session in this slot, tell whether that worked, and go on.
+    Enter(Slot, u64, Sender<Result<(), Error>>),
+    /// Answer the job that waits for a second try: it will not get one soon.
+    GiveUp,
+    /// Drop every handle and copy of the key with this `CKA_ID`, and tell so.
+    Forget([u8; 20], Sender<()>),
+    /// Close the session and end.
+    Stop,
+}
+
+/// A worker, as others see it.
+pub(super) struct Hand {
+    pub lane: LaneName,
+    pub control: Sender<Control>,
+    pub busy: Arc<Busy>,
+    pub thread: JoinHandle<()>,
+}
+
+/// All workers. Who is told to enter or leave, and who is hired, changes only under its lock.
+#[derive(Default)]
+pub(super) struct Crew {
+    /// Those that answer.
+    pub hands: Vec<Hand>,
+    /// Those written off inside a call that does not return.
+    pub lost: Vec<Hand>,
+    /// The slot and epoch to enter, while the token is served.
+    pub serving: Option<(Slot, u64)>,
+}
+
+/// What the keeper is told.
+pub(super) enum Notice {
+    /// In this epoch, a session, the login or the device was lost.
+    Lost(u64, String),
+    /// End within this time, and tell whether everything ended.
+    Shutdown(Duration, Sender<bool>),
+}
+
+/// What all threads of one token share.
+pub(super) struct Shared {
+    pub module: Arc<Module>,
+    pub profile: Profile,
+    pub files: Option<Directory>,
+    pub fast: Lane,
+    pub slow: Lane,
+    pub crew: Mutex<Crew>,
+    pub notices: Sender<Notice>,
+    pub pool: Arc<Pool>,
+    pub counters: Counters,
+    /// How the connection is, as the keeper knows it.
+    pub connection: Mutex<Status>,
+    /// Whether the keeper is inside a call.
+    pub keeper_busy: Busy,
+    /// Set by the watchdog while a lane has no worker that answers, or the keeper does not come back.
+    pub stuck: AtomicBool,
+    /// Ends the watchdog.
+    pub stopped: AtomicBool,
+}
+
+/// Counters for metrics and tests.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub operations: AtomicU64,
+    pub sessions: AtomicU64,
+    pub recoveries: AtomicU64,
+    pub logins: Arc<AtomicU64>,
+}
+
+/// Whether a worker is inside a call, and since when. Times are in milliseconds since the watchdog's start.
+pub(super) struct Busy {
+    start: Instant,
+    since: AtomicU64,
+    limit: AtomicU64,
+    /// Set when the worker is written off: it ends as soon as its call returns.
+    pub written_off: AtomicBool,
+}
+
+impl Lane {
+    /// A lane in which `places` jobs may wait.
+    pub fn new(places: usize) -> Lane {
+        let (sender, receiver) = unbounded();
+        Lane { places: Arc::new(Semaphore::new(places)), sender, receiver }
+    }
+}
+
+impl Shared {
+    /// Puts a request into its lane and waits for the answer, up to the deadline.
+    pub async fn ask(&self, lane: LaneName, request: Request, deadline: Instant) -> Result<Answer, Error> {
+        self.refuse_if_unavailable()?;
+        let until = tokio::time::Instant::from_std(deadline);
+        let lane = self.lane(lane);
+        let place = match Arc::clone(&lane.places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => tokio::time::timeout_at(until, Arc::clone(&lane.places).acquire_owned())
+                .await
+                .map_err(|_| Error::Throttled)?
+                // The semaphore is never closed.
+                .map_err(|_| Error::Unavailable(STOPPED.to_owned()))?,
+        };
+        let (reply, answer) = oneshot::channel();
+        let job = Job { request, deadline, reply: Some(reply), place: Some(place), retried: false };
+        // The lane's receiver lives in this same value, so sending does not fail.
+        let _ = lane.sender.send(job);
+        match tokio::time::timeout_at(until, answer).await {
+            Ok(Ok(answer)) => answer,
+            // A worker that ended without answering.
+            Ok(Err(_)) => Err(Error::Unavailable(ENDED.to_owned())),
+            Err(_) => Err(self.late()),
+        }
+    }
+
+    /// Puts a request into the fast lane that nobody waits for.
+    pub fn tell(&self, request: Request, deadline: Instant) {
+        let _ = self.fast.sender.send(Job { request, deadline, reply: None, place: None, retried: false });
+    }
+
+    /// How the token is.
+    pub fn status(&self) -> Status {
+        let connection = self.connection().clone();
+        if self.stuck.load(Ordering::Relaxed) && matches!(connection, Status::Ready | Status::Recovering(_)) {
+            return Status::Unavailable(STUCK.to_owned());
+        }
+        connection
+    }
+
+    /// Whether the keeper has nothing to recover.
+    pub fn is_connected(&self) -> bool {
+        matches!(*self.connection(), Status::Ready)
+    }
+
+    /// Sets how the connection is.
+    pub fn set_connection(&self, status: Status) {
+        *self.connection() = status;
+    }
+
+    /// The crew, locked; never hold it across a call into the module.
+    pub fn crew(&self) -> MutexGuard<'_, Crew> {
+        // Entries change in single steps, so that a panic elsewhere leaves nothing half done.
+        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lane with this name.
+    pub fn lane(&self, name: LaneName) -> &Lane {
+        match name {
+            LaneName::Fast => &self.fast,
+            LaneName::Slow => &self.slow,
+        }
+    }
+
+    /// Answers everything that waits with the reason why nobody will serve it.
+    pub fn drain(&self) {
+        let why = self.status().to_string();
+        for job in self.fast.receiver.try_iter().chain(self.slow.receiver.try_iter()) {
+            job.answer(Err(Error::Unavailable(why.clone())));
+        }
+    }
+
+    /// Tells the keeper that something was lost in this epoch.
+    pub fn report_lost(&self, epoch: u64, why: String) {
+        // Without a keeper the token is being shut down.
+        let _ = self.notices.send(Notice::Lost(epoch, why));
+    }
+
+    /// The counters as they are now.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            operations: self.counters.operations.load(Ordering::Relaxed),
+            sessions: self.counters.sessions.load(Ordering::Relaxed),
+            recoveries: self.counters.recoveries.load(Ordering::Relaxed),
+            logins: self.counters.logins.load(Ordering::Relaxed),
+        }
+    }
+
+    fn refuse_if_unavailable(&self) -> Result<(), Error> {
+        if self.stuck.load(Ordering::Relaxed) {
+            return Err(Error::Unavailable(STUCK.to_owned()));
+        }
+        match &*self.connection() {
+            Status::Ready | Status::Recovering(_) => Ok(()),
+            Status::PinRefused => Err(Error::PinIncorrect),
+            Status::PinLocked => Err(Error::PinLocked),
+            Status::Unavailable(why) => Err(Error::Unavailable(why.clone())),
+            Status::Stopped => Err(Error::Unavailable(STOPPED.to_owned())),
+        }
+    }
+
+    /// What a request hears whose deadline has passed: an outage is called by its name.
+    fn late(&self) -> Error {
+        match self.status() {
+            Status::Ready => Error::DeadlineExceeded,
+            other => Error::Unavailable(other.to_string()),
+        }
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Status> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Job {
+    /// Answers, if someone still waits.
+    pub fn answer(self, answer: Result<Answer, Error>) {
+        if let Some(reply) = self.reply {
+            // Who hung up needs no answer.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Whether somebody waited for this and has gone.
+    pub fn is_abandoned(&self) -> bool {
+        self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+
+    /// Whether the job may be tried once more: it makes nothing, was not tried twice, and has time left.
+    pub fn may_retry(&self) -> bool {
+        !self.retried && Instant::now() < self.deadline && !matches!(self.request, Request::Generate { .. })
+    }
+}
+
+impl Crew {
+    /// Whether each lane has a worker that answers.
+    pub fn serves_all_lanes(&self) -> bool {
+        [LaneName::Fast, LaneName::Slow].iter().all(|lane| self.hands.iter().any(|hand| hand.lane == *lane))
+    }
+}
+
+impl Busy {
+    /// For a worker that is not inside a call.
+    pub fn new() -> Busy {
+        Busy {
+            start: Instant::now(),
+            since: AtomicU64::new(IDLE),
+            limit: AtomicU64::new(0),
+            written_off: AtomicBool::new(false),
+        }
+    }
+
+    /// A call begins that may take this long.
+    pub fn begin(&self, limit: Duration) {
+        self.limit.store(millis(limit), Ordering::Relaxed);
+        self.since.store(millis(self.start.elapsed()), Ordering::Release);
+    }
+
+    /// One call has returned, and another one of the same kind begins.
+    pub fn renew(&self) {
+        self.since.store(millis(self.start.elapsed()), Ordering::Release);
+    }
+
+    /// The call has returned.
+    pub fn end(&self) {
+        self.since.store(IDLE, Ordering::Release);
+    }
+
+    /// Whether the worker has been inside one call for longer than it may.
+    pub fn is_overdue(&self) -> bool {
+        let since = self.since.load(Ordering::Acquire);
+        let limit = self.limit.load(Ordering::Relaxed);
+        since != IDLE && millis(self.start.elapsed()) > since.saturating_add(limit)
+    }
+
+    /// Whether the watchdog has given this worker up.
+    pub fn is_written_off(&self) -> bool {
+        self.written_off.load(Ordering::Acquire)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+const IDLE: u64 = u64::MAX;
+const STOPPED: &str = "it is being shut down";
+const ENDED: &str = "the thread that had the request has ended";
+const STUCK: &str = "every session is inside a call that does not return";

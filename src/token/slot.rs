@@ -1,0 +1,195 @@
+//! Which tokens there are, which one is meant, and how a new one is made.
+
+use std::path::Path;
+
+use cryptoki::session::UserType;
+use cryptoki::slot::{Limit, Slot, TokenInfo};
+use secrecy::SecretString;
+
+use super::error::{Error, outcome};
+use super::module::{Lease, Module};
+use super::profile::Profile;
+use super::softhsm_files;
+
+/// A token as its module describes it.
+///
+/// Source: PKCS#11 v3.0 §3.2, CK_TOKEN_INFO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenEntry {
+    /// The slot's number; SoftHSM gives new ones when a token is made.
+    pub slot: u64,
+    /// The label, without the blanks behind it.
+    pub label: String,
+    /// The serial number.
+    pub serial: String,
+    /// Who made the token.
+    pub manufacturer: String,
+    /// The model.
+    pub model: String,
+    /// The flags that matter here.
+    pub flags: TokenFlags,
+}
+
+/// Flags of a token (CK_TOKEN_INFO).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenFlags {
+    /// `CKF_TOKEN_INITIALIZED`
+    pub initialized: bool,
+    /// `CKF_USER_PIN_INITIALIZED`
+    pub pin_initialized: bool,
+    /// `CKF_WRITE_PROTECTED`
+    pub write_protected: bool,
+    /// `CKF_USER_PIN_COUNT_LOW`: a wrong PIN was given since the last login.
+    pub pin_count_low: bool,
+    /// `CKF_USER_PIN_FINAL_TRY`
+    pub pin_final_try: bool,
+    /// `CKF_USER_PIN_LOCKED`
+    pub pin_locked: bool,
+}
+
+/// All tokens of the module at `path`, uninitialised ones included.
+pub fn tokens(path: &Path) -> Result<Vec<TokenEntry>, Error> {
+    let lease = Lease::take(path)?;
+    Ok(list(lease.module())?.into_iter().map(|token| token.entry).collect())
+}
+
+/// Makes a token with this label, its SO PIN and its user PIN, in the first slot that has an uninitialised token.
+///
+/// The label has 1 to 32 bytes, and no other token of the module may have it. What was made is on disk when this
+/// returns, as far as the profile knows how.
+pub fn init_token(path: &Path, label: &str, so_pin: &SecretString, pin: &SecretString) -> Result<TokenEntry, Error> {
+    let lease = Lease::take(path)?;
+    init_in(lease.module(), label, so_pin, pin)
+}
+
+/// A token and where it is.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    pub entry: TokenEntry,
+    pub slot: Slot,
+    /// How many sessions one application may have; `None` if unlimited or unknown.
+    pub max_sessions: Option<u64>,
+}
+
+/// All slots with a token. One that cannot be described is left out with a warning.
+pub(super) fn list(module: &Module) -> Result<Vec<Listed>, Error> {
+    let slots = module.context.get_slots_with_token().map_err(|error| outcome(&error))?;
+    Ok(slots.into_iter().filter_map(|slot| describe(module, slot)).collect())
+}
+
+/// The one token with this label and serial number, as far as they are given.
+pub(super) fn find(listed: &[Listed], label: Option<&str>, serial: Option<&str>) -> Result<Listed, Error> {
+    let fits = |token: &&Listed| {
+        token.entry.flags.initialized
+            && label.is_none_or(|label| token.entry.label == label)
+            && serial.is_none_or(|serial| token.entry.serial == serial)
+    };
+    let mut found: Vec<&Listed> = listed.iter().filter(fits).collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(token), true) => Ok(token.clone()),
+        (Some(token), false) => {
+            found.push(token);
+            Err(Error::TokenAmbiguous { wanted: wanted(label, serial), found: names(found.into_iter()) })
+        }
+        (None, _) => Err(Error::TokenMissing { wanted: wanted(label, serial), present: present(listed) }),
+    }
+}
+
+fn init_in(module: &Module, label: &str, so_pin: &SecretString, pin: &SecretString) -> Result<TokenEntry, Error> {
+    if label.is_empty() || label.len() > LABEL_BYTES || label.trim_end() != label {
+        return Err(Error::Label { label: label.to_owned(), reason: "it needs 1 to 32 bytes and no blank at its end" });
+    }
+    let listed = list(module)?;
+    if listed.iter().any(|token| token.entry.flags.initialized && token.entry.label == label) {
+        return Err(Error::Label { label: label.to_owned(), reason: "another token has it" });
+    }
+    let free = listed.iter().find(|token| !token.entry.flags.initialized).ok_or(Error::Label {
+        label: label.to_owned(),
+        reason: "the module has no slot with an uninitialised token",
+    })?;
+    initialise(module, free.slot, label, so_pin, pin).map_err(|error| outcome(&error))?;
+    let made = describe(module, free.slot).ok_or(Error::Unavailable("the new token cannot be described".into()))?;
+    let info = module.info()?;
+    let profile = Profile::matching(info.manufacturer_id(), &info.library_version().to_string())?;
+    if profile.files.sync_files {
+        softhsm_files::Directory::of(&made.entry.serial)?.sync_all()?;
+    }
+    Ok(made.entry)
+}
+
+fn initialise(
+    module: &Module,
+    slot: Slot,
+    label: &str,
+    so_pin: &SecretString,
+    pin: &SecretString,
+) -> Result<(), cryptoki::error::Error> {
+    module.context.init_token(slot, so_pin, label)?;
+    let session = module.context.open_rw_session(slot)?;
+    session.login(UserType::So, Some(so_pin))?;
+    session.init_pin(pin)?;
+    session.logout()
+}
+
+fn describe(module: &Module, slot: Slot) -> Option<Listed> {
+    match module.context.get_token_info(slot) {
+        Ok(info) => Some(Listed { entry: entry(slot, &info), slot, max_sessions: max_sessions(&info) }),
+        Err(error) => {
+            tracing::warn!(slot = slot.id(), reason = %error, "a token that cannot be described is left out");
+            None
+        }
+    }
+}
+
+fn entry(slot: Slot, info: &TokenInfo) -> TokenEntry {
+    TokenEntry {
+        slot: slot.id(),
+        label: info.label().to_owned(),
+        serial: info.serial_number().to_owned(),
+        manufacturer: info.manufacturer_id().to_owned(),
+        model: info.model().to_owned(),
+        flags: TokenFlags {
+            initialized: info.token_initialized(),
+            pin_initialized: info.user_pin_initialized(),
+            write_protected: info.write_protected(),
+            pin_count_low: info.user_pin_count_low(),
+            pin_final_try: info.user_pin_final_try(),
+            pin_locked: info.user_pin_locked(),
+        },
+    }
+}
+
+fn max_sessions(info: &TokenInfo) -> Option<u64> {
+    [info.max_session_count(), info.max_rw_session_count()]
+        .into_iter()
+        .filter_map(|limit| match limit {
+            Limit::Max(count) => Some(count),
+            Limit::Unavailable | Limit::Infinite => None,
+        })
+        .min()
+}
+
+fn wanted(label: Option<&str>, serial: Option<&str>) -> String {
+    match (label, serial) {
+        (Some(label), Some(serial)) => format!("label `{label}` and serial number {serial}"),
+        (Some(label), None) => format!("label `{label}`"),
+        (None, Some(serial)) => format!("serial number {serial}"),
+        (None, None) => "any label".to_owned(),
+    }
+}
+
+fn present(listed: &[Listed]) -> String {
+    let initialised = listed.iter().filter(|token| token.entry.flags.initialized);
+    match names(initialised) {
+        names if names.is_empty() => "the module has no initialised token at all".to_owned(),
+        names => format!("there are: {names}"),
+    }
+}
+
+fn names<'a>(tokens: impl Iterator<Item = &'a Listed>) -> String {
+    let name = |token: &Listed| format!("`{}` (serial number {})", token.entry.label, token.entry.serial);
+    tokens.map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// Room for a label in CK_TOKEN_INFO.
+const LABEL_BYTES: usize = 32;

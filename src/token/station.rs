@@ -1,0 +1,279 @@
+//! A worker's place at the token: one session, and the keys that it holds there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crossbeam_channel::bounded;
+use cryptoki::context::Function;
+use cryptoki::error::Error as CryptokiError;
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+use cryptoki::slot::Slot;
+
+use super::error::{Class, Error, Failure, class, outcome};
+use super::login::{close, is_logged_in};
+use super::sessions::{Answer, Busy, Control, LaneName, Request, Shared};
+use super::{mechanism, object, probe, random};
+use crate::crypto::{self, NONCE_LEN};
+use crate::model::{ObjectName, Secret};
+
+/// One session and its keys.
+pub(super) struct Station {
+    shared: Arc<Shared>,
+    busy: Arc<Busy>,
+    slot: Slot,
+    session: Session,
+    held: HashMap<ObjectName, Held>,
+}
+
+/// A key that was proved under its name.
+struct Held {
+    /// The token object.
+    object: ObjectHandle,
+    /// What is used: a session copy or the token object; `None` if the session with the copy was closed.
+    handle: Option<ObjectHandle>,
+    /// Something that this key wrapped, to be unwrapped by the next probe.
+    known: Option<Vec<u8>>,
+}
+
+impl Station {
+    /// Opens a session in a slot that the anchor has logged in to.
+    pub fn open(shared: &Arc<Shared>, busy: &Arc<Busy>, slot: Slot) -> Result<Station, Error> {
+        let session = open_session(shared, slot).map_err(|error| outcome(&error))?;
+        Ok(Station { shared: Arc::clone(shared), busy: Arc::clone(busy), slot, session, held: HashMap::new() })
+    }
+
+    /// Closes the session, if it is still there, and with it every session copy.
+    pub fn close(self) {
+        close(self.session);
+    }
+
+    /// Whether the session is there and logged in.
+    pub fn is_logged_in(&self) -> bool {
+        is_logged_in(&self.session)
+    }
+
+    /// Changes the session for a new one. Proved token objects stay known; their copies went with the old session.
+    pub fn renew(&mut self) -> Result<(), CryptokiError> {
+        let fresh = open_session(&self.shared, self.slot)?;
+        close(std::mem::replace(&mut self.session, fresh));
+        for held in self.held.values_mut() {
+            (held.handle, held.known) = (None, None);
+        }
+        Ok(())
+    }
+
+    /// Forgets the handle of one key, so that it is searched and proved again.
+    pub fn forget_name(&mut self, name: &ObjectName) {
+        self.held.remove(name);
+    }
+
+    /// Drops every handle and copy of the keys with this `CKA_ID`. After an error, close the session: that does it, too.
+    pub fn forget(&mut self, cka_id: &[u8; 20]) -> Result<(), CryptokiError> {
+        let names: Vec<ObjectName> = self.held.keys().filter(|name| name.cka_id() == *cka_id).copied().collect();
+        for held in names.iter().filter_map(|name| self.held.remove(name)) {
+            if let Some(copy) = held.handle.filter(|handle| *handle != held.object) {
+                self.session.destroy_object(copy)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what is asked. A [`Failure::Call`] is the token's own error, for the worker to judge.
+    pub fn run(&mut self, request: &Request, deadline: Instant) -> Result<Answer, Failure> {
+        match request {
+            Request::Wrap { name, iv, associated, seed } => self.wrap(name, iv, associated, seed),
+            Request::Unwrap { name, associated, wrapped } => self.unwrap(name, associated, wrapped),
+            Request::Random { len } => self.random(*len).map(Answer::Secret),
+            Request::Refill(order) => {
+                order.deliver(self.random(random::BLOCK)?);
+                Ok(Answer::Done)
+            }
+            Request::Generate { name } => self.generate(name),
+            Request::Destroy { name } => self.destroy(name, deadline),
+            Request::Exists { name } => self.exists(name),
+            Request::Objects => Ok(Answer::Objects(object::list(&self.session, &self.busy)?)),
+            Request::SelfTest => Ok(Answer::SelfTest(probe::run(&self.shared, &self.session)?)),
+        }
+    }
+
+    fn wrap(
+        &mut self,
+        name: &ObjectName,
+        iv: &[u8; NONCE_LEN],
+        associated: &[u8],
+        seed: &Secret,
+    ) -> Result<Answer, Failure> {
+        let key = self.key(name)?;
+        self.count();
+        Ok(Answer::Wrapped(mechanism::wrap(&self.shared.module, &self.session, key, iv, associated, seed.expose())?))
+    }
+
+    fn unwrap(&mut self, name: &ObjectName, associated: &[u8], wrapped: &[u8]) -> Result<Answer, Failure> {
+        let key = self.key(name)?;
+        self.count();
+        match mechanism::unwrap(&self.shared.module, &self.session, key, associated, wrapped) {
+            Ok(seed) => Ok(Answer::Secret(seed)),
+            Err(error) if self.may_be_bad_tag(&error) => {
+                if class(&error) != Class::BadData {
+                    self.probe(name, key)?;
+                }
+                Err(Error::BadData.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// One call with the same key on the same session, which must succeed: then the token is well, and what it said
+    /// before was about the data.
+    ///
+    /// The first probe of a key wraps zeros, and later ones unwrap what came out, so that forged ciphertexts cannot use
+    /// up the key's budget of IVs.
+    fn probe(&mut self, name: &ObjectName, key: ObjectHandle) -> Result<(), Failure> {
+        self.count();
+        let (module, session) = (&self.shared.module, &self.session);
+        let Some(held) = self.held.get_mut(name) else { return Ok(()) };
+        if let Some(known) = &held.known {
+            mechanism::unwrap(module, session, key, PROBE, known)?;
+        } else {
+            let iv = crypto::random_array().map_err(Error::from)?;
+            held.known = Some(mechanism::wrap(module, session, key, &iv, PROBE, &[0; mechanism::SEED_LEN])?);
+        }
+        Ok(())
+    }
+
+    fn may_be_bad_tag(&self, error: &CryptokiError) -> bool {
+        matches!(error, CryptokiError::Pkcs11(code, Function::Decrypt) if self.shared.profile.tells_bad_tag(*code))
+    }
+
+    fn random(&self, len: usize) -> Result<Secret, Failure> {
+        self.count();
+        let mut bytes = Secret::zeroed(len);
+        self.session.generate_random_slice(bytes.expose_mut())?;
+        Ok(bytes)
+    }
+
+    fn generate(&mut self, name: &ObjectName) -> Result<Answer, Failure> {
+        if self.find(name)?.is_some() {
+            return Err(Error::Exists(*name).into());
+        }
+        let before = self.shared.files.as_ref().map(|files| files.names()).transpose()?;
+        self.count();
+        let made = object::generate(&self.session, name, self.shared.profile.sessions.session_copies)?;
+        if let Err(failure) = object::prove(&self.session, made, name, true) {
+            // A key that is not what was asked for must not stay. If this fails as well, its intent names it.
+            let _ = self.session.destroy_object(made);
+            return Err(failure);
+        }
+        if let (Some(files), Some(before)) = (&self.shared.files, before) {
+            files.sync_changes(&before)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    fn destroy(&mut self, name: &ObjectName, deadline: Instant) -> Result<Answer, Failure> {
+        if let Some(found) = self.find(name)? {
+            object::prove_name(&self.session, found, name)?;
+            self.count();
+            self.session.destroy_object(found)?;
+        }
+        // Also if it was gone: an earlier try may have ended before this.
+        if let Some(files) = &self.shared.files {
+            files.sync_changes(&files.names()?)?;
+        }
+        self.busy.end();
+        self.forget_everywhere(name, deadline)?;
+        self.busy.begin(self.shared.profile.limits.call());
+        match self.find(name)? {
+            None => Ok(Answer::Done),
+            Some(_) => Err(Error::Unavailable(format!("{name} is still there after C_DestroyObject")).into()),
+        }
+    }
+
+    /// Has every worker of the fast lane drop its copies. Only that lane holds keys.
+    fn forget_everywhere(&self, name: &ObjectName, deadline: Instant) -> Result<(), Error> {
+        let not_told = || Error::Unavailable(format!("a session may still hold a copy of {name}; destroy it again"));
+        let (told, answers) = bounded(CREW_MAX);
+        let mut asked = 0;
+        {
+            let crew = self.shared.crew();
+            if crew.lost.iter().any(|hand| hand.lane == LaneName::Fast) {
+                return Err(not_told());
+            }
+            for hand in crew.hands.iter().filter(|hand| hand.lane == LaneName::Fast) {
+                hand.control.send(Control::Forget(name.cka_id(), told.clone())).map_err(|_| not_told())?;
+                asked += 1;
+            }
+        }
+        drop(told);
+        (0..asked).try_for_each(|_| answers.recv_deadline(deadline).map_err(|_| not_told()))
+    }
+
+    fn exists(&mut self, name: &ObjectName) -> Result<Answer, Failure> {
+        let found = self.find(name)?;
+        if let Some(object) = found {
+            object::prove(&self.session, object, name, true)?;
+        }
+        Ok(Answer::Exists(found.is_some()))
+    }
+
+    /// The handle to use for a key: proved before its first use on this session.
+    fn key(&mut self, name: &ObjectName) -> Result<ObjectHandle, Failure> {
+        let held = self.held.get(name);
+        if let Some(handle) = held.and_then(|held| held.handle) {
+            return Ok(handle);
+        }
+        let object = match held {
+            Some(held) => held.object,
+            None => self.search(name)?,
+        };
+        let handle = self.copy(name, object)?;
+        self.held.insert(*name, Held { object, handle: Some(handle), known: None });
+        Ok(handle)
+    }
+
+    fn search(&self, name: &ObjectName) -> Result<ObjectHandle, Failure> {
+        let object = self.find(name)?.ok_or(Error::NotFound(*name))?;
+        object::prove(&self.session, object, name, true)?;
+        Ok(object)
+    }
+
+    /// A proved session copy, where the profile wants one and there is room; else the object itself.
+    fn copy(&self, name: &ObjectName, object: ObjectHandle) -> Result<ObjectHandle, Failure> {
+        if !self.shared.profile.sessions.session_copies || self.held.len() >= COPIES_MAX {
+            return Ok(object);
+        }
+        self.count();
+        match object::copy_to_session(&self.session, object) {
+            Ok(copy) => object::prove(&self.session, copy, name, false).map(|()| copy),
+            Err(error) if class(&error) == Class::Refused => Ok(object),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn find(&self, name: &ObjectName) -> Result<Option<ObjectHandle>, Failure> {
+        self.count();
+        object::find(&self.session, name)
+    }
+
+    fn count(&self) {
+        self.shared.counters.operations.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn open_session(shared: &Shared, slot: Slot) -> Result<Session, CryptokiError> {
+    // Read-write for all: some tokens have no other kind. Without close-on-drop, because the handle of a lost session
+    // may belong to someone else by the time it is dropped.
+    let session = shared.module.context.open_rw_session_no_drop(slot)?;
+    shared.counters.sessions.fetch_add(1, Ordering::Relaxed);
+    Ok(session)
+}
+
+/// Associated data of probes: nothing that was wrapped for a caller has it.
+const PROBE: &[u8] = b"hsm-kms/probe/v1";
+/// Copies on one session: SoftHSM keeps each in memory for as long as the session lives.
+const COPIES_MAX: usize = 10_000;
+/// More fast workers than any profile has.
+const CREW_MAX: usize = 1024;

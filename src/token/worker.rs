@@ -1,0 +1,217 @@
+//! One worker: a thread with a session, which takes jobs from its lane and orders from the keeper.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, SendError, select, unbounded};
+use cryptoki::error::Error as CryptokiError;
+
+use super::error::{Class, Error, Failure, class, outcome, reason, refused};
+use super::sessions::{Busy, Control, Hand, Job, LaneName, Request, Shared};
+use super::station::Station;
+
+/// Starts a worker for this lane. It waits for [`Control::Enter`].
+pub(super) fn hire(shared: &Arc<Shared>, lane: LaneName) -> Result<Hand, Error> {
+    let (control, orders) = unbounded();
+    let busy = Arc::new(Busy::new());
+    let worker = Worker {
+        shared: Arc::clone(shared),
+        jobs: shared.lane(lane).receiver.clone(),
+        orders,
+        busy: Arc::clone(&busy),
+        station: None,
+        epoch: 0,
+        waiting: None,
+    };
+    let name = match lane {
+        LaneName::Fast => "token-fast",
+        LaneName::Slow => "token-slow",
+    };
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || worker.run());
+    let thread = thread.map_err(|error| Error::System(format!("a thread for the token: {error}")))?;
+    Ok(Hand { lane, control, busy, thread })
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    jobs: Receiver<Job>,
+    orders: Receiver<Control>,
+    busy: Arc<Busy>,
+    /// `None` while the keeper recovers.
+    station: Option<Station>,
+    epoch: u64,
+    /// A job that gets its second try as soon as there is a session.
+    waiting: Option<Job>,
+}
+
+enum Next {
+    Order(Control),
+    Job(Job),
+    End,
+}
+
+impl Worker {
+    fn run(mut self) {
+        loop {
+            match self.next() {
+                Next::Job(job) => self.serve(job),
+                Next::Order(Control::Stop) | Next::End => break,
+                Next::Order(order) => self.obey(order),
+            }
+            if self.busy.is_written_off() {
+                return self.vanish();
+            }
+        }
+        self.leave();
+    }
+
+    /// Orders go before jobs, or a full lane would hold them up.
+    fn next(&mut self) -> Next {
+        if let Ok(order) = self.orders.try_recv() {
+            return Next::Order(order);
+        }
+        if self.station.is_none() {
+            return self.orders.recv().map_or(Next::End, Next::Order);
+        }
+        if let Some(job) = self.waiting.take() {
+            return Next::Job(job);
+        }
+        select! {
+            recv(self.orders) -> order => order.map_or(Next::End, Next::Order),
+            recv(self.jobs) -> job => job.map_or(Next::End, Next::Job),
+        }
+    }
+
+    fn obey(&mut self, order: Control) {
+        // Who gave an order and has gone needs no answer.
+        match order {
+            Control::Leave(done) => {
+                self.leave();
+                let _ = done.send(());
+            }
+            Control::Enter(slot, epoch, done) => {
+                self.busy.begin(self.shared.profile.limits.call());
+                let opened = Station::open(&self.shared, &self.busy, slot);
+                self.busy.end();
+                self.epoch = epoch;
+                let entered = opened.map(|station| self.station = Some(station));
+                // A replacement enters alone, with nobody waiting for its answer.
+                if let Err(SendError(Err(error))) = done.send(entered) {
+                    self.shared.report_lost(epoch, error.to_string());
+                }
+            }
+            Control::GiveUp => {
+                if let Some(job) = self.waiting.take() {
+                    job.answer(Err(Error::Unavailable(self.shared.status().to_string())));
+                }
+            }
+            Control::Forget(cka_id, done) => {
+                self.forget(&cka_id);
+                let _ = done.send(());
+            }
+            // Handled by the loop, which ends.
+            Control::Stop => {}
+        }
+    }
+
+    fn serve(&mut self, mut job: Job) {
+        job.place = None;
+        if job.is_abandoned() {
+            return;
+        }
+        if Instant::now() >= job.deadline {
+            return job.answer(Err(Error::DeadlineExceeded));
+        }
+        let limit = self.limit(&job.request);
+        let Some(station) = &mut self.station else {
+            self.waiting = Some(job);
+            return;
+        };
+        self.busy.begin(limit);
+        let outcome = station.run(&job.request, job.deadline);
+        self.busy.end();
+        match outcome {
+            Ok(answer) => job.answer(Ok(answer)),
+            Err(Failure::Final(error)) => job.answer(Err(error)),
+            Err(Failure::Call(error)) => self.mend(job, &error),
+        }
+    }
+
+    fn limit(&self, request: &Request) -> Duration {
+        match request {
+            Request::Generate { .. } | Request::SelfTest => self.shared.profile.limits.generation(),
+            _ => self.shared.profile.limits.call(),
+        }
+    }
+
+    /// After a failed call: what is lost is given up, and a job that makes nothing gets its one second try.
+    fn mend(&mut self, mut job: Job, error: &CryptokiError) {
+        match class(error) {
+            Class::Refused | Class::BadData | Class::Bug => return job.answer(Err(refused(error))),
+            Class::HandleGone if self.is_logged_in() => self.forget_key_of(&job),
+            Class::FreshSession if self.is_logged_in() => self.renew(),
+            Class::HandleGone | Class::FreshSession | Class::LoginLost | Class::DeviceGone => {
+                self.lose(reason(error));
+            }
+        }
+        if job.may_retry() {
+            job.retried = true;
+            self.waiting = Some(job);
+        } else {
+            job.answer(Err(outcome(error)));
+        }
+    }
+
+    fn is_logged_in(&self) -> bool {
+        self.busy.begin(self.shared.profile.limits.call());
+        let logged_in = self.station.as_ref().is_some_and(Station::is_logged_in);
+        self.busy.end();
+        logged_in
+    }
+
+    fn forget_key_of(&mut self, job: &Job) {
+        let (Request::Wrap { name, .. } | Request::Unwrap { name, .. }) = &job.request else { return };
+        if let Some(station) = &mut self.station {
+            station.forget_name(name);
+        }
+    }
+
+    fn forget(&mut self, cka_id: &[u8; 20]) {
+        self.busy.begin(self.shared.profile.limits.call());
+        let forgotten = self.station.as_mut().map_or(Ok(()), |station| station.forget(cka_id));
+        self.busy.end();
+        if let Err(error) = forgotten {
+            self.lose(reason(&error));
+        }
+    }
+
+    fn renew(&mut self) {
+        self.busy.begin(self.shared.profile.limits.call());
+        let renewed = self.station.as_mut().map_or(Ok(()), Station::renew);
+        self.busy.end();
+        if let Err(error) = renewed {
+            self.lose(reason(&error));
+        }
+    }
+
+    fn lose(&mut self, why: String) {
+        self.leave();
+        self.shared.report_lost(self.epoch, why);
+    }
+
+    fn leave(&mut self) {
+        if let Some(station) = self.station.take() {
+            self.busy.begin(self.shared.profile.limits.call());
+            station.close();
+            self.busy.end();
+        }
+    }
+
+    /// Ends after having been written off. The session is closed only if it can still be this worker's own.
+    fn vanish(mut self) {
+        let epoch = self.shared.crew().serving.map(|(_, epoch)| epoch);
+        if epoch == Some(self.epoch) {
+            self.leave();
+        }
+    }
+}

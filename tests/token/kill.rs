@@ -1,0 +1,115 @@
+//! `kill -9` inside SoftHSM's writes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::process::*;
+
+#[test]
+fn a_token_killed_inside_a_login_is_healed() {
+    let test = "kill::a_token_killed_inside_a_login_is_healed";
+    if let Some(dir) = dir_of(test) {
+        return play(&dir);
+    }
+    let dir = softhsm_dir();
+    assert_passed(test, &again(test, "make", dir.path()).output().unwrap());
+    let file = folder(dir.path()).join("token.object");
+    let whole = std::fs::metadata(&file).unwrap().len();
+    let mut broken = 0;
+    // strace counts each system call for itself.
+    for call in ["ftruncate", "write"] {
+        let killed = kill_at_each(30, |count| {
+            let output = again_killed(test, "login", dir.path(), call, Some(&file), count);
+            broken += usize::from(std::fs::metadata(&file).unwrap().len() < whole);
+            assert_passed(test, &again(test, "check", dir.path()).output().unwrap());
+            assert_eq!(std::fs::metadata(&file).unwrap().len(), whole);
+            output.status.success()
+        });
+        assert!(killed >= 1, "a login has a {call}");
+    }
+    assert!(broken >= 1, "at least one kill has left a broken token.object");
+    let kept = std::fs::read_dir(dir.path().join("copies")).unwrap();
+    assert!(kept.into_iter().any(|entry| entry.unwrap().path().extension().is_some_and(|end| end == "broken")));
+}
+
+#[test]
+fn a_token_killed_inside_a_creation_opens_again() {
+    let test = "kill::a_token_killed_inside_a_creation_opens_again";
+    if let Some(dir) = dir_of(test) {
+        return play(&dir);
+    }
+    let dir = softhsm_dir();
+    assert_passed(test, &again(test, "make", dir.path()).output().unwrap());
+    let objects_before = objects(dir.path());
+    let mut half_made = 0;
+    for call in ["ftruncate", "write"] {
+        let killed = kill_at_each(120, |count| {
+            let output = again_killed(test, "create", dir.path(), call, None, count);
+            half_made += usize::from(!output.status.success() && objects(dir.path()) > objects_before);
+            assert_passed(test, &again(test, "check", dir.path()).output().unwrap());
+            remove_leftovers(dir.path());
+            output.status.success()
+        });
+        assert!(killed >= 5, "a creation writes its file many times: {killed} of {call}");
+    }
+    assert!(half_made >= 3, "at several points a half-made object was left: {half_made}");
+}
+
+/// Kills at the first, second, … system call, until one run lives to its end. Returns how many were killed.
+fn kill_at_each(most: usize, mut run: impl FnMut(usize) -> bool) -> usize {
+    (1..=most).find(|count| run(*count)).expect("in the end a run is not killed") - 1
+}
+
+fn play(dir: &Path) {
+    match role().as_str() {
+        "make" => make(dir),
+        "login" => drop(open(dir)),
+        "create" => {
+            let token = open(dir);
+            block_on(token.generate(&name(2), soon())).unwrap();
+        }
+        "check" => check(dir),
+        role => panic!("{role}"),
+    }
+}
+
+fn make(dir: &Path) {
+    let token = new_token(dir);
+    block_on(async {
+        token.generate(&name(1), soon()).await.unwrap();
+        let wrapped = token.wrap_seed(&name(1), b"", &[7; 32], soon()).await.unwrap();
+        std::fs::write(dir.join("wrapped"), wrapped).unwrap();
+    });
+    assert!(token.shutdown(Duration::from_secs(5)));
+}
+
+/// The token opens, the old key works, and the new one is whole or can be removed.
+fn check(dir: &Path) {
+    let token = open(dir);
+    let wrapped = std::fs::read(dir.join("wrapped")).unwrap();
+    block_on(async {
+        let seed = token.unwrap_seed(&name(1), 1, b"", &wrapped, soon()).await.unwrap();
+        assert_eq!(*seed, [7; 32]);
+        token.destroy(&name(2), soon()).await.unwrap();
+        assert!(!token.exists(&name(2), soon()).await.unwrap());
+        assert_eq!(token.objects(soon()).await.unwrap().ours.len(), 1);
+    });
+    assert!(token.shutdown(Duration::from_secs(5)));
+}
+
+fn objects(dir: &Path) -> usize {
+    let files = std::fs::read_dir(folder(dir)).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|end| end == "object")).count()
+}
+
+/// Half-made objects that SoftHSM does not list stay for ever; each run shall begin alike.
+fn remove_leftovers(dir: &Path) {
+    let cut = |path: &Path| std::fs::metadata(path).unwrap().len() < 200;
+    for entry in std::fs::read_dir(folder(dir)).unwrap() {
+        let path = entry.unwrap().path();
+        let is_object = path.extension().is_some_and(|end| end == "object");
+        if is_object && path.file_name().unwrap() != "token.object" && cut(&path) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}

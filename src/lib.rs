@@ -7,5 +7,6 @@
 #![deny(unsafe_code)]
 
 pub mod audit;
+pub mod blob;
 pub mod crypto;
 pub mod model;

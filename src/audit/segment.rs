@@ -87,6 +87,11 @@ impl Lines {
         &self.bytes
     }
 
+    /// Bytes of all lines up to and with the current one.
+    pub fn end(&self) -> u64 {
+        self.offset + self.bytes.len() as u64
+    }
+
     /// Bytes in the file, at this moment.
     pub fn file_len(&self) -> io::Result<u64> {
         Ok(self.reader.get_ref().metadata()?.len())

@@ -93,7 +93,7 @@ impl Sink {
             buffer: Vec::new(),
         };
         sink.shared.durable_seq.store(head.seq, Ordering::Release);
-        sink.heal();
+        sink.heal(false);
         if let Some(cut) = &cut {
             sink.own_lines(Kind::Cut, &[to_json(cut)])?;
         }
@@ -110,7 +110,7 @@ impl Sink {
         let mut batch = Vec::new();
         loop {
             self.collect(jobs, &mut batch);
-            self.heal();
+            self.heal(!batch.is_empty());
             let done = self.stopping && batch.is_empty();
             self.write(&mut batch);
             if done || Instant::now() >= self.flush_at {
@@ -216,13 +216,16 @@ impl Sink {
     }
 
     /// Begins a new segment where one is due, and keeps space reserved; at most every [`RETRY_EVERY`] once it failed.
-    fn heal(&mut self) {
+    ///
+    /// A full segment is due for another one only when there is something to write.
+    fn heal(&mut self, writes: bool) {
         if Instant::now() < self.retry_at {
             return;
         }
         let healed = match self.target {
             Target::Broken { .. } => self.begin_after_break(),
-            Target::Writing(_) => self.rotate().and(self.extend()),
+            Target::Writing(_) if writes => self.rotate().and(self.extend()),
+            Target::Writing(_) => self.extend(),
         };
         if let Err(error) = &healed {
             self.retry_at = Instant::now() + RETRY_EVERY;

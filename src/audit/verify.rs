@@ -2,9 +2,9 @@
 //!
 //! Without signatures a log proves only itself. Found is every byte changed in any line but the last; a line removed,
 //! added, swapped or doubled; a segment removed, renamed or shortened, save at the end. Only a signed checkpoint, or a
-//! copy of [`Report::head`], finds what is done to the end of the log: whole lines removed there, another event or a
-//! higher epoch in the very last line, its newline removed (which looks like an unfinished line), and a log that was
-//! written anew from some line on to its end.
+//! copy of [`Report::head`], finds what is done to the end of the log: whole lines removed or added there; in the very
+//! last line another event, or another epoch that is not below the one before; its newline removed (which looks like
+//! an unfinished line); and a log that was written anew from some line on to its end.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -154,7 +154,7 @@ impl Reader<'_> {
     ) -> Result<(), Error> {
         loop {
             if acknowledged == Some(end.head.seq) {
-                end.leftovers += self.remaining()?;
+                end.leftovers += self.len()?.saturating_sub(self.lines.end());
                 break;
             }
             match self.step(&mut end.head, visit)? {
@@ -183,7 +183,7 @@ impl Reader<'_> {
             }
         }
         end.good_len = self.lines.offset;
-        end.unfinished = self.remaining()?;
+        end.unfinished = self.len()?.saturating_sub(end.good_len);
         if end.unfinished > MAX_UNFINISHED {
             return Err(self.damaged("more is unfinished than is ever written at once"));
         }
@@ -210,10 +210,8 @@ impl Reader<'_> {
         check().map(|()| Step::Line).map_err(|what| Error::damaged(name, line, what))
     }
 
-    /// Bytes from the current line on.
-    fn remaining(&self) -> Result<u64, Error> {
-        let len = self.lines.file_len().map_err(Error::io("read", &self.dir.join(self.name)))?;
-        Ok(len.saturating_sub(self.lines.offset))
+    fn len(&self) -> Result<u64, Error> {
+        self.lines.file_len().map_err(Error::io("read", &self.dir.join(self.name)))
     }
 
     fn damaged(&self, what: &str) -> Error {

@@ -3,8 +3,10 @@
 //! One connection writes, for as long as the store is open. Every scan is made through a new connection, which shows
 //! what is in the files and not what the writer remembers of them.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+mod files;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
@@ -15,6 +17,7 @@ use tracing::warn;
 use super::Error;
 use super::backend::{After, Answer, Backend, Batch, Ends, Fingerprint, LooseRow, RawRow, RootRow, RowChange, Visit};
 use crate::crypto;
+use files::{FILES, FileStamp, Identity, beside, identities, stamps};
 
 /// A SQLite database: WAL, `synchronous=FULL`, mode 0600.
 pub struct Embedded {
@@ -28,18 +31,12 @@ struct Writer {
     stamp: Stamp,
 }
 
-/// Device and inode of a file; a replaced file has another one. `None` for a file that is not there.
-type Identity = Option<(u64, u64)>;
-
 /// What changes when anyone else writes: SQLite's `data_version` if it was done by SQLite, else the files themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp {
     version: i64,
     files: [FileStamp; 2],
 }
-
-/// Length, modification and change time (seconds and nanoseconds) of a file.
-type FileStamp = Option<(u64, [i64; 4])>;
 
 impl Embedded {
     /// Creates a database file with these two rows. It is made under another name, so that `path` is whole or absent
@@ -49,13 +46,9 @@ impl Embedded {
             return Err(Error::Exists { path: path.to_owned() });
         }
         let new = beside(path, ".new");
-        for leftover in [new.clone(), beside(&new, "-journal")] {
-            remove_if_present(&leftover)?;
-        }
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
-        drop(file.map_err(|source| file_error("create", &new, source))?);
+        files::start(&new)?;
         fill(&new, meta, root).await?;
-        publish(&new, path)
+        files::publish(&new, path)
     }
 
     /// Opens the writing connection to the database file `path`.
@@ -258,20 +251,6 @@ async fn fill(new: &Path, meta: &[u8], root: &RootRow) -> Result<(), Error> {
     connection.close().await.map_err(fault)
 }
 
-/// Gives the finished file its name, unless the name was taken meanwhile.
-fn publish(new: &Path, path: &Path) -> Result<(), Error> {
-    let synced = File::open(new).and_then(|file| file.sync_all());
-    synced.map_err(|source| file_error("sync", new, source))?;
-    fs::hard_link(new, path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
-        _ => file_error("name", path, source),
-    })?;
-    remove_if_present(new)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|source| file_error("sync", folder, source))
-}
-
 /// Everything of a change but its commit.
 async fn write(path: &Path, connection: &mut SqliteConnection, batch: &Batch) -> Result<(), Error> {
     let fault = |error| failure(path, "write a change", error);
@@ -437,35 +416,6 @@ fn failure(path: &Path, doing: &'static str, error: sqlx::Error) -> Error {
     }
 }
 
-fn identities(path: &Path) -> [Identity; 3] {
-    FILES.map(|suffix| fs::metadata(beside(path, suffix)).ok().map(|data| (data.dev(), data.ino())))
-}
-
-fn stamps(path: &Path) -> [FileStamp; 2] {
-    // Not of the log's index: readers write to it.
-    ["", "-wal"].map(|suffix| {
-        let data = fs::metadata(beside(path, suffix)).ok()?;
-        Some((data.len(), [data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()]))
-    })
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn remove_if_present(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(file_error("remove", path, source)),
-        _ => Ok(()),
-    }
-}
-
-fn file_error(doing: &'static str, path: &Path, source: std::io::Error) -> Error {
-    Error::File { doing, path: path.to_owned(), source }
-}
-
 /// SQLite's integers are signed. An epoch takes longer than the sun to get there.
 fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -474,9 +424,6 @@ fn integer(number: u64) -> i64 {
 fn natural(table: &str, key: &str, number: i64) -> Result<u64, Error> {
     u64::try_from(number).map_err(|_| Error::tampered(format!("the row {table} {key} has revision {number}")))
 }
-
-/// The suffixes of the three files of a database.
-const FILES: [&str; 3] = ["", "-wal", "-shm"];
 
 /// Every table by name, in the order of the names.
 const SCHEMA: [(&str, &str); 4] = [

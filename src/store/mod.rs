@@ -18,6 +18,8 @@ mod usage;
 mod contract;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -87,9 +87,11 @@ impl Embedded {
     async fn scan_all(&self, visit: Visit<'_>) -> Result<Ends, Error> {
         let mut lock = self.writer().await;
         let writer = lock.as_mut().ok_or(Error::Closed)?;
-        // Taken before the scan: what is written while it runs counts as written after it.
-        let stamp = writer.stamp_now(&self.path).await?;
         let mut reader = read_only(&self.path).await?;
+        data_version(&mut reader).await.map_err(self.fault("read it"))?;
+        // Taken before the scan, because what is written while it runs counts as written after it; and after a first
+        // read, because SQLite run by root sets the owner of the log whenever it opens it, which moves its ctime.
+        let stamp = writer.stamp_now(&self.path).await?;
         let ends = self.scan_through(&mut reader, visit).await;
         let closed = reader.close().await.map_err(self.fault("close it"));
         let ends = ends?;
@@ -106,8 +108,9 @@ impl Embedded {
         let mut last: Option<(String, String)> = None;
         loop {
             let page = read_page(reader, last.as_ref()).await.map_err(&fault)?;
-            let Some(end) = page.last() else { break };
-            let end = (end.0.clone(), end.1.clone());
+            if page.is_empty() {
+                return Ok(ends);
+            }
             for (table, key, revision, sealed) in page {
                 // A damaged index could show a row twice or not at all; one that ascends strictly cannot show it twice.
                 if last.as_ref().is_some_and(|last| (&last.0, &last.1) >= (&table, &key)) {
@@ -116,9 +119,7 @@ impl Embedded {
                 last = Some((table.clone(), key.clone()));
                 visit(RawRow { revision: natural(&table, &key, revision)?, table, key, sealed })?;
             }
-            last = Some(end);
         }
-        Ok(ends)
     }
 
     async fn apply_batch(&self, batch: &Batch) -> Result<(), Error> {

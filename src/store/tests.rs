@@ -32,7 +32,8 @@ impl Backend for Failing {
     }
 
     fn apply(&self, batch: Batch) -> Answer<'_, ()> {
-        match *self.fate.lock().unwrap() {
+        let fate = *self.fate.lock().unwrap();
+        match fate {
             Fate::Fine => self.inner.apply(batch),
             Fate::Full => Box::pin(async { Err(Error::Full { path: "store.db".into() }) }),
             Fate::Broken => {

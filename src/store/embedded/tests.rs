@@ -125,6 +125,7 @@ async fn a_store_is_created_once_and_read_by_its_own_key() {
     let path = samples::file(folder.path());
     assert!(Store::read_meta(&path).await.unwrap().is_none());
     assert!(matches!(open(&path).await, Err(Error::Absent { .. })));
+    // What an interrupted creation leaves behind is not a store, and not in the way.
     std::fs::write(beside(&path, ".new"), "a creation that did not end").unwrap();
 
     let (path, store) = store_in(&folder).await;
@@ -141,12 +142,13 @@ async fn a_store_is_created_once_and_read_by_its_own_key() {
 
 #[tokio::test]
 async fn a_meta_row_of_another_store_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let fixture = Sqlite(tempfile::tempdir().unwrap());
+    let (path, store) = store_in(&fixture.0).await;
     let other = Meta { store_id: samples::key_id(1), ..samples::meta() };
-    let (path, store) = store_in(&folder).await;
-    Sqlite(folder).edit(&[Edit::Meta(other.to_bytes())]).await;
-    assert_tampered(store.check().await, "meta");
-    assert_eq!(Store::read_meta(&path).await.ok(), None, "the folder went with the fixture");
+    fixture.edit(&[Edit::Meta(other.to_bytes())]).await;
+    assert_tampered(store.check().await, "the meta row");
+    assert_tampered(open(&path).await, "the meta row");
+    assert_eq!(Store::read_meta(&path).await.unwrap(), Some(other), "not trusted before opening");
 }
 
 #[tokio::test]

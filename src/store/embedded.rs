@@ -204,7 +204,7 @@ impl Backend for Embedded {
     fn loose(&self) -> Answer<'_, Vec<LooseRow>> {
         Box::pin(async {
             let mut reader = read_only(&self.path).await?;
-            let rows = read_loose(&mut reader).await.map_err(self.fault("read the last uses"));
+            let rows = read_loose(&self.path, &mut reader).await;
             reader.close().await.map_err(self.fault("close it"))?;
             rows
         })
@@ -381,9 +381,12 @@ async fn read_page(
     .await
 }
 
-async fn read_loose(reader: &mut SqliteConnection) -> Result<Vec<LooseRow>, sqlx::Error> {
-    let rows: Vec<(String, String, Vec<u8>)> =
-        sqlx::query_as("SELECT tbl, pk, sealed FROM loose").fetch_all(reader).await?;
+async fn read_loose(path: &Path, reader: &mut SqliteConnection) -> Result<Vec<LooseRow>, Error> {
+    check_schema(path, reader).await?;
+    let rows: Vec<(String, String, Vec<u8>)> = sqlx::query_as("SELECT tbl, pk, sealed FROM loose")
+        .fetch_all(reader)
+        .await
+        .map_err(|error| failure(path, "read the last uses", error))?;
     Ok(rows.into_iter().map(|(table, key, sealed)| LooseRow { table, key, sealed: Some(sealed) }).collect())
 }
 

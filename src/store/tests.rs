@@ -1,6 +1,7 @@
 //! The store over a backend that fails on purpose.
 
 use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
@@ -19,11 +20,13 @@ enum Fate {
 
 struct Failing {
     inner: Embedded,
+    scans: AtomicUsize,
     fate: StdMutex<Fate>,
 }
 
 impl Backend for Failing {
     fn scan<'a>(&'a self, visit: Visit<'a>) -> Answer<'a, Ends> {
+        self.scans.fetch_add(1, Ordering::SeqCst);
         self.inner.scan(visit)
     }
 
@@ -67,13 +70,30 @@ impl Backend for Failing {
 async fn failing(folder: &TempDir) -> (Arc<Failing>, Store) {
     samples::store(folder.path()).await.close().await.unwrap();
     let inner = Embedded::open(&samples::file(folder.path())).await.unwrap();
-    let backend = Arc::new(Failing { inner, fate: StdMutex::new(Fate::Fine) });
+    let backend = Arc::new(Failing { inner, scans: AtomicUsize::new(0), fate: StdMutex::new(Fate::Fine) });
     let store = Store::open_on(backend.clone(), &samples::store_key()).await.unwrap();
     (backend, store)
 }
 
 fn insert(event_id: &str) -> Change {
     Change::new(now()).insert(samples::outbox(event_id))
+}
+
+#[tokio::test]
+async fn nothing_is_scanned_again_while_no_one_else_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (backend, store) = failing(&folder).await;
+    for n in 0..20 {
+        store.commit(insert(&format!("e-{n}"))).await.unwrap();
+        let usage = Usage { operation: "Encrypt".into(), at: now(), event_id: "e".into(), request_id: "r".into() };
+        store.note_usage(&samples::region(), &samples::key_id(n), usage);
+        store.flush_usage().await.unwrap();
+        store.check().await.unwrap();
+    }
+    assert_eq!(backend.scans.load(Ordering::SeqCst), 1);
+    store.scrub().await.unwrap();
+    store.check().await.unwrap();
+    assert_eq!(backend.scans.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

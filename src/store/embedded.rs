@@ -3,8 +3,10 @@
 //! One connection writes, for as long as the store is open. Every scan is made through a new connection, which shows
 //! what is in the files and not what the writer remembers of them.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+mod files;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
@@ -15,6 +17,7 @@ use tracing::warn;
 use super::Error;
 use super::backend::{After, Answer, Backend, Batch, Ends, Fingerprint, LooseRow, RawRow, RootRow, RowChange, Visit};
 use crate::crypto;
+use files::{FILES, FileStamp, Identity, beside, identities, stamps};
 
 /// A SQLite database: WAL, `synchronous=FULL`, mode 0600.
 pub struct Embedded {
@@ -28,18 +31,12 @@ struct Writer {
     stamp: Stamp,
 }
 
-/// Device and inode of a file; a replaced file has another one. `None` for a file that is not there.
-type Identity = Option<(u64, u64)>;
-
 /// What changes when anyone else writes: SQLite's `data_version` if it was done by SQLite, else the files themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Stamp {
     version: i64,
     files: [FileStamp; 2],
 }
-
-/// Length, modification and change time (seconds and nanoseconds) of a file.
-type FileStamp = Option<(u64, [i64; 4])>;
 
 impl Embedded {
     /// Creates a database file with these two rows. It is made under another name, so that `path` is whole or absent
@@ -49,13 +46,9 @@ impl Embedded {
             return Err(Error::Exists { path: path.to_owned() });
         }
         let new = beside(path, ".new");
-        for leftover in [new.clone(), beside(&new, "-journal")] {
-            remove_if_present(&leftover)?;
-        }
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
-        drop(file.map_err(|source| file_error("create", &new, source))?);
+        files::start(&new)?;
         fill(&new, meta, root).await?;
-        publish(&new, path)
+        files::publish(&new, path)
     }
 
     /// Opens the writing connection to the database file `path`.
@@ -94,9 +87,11 @@ impl Embedded {
     async fn scan_all(&self, visit: Visit<'_>) -> Result<Ends, Error> {
         let mut lock = self.writer().await;
         let writer = lock.as_mut().ok_or(Error::Closed)?;
-        // Taken before the scan: what is written while it runs counts as written after it.
-        let stamp = writer.stamp_now(&self.path).await?;
         let mut reader = read_only(&self.path).await?;
+        data_version(&mut reader).await.map_err(self.fault("read it"))?;
+        // Taken before the scan, because what is written while it runs counts as written after it; and after a first
+        // read, because SQLite run by root sets the owner of the log whenever it opens it, which moves its ctime.
+        let stamp = writer.stamp_now(&self.path).await?;
         let ends = self.scan_through(&mut reader, visit).await;
         let closed = reader.close().await.map_err(self.fault("close it"));
         let ends = ends?;
@@ -113,8 +108,9 @@ impl Embedded {
         let mut last: Option<(String, String)> = None;
         loop {
             let page = read_page(reader, last.as_ref()).await.map_err(&fault)?;
-            let Some(end) = page.last() else { break };
-            let end = (end.0.clone(), end.1.clone());
+            if page.is_empty() {
+                return Ok(ends);
+            }
             for (table, key, revision, sealed) in page {
                 // A damaged index could show a row twice or not at all; one that ascends strictly cannot show it twice.
                 if last.as_ref().is_some_and(|last| (&last.0, &last.1) >= (&table, &key)) {
@@ -123,9 +119,7 @@ impl Embedded {
                 last = Some((table.clone(), key.clone()));
                 visit(RawRow { revision: natural(&table, &key, revision)?, table, key, sealed })?;
             }
-            last = Some(end);
         }
-        Ok(ends)
     }
 
     async fn apply_batch(&self, batch: &Batch) -> Result<(), Error> {
@@ -210,7 +204,7 @@ impl Backend for Embedded {
     fn loose(&self) -> Answer<'_, Vec<LooseRow>> {
         Box::pin(async {
             let mut reader = read_only(&self.path).await?;
-            let rows = read_loose(&mut reader).await.map_err(self.fault("read the last uses"));
+            let rows = read_loose(&self.path, &mut reader).await;
             reader.close().await.map_err(self.fault("close it"))?;
             rows
         })
@@ -256,20 +250,6 @@ async fn fill(new: &Path, meta: &[u8], root: &RootRow) -> Result<(), Error> {
     row.bind(integer(root.epoch)).bind(&root.sealed[..]).execute(&mut *transaction).await.map_err(fault)?;
     transaction.commit().await.map_err(fault)?;
     connection.close().await.map_err(fault)
-}
-
-/// Gives the finished file its name, unless the name was taken meanwhile.
-fn publish(new: &Path, path: &Path) -> Result<(), Error> {
-    let synced = File::open(new).and_then(|file| file.sync_all());
-    synced.map_err(|source| file_error("sync", new, source))?;
-    fs::hard_link(new, path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
-        _ => file_error("name", path, source),
-    })?;
-    remove_if_present(new)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|source| file_error("sync", folder, source))
 }
 
 /// Everything of a change but its commit.
@@ -401,9 +381,12 @@ async fn read_page(
     .await
 }
 
-async fn read_loose(reader: &mut SqliteConnection) -> Result<Vec<LooseRow>, sqlx::Error> {
-    let rows: Vec<(String, String, Vec<u8>)> =
-        sqlx::query_as("SELECT tbl, pk, sealed FROM loose").fetch_all(reader).await?;
+async fn read_loose(path: &Path, reader: &mut SqliteConnection) -> Result<Vec<LooseRow>, Error> {
+    check_schema(path, reader).await?;
+    let rows: Vec<(String, String, Vec<u8>)> = sqlx::query_as("SELECT tbl, pk, sealed FROM loose")
+        .fetch_all(reader)
+        .await
+        .map_err(|error| failure(path, "read the last uses", error))?;
     Ok(rows.into_iter().map(|(table, key, sealed)| LooseRow { table, key, sealed: Some(sealed) }).collect())
 }
 
@@ -437,35 +420,6 @@ fn failure(path: &Path, doing: &'static str, error: sqlx::Error) -> Error {
     }
 }
 
-fn identities(path: &Path) -> [Identity; 3] {
-    FILES.map(|suffix| fs::metadata(beside(path, suffix)).ok().map(|data| (data.dev(), data.ino())))
-}
-
-fn stamps(path: &Path) -> [FileStamp; 2] {
-    // Not of the log's index: readers write to it.
-    ["", "-wal"].map(|suffix| {
-        let data = fs::metadata(beside(path, suffix)).ok()?;
-        Some((data.len(), [data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()]))
-    })
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn remove_if_present(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(file_error("remove", path, source)),
-        _ => Ok(()),
-    }
-}
-
-fn file_error(doing: &'static str, path: &Path, source: std::io::Error) -> Error {
-    Error::File { doing, path: path.to_owned(), source }
-}
-
 /// SQLite's integers are signed. An epoch takes longer than the sun to get there.
 fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -474,9 +428,6 @@ fn integer(number: u64) -> i64 {
 fn natural(table: &str, key: &str, number: i64) -> Result<u64, Error> {
     u64::try_from(number).map_err(|_| Error::tampered(format!("the row {table} {key} has revision {number}")))
 }
-
-/// The suffixes of the three files of a database.
-const FILES: [&str; 3] = ["", "-wal", "-shm"];
 
 /// Every table by name, in the order of the names.
 const SCHEMA: [(&str, &str); 4] = [

@@ -18,6 +18,8 @@ mod usage;
 mod contract;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -106,8 +108,9 @@ impl Store {
     /// Opens the store in any database, like [`Store::open`].
     pub async fn open_on(backend: Arc<dyn Backend>, store_key: &Secret) -> Result<Self, Error> {
         let keys = Keys::new(store_key)?;
+        let loose = backend.loose().await?;
         let (index, head, meta) = read_all(backend.as_ref(), &keys).await?;
-        let usages = Usages::load(&keys, backend.loose().await?);
+        let usages = Usages::load(&keys, loose);
         Ok(Store(Arc::new(Shared {
             backend,
             keys,

@@ -112,3 +112,134 @@ fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Error> {
 fn root_place(epoch: u64) -> Place<'static> {
     Place { table: "root", key: "root", revision: epoch }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::crypto::sha256;
+    use crate::store::backend::RawRow;
+    use crate::store::index::Index;
+    use crate::store::seal::tests::{fixed_keys, seal_fixed};
+    use crate::store::{AccessKeyRecord, Record, meta, samples};
+
+    #[derive(Deserialize)]
+    struct Vectors {
+        rows: Vec<GoldenRow>,
+        meta: String,
+        root: GoldenRoot,
+    }
+
+    #[derive(Deserialize)]
+    struct GoldenRow {
+        table: String,
+        key: String,
+        revision: u64,
+        plaintext: String,
+        #[serde(with = "as_hex")]
+        sealed: Vec<u8>,
+        #[serde(with = "as_hex")]
+        member: [u8; 32],
+    }
+
+    #[derive(Deserialize)]
+    struct GoldenRoot {
+        epoch: u64,
+        plaintext: String,
+        #[serde(with = "as_hex")]
+        sealed: Vec<u8>,
+    }
+
+    fn vectors() -> Vectors {
+        serde_json::from_str(include_str!("../../tests/vectors/store/v1.json")).unwrap()
+    }
+
+    #[test]
+    fn golden_rows_are_sealed_and_opened_to_the_byte() {
+        let keys = fixed_keys();
+        for row in vectors().rows {
+            let place = Place { table: &row.table, key: &row.key, revision: row.revision };
+            assert_eq!(hex::encode(seal_fixed(Kind::Row, place, row.plaintext.as_bytes())), hex::encode(&row.sealed));
+            assert_eq!(keys.open(Kind::Row, place, &row.sealed).unwrap().expose(), row.plaintext.as_bytes());
+            assert_eq!(keys.member(place, &sha256(&[&row.sealed])), row.member);
+        }
+    }
+
+    #[test]
+    fn golden_rows_are_the_sample_records() {
+        let mut index = Index::default();
+        for row in vectors().rows {
+            let GoldenRow { table, key, revision, sealed, .. } = row;
+            index.admit(&fixed_keys(), &RawRow { table, key, revision, sealed }, [0; 32]).unwrap();
+        }
+        let region = samples::region();
+        let find = |record: AccessKeyRecord| index.access_keys.find(&record.primary_key()).unwrap().record == record;
+        assert!(find(samples::access_key("AKIAEXAMPLE")));
+        assert_eq!(index.keys.all()[0].record, samples::key(&region, 7));
+        assert_eq!(index.aliases.all()[0].record, samples::alias(&region, "alias/a/b", 7));
+        assert_eq!(index.intents.all()[0].record, samples::intent(&region, 7, 2));
+        assert_eq!(index.outbox.all()[0].record, samples::outbox("e-1"));
+    }
+
+    #[test]
+    fn the_golden_root_says_what_its_rows_give() {
+        let golden = vectors();
+        let row = RootRow { epoch: golden.root.epoch, sealed: golden.root.sealed.clone() };
+        let root = Root::open(&fixed_keys(), &row).unwrap();
+        let mut counted = Root::empty(samples::meta().store_id, meta::digest(golden.meta.as_bytes()));
+        for row in &golden.rows {
+            counted.add(&row.table, &row.member);
+        }
+        counted.epoch = golden.root.epoch;
+        counted.highest_time = samples::now();
+        assert_eq!(root, counted);
+        assert_eq!(root.to_json(), golden.root.plaintext.as_bytes());
+        assert_eq!(seal_fixed(Kind::Root, root_place(row.epoch), &root.to_json()), row.sealed);
+        assert_eq!(samples::meta().to_bytes(), golden.meta.as_bytes());
+    }
+
+    #[test]
+    fn a_root_of_another_epoch_or_for_newer_readers_is_refused() {
+        let keys = fixed_keys();
+        let root = Root::empty(samples::key_id(1), [1; 32]);
+        let row = root.seal(&keys).unwrap();
+        assert_eq!(Root::open(&keys, &row).unwrap(), root);
+        assert!(matches!(Root::open(&keys, &RootRow { epoch: 1, ..row }), Err(Error::Tampered { .. })));
+
+        let newer = br#"{"lowest_reader":2,"what this version":"cannot know"}"#;
+        let row = RootRow { epoch: 3, sealed: seal_fixed(Kind::Root, root_place(3), newer) };
+        assert!(matches!(Root::open(&keys, &row), Err(Error::Version { found: 2, ours: 1 })));
+    }
+
+    proptest! {
+        /// Adding and removing rows in any order gives the root of the rows that are left, and of no others.
+        #[test]
+        fn only_the_rows_that_are_left_count(
+            members in prop::collection::hash_map(any::<[u8; 32]>(), ("[ab]", any::<bool>()), 1..20)
+        ) {
+            let empty = Root::empty(samples::key_id(1), [1; 32]);
+            let (mut walked, mut direct) = (empty.clone(), empty.clone());
+            for (member, (table, _)) in &members {
+                walked.add(table, member);
+            }
+            for (member, (table, stays)) in &members {
+                if *stays { direct.add(table, member) } else { walked.remove(table, member) }
+            }
+            prop_assert_eq!(&walked, &direct);
+            let (member, (table, _)) = members.iter().next().unwrap();
+            direct.add(table, member);
+            prop_assert_ne!(walked, direct);
+        }
+
+        #[test]
+        fn time_never_runs_back(times in prop::collection::vec(0..1_000_i64, 1..10)) {
+            let mut root = Root::empty(samples::key_id(1), [1; 32]);
+            for time in &times {
+                root = root.next(Timestamp::from_millis(*time));
+            }
+            prop_assert_eq!(root.highest_time.as_millis(), *times.iter().max().unwrap());
+            prop_assert_eq!(root.epoch, times.len() as u64);
+        }
+    }
+}

@@ -22,6 +22,7 @@ pub use canonical::{canonical_request, string_to_sign};
 pub use error::{Error, Kind};
 pub use signing_key::{SigningKey, SigningKeys};
 
+use self::authorization::TERMINATOR;
 use crate::crypto;
 use crate::model::{Region, Secret, Timestamp};
 
@@ -95,7 +96,7 @@ pub fn read(request: &Request<'_>, now: Timestamp, door: &Door<'_>) -> Result<Cl
     check_payload(request.headers, &body_hash)?;
     let canonical = canonical_request(request, &authorization.signed_headers, &body_hash);
     let Authorization { access_key_id, date, service, signature, region: _, signed_headers: _ } = authorization;
-    let scope = format!("{date}/{region}/{service}/{}", authorization::TERMINATOR);
+    let scope = format!("{date}/{region}/{service}/{TERMINATOR}");
     let string_to_sign = string_to_sign(&date_time, &scope, &canonical);
     Ok(Claim { access_key_id, date, region, service, signed_at, string_to_sign, signature })
 }

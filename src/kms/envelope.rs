@@ -21,6 +21,7 @@ impl Context {
         let associated = blob::wrap_associated_data(&header);
         let wrapped = token.wrap_seed(&object(key, material), &associated, &seed, self.request.deadline).await?;
         let sealed = blob::seal(&header, &seed, &wrapped, context, plaintext, crypto::random_array()?);
+        let sealed = sealed.map_err(|error| Error::Internal(error.to_string()))?;
         self.note_use(key.record());
         Ok(sealed)
     }

@@ -43,7 +43,10 @@ impl Service {
 
     /// As `start_in`; the program's end is an answer too.
     pub fn try_start_in(data: &Path, arguments: &[&str]) -> Result<Self, Failed> {
-        Service::spawn(data, Command::new(PROGRAM).args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(arguments))
+        Service::spawn(
+            data,
+            Command::new(PROGRAM).args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(arguments),
+        )
     }
 
     /// Waits until a command that runs `hsm-kms dev` in `data` serves, or has ended.
@@ -173,8 +176,10 @@ pub struct Failed {
 
 /// The lines of the audit log in a data folder, in order; an unfinished last line is left out.
 pub fn audit_lines(data: &Path) -> Vec<serde_json::Value> {
-    let mut segments: Vec<_> =
-        std::fs::read_dir(data.join("audit")).expect("the audit folder").map(|entry| entry.expect("an entry").path()).collect();
+    let mut segments: Vec<_> = std::fs::read_dir(data.join("audit"))
+        .expect("the audit folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     segments.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
     segments.sort();
     let mut lines = Vec::new();
@@ -182,7 +187,8 @@ pub fn audit_lines(data: &Path) -> Vec<serde_json::Value> {
         let mut text = String::new();
         std::fs::File::open(segment).expect("a segment").read_to_string(&mut text).expect("text");
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        lines.extend(whole.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON")));
+        lines
+            .extend(whole.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON")));
     }
     lines
 }

@@ -84,7 +84,8 @@ impl Request {
         headers.extend(self.headers.iter().cloned());
         let uri = format!("http://{}{}", service.address(), self.target);
         let named = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let signable = SignableRequest::new(&self.method, uri, named, SignableBody::Bytes(&self.body)).expect("a request");
+        let signable =
+            SignableRequest::new(&self.method, uri, named, SignableBody::Bytes(&self.body)).expect("a request");
         let (instructions, _) = sign(signable, &params).expect("a signature").into_parts();
         headers.extend(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())));
         headers
@@ -145,12 +146,16 @@ pub fn read_answer(stream: &mut TcpStream) -> Answer {
     };
     let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
     let mut lines = text.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok()).expect("a status");
+    let status =
+        lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok()).expect("a status");
     let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
         .collect();
-    let length = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().expect("a length"));
+    let length = headers
+        .iter()
+        .find(|(name, _)| name == "content-length")
+        .map_or(0, |(_, value)| value.parse().expect("a length"));
     let mut body = bytes.split_off(head + 4);
     while body.len() < length {
         read_some(stream, &mut body);

@@ -40,7 +40,7 @@ fn other_sizes_are_refused_without_showing_the_bytes() {
     for len in [4097, 4098, 4099, 10_000] {
         refused(&service, "Encrypt", &encrypt(len), validation, &at("plaintext", "less than or equal to 4096"));
     }
-    let decrypt = |len: usize| json!({ "CiphertextBlob": base64(&vec![1; len]) });
+    let decrypt = |len: usize| json!({ "CiphertextBlob": base64(&vec![7; len]) });
     refused(&service, "Decrypt", &decrypt(0), validation, &at("ciphertextBlob", "greater than or equal to 1"));
     refused(&service, "Decrypt", &decrypt(6145), validation, &at("ciphertextBlob", "less than or equal to 6144"));
     refused(&service, "Decrypt", &decrypt(6144), "InvalidCiphertextException", "");

@@ -79,5 +79,5 @@ fn serve<'a, O: Operation>(cx: &'a Context, body: &'a [u8]) -> BoxFuture<'a, Res
 /// What serde says may show parts of a secret member, so that the caller is told less.
 fn malformed(error: serde_json::Error) -> Error {
     tracing::debug!(line = error.line(), column = error.column(), "a body could not be read");
-    Error::Serialization("Could not parse the request body.".into())
+    Error::Serialization(shape::UNREADABLE.into())
 }

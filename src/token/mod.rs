@@ -12,10 +12,12 @@
 //! | `keeper`, `watchdog`, `worker` | the threads: who recovers, who watches, who works |
 //! | `station` | one session and the keys held there |
 //! | `object`, `mechanism`, `probe` | PKCS#11 attributes and mechanisms |
+//! | `index` | where objects are, as a hint |
 //! | `random` | random bytes in stock |
 //! | `softhsm_files` | what SoftHSM forgets to do for its own files |
 
 mod error;
+mod index;
 mod keeper;
 mod login;
 mod mechanism;
@@ -49,6 +51,7 @@ pub use slot::{TokenEntry, TokenFlags, init_token, tokens};
 
 use crate::crypto;
 use crate::model::{ObjectName, Secret};
+use index::Index;
 use login::{Anchor, Door};
 use mechanism::{SEED_LEN, WRAPPED_LEN};
 use module::Lease;
@@ -288,7 +291,7 @@ impl Token {
         let shared = self.shared();
         let stocked = shared.pool.take(len);
         if let Some(order) = shared.pool.order() {
-            shared.tell(Request::Refill(order), Instant::now() + REFILL_TIME);
+            shared.tell(LaneName::Fast, Request::Refill(order), Instant::now() + REFILL_TIME);
         }
         let mut bytes = match stocked {
             Some(bytes) => bytes,
@@ -383,6 +386,7 @@ fn start(
         slow: Lane::new(queue),
         crew: Mutex::new(Crew::default()),
         notices,
+        index: Index::default(),
         pool: Arc::new(Pool::default()),
         counters,
         connection: Mutex::new(Status::Recovering("it is being opened".to_owned())),

@@ -91,7 +91,7 @@ impl Worker {
             }
             Control::Enter(slot, epoch, done) => {
                 self.busy.begin(self.shared.profile.limits.call());
-                let opened = Station::open(&self.shared, &self.busy, slot);
+                let opened = Station::open(&self.shared, &self.busy, slot, epoch);
                 self.busy.end();
                 self.epoch = epoch;
                 let entered = opened.map(|station| self.station = Some(station));

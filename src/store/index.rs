@@ -17,13 +17,16 @@ pub struct Index {
     pub(super) access_keys: Table<AccessKeyRecord>,
     pub(super) intents: Table<IntentRecord>,
     pub(super) outbox: Table<OutboxRecord>,
-    keys_of: BTreeMap<(Region, AccountId), BTreeMap<KeyId, Arc<Row<KeyRecord>>>>,
-    aliases_of: BTreeMap<(Region, AccountId), BTreeMap<AliasName, Arc<Row<AliasRecord>>>>,
-    aliases_of_key: BTreeMap<(Region, KeyId), BTreeMap<String, Arc<Row<AliasRecord>>>>,
+    keys_of: Nested<(Region, AccountId), KeyId, KeyRecord>,
+    aliases_of: Nested<(Region, AccountId), AliasName, AliasRecord>,
+    aliases_of_key: Nested<(Region, KeyId), String, AliasRecord>,
 }
 
 /// The live records of one type by primary key, with what their rows in the database are compared by.
 pub struct Table<T>(BTreeMap<String, Entry<T>>);
+
+/// The rows of each owner, in order.
+type Nested<O, K, T> = BTreeMap<O, BTreeMap<K, Arc<Row<T>>>>;
 
 struct Entry<T> {
     row: Arc<Row<T>>,

@@ -9,6 +9,9 @@ use crate::kms::{Context, Document, Error, Operation, alias, cryptography, key, 
 /// A future on the heap.
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Serves one body: reads it, runs the operation, and writes the answer's body.
+type Serve = for<'a> fn(&'a Context, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, Error>>;
+
 /// One operation of the table.
 pub struct Route {
     /// Its name, for example `Encrypt`.
@@ -22,7 +25,7 @@ pub struct Route {
     /// Whether a body is a request of this operation.
     pub check: fn(&[u8]) -> Result<(), Error>,
     /// Reads a body, serves it, and writes the answer's body.
-    pub serve: for<'a> fn(&'a Context, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, Error>>,
+    pub serve: Serve,
 }
 
 /// All operations.

@@ -1,11 +1,10 @@
 //! Sessions, logins and calls that are lost.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hsm_kms::token::{Error, Settings, Status, Token};
+use hsm_kms::token::{Error, Status, Token};
 
 use super::process::*;
 
@@ -98,8 +97,8 @@ fn an_idle_token_recovers_at_its_next_request() {
         let token = new_token(dir);
         block_on(async {
             prepare(&token).await;
-            let (_, slot) = other_context();
-            close_all_sessions(slot.id());
+            let (context, slot) = other_context();
+            context.open_rw_session(slot).unwrap().logout().unwrap();
             // Without a login a search finds nothing. That is an outage, not an answer.
             assert!(token.exists(&name(1), soon()).await.unwrap());
             token.objects(soon()).await.unwrap();
@@ -242,14 +241,6 @@ fn a_call_that_comes_back_brings_the_token_back() {
 
 async fn wrap(token: Token, patience: Duration) -> Result<Vec<u8>, Error> {
     token.wrap_seed(&name(1), b"", &[7; 32], Instant::now() + patience).await
-}
-
-/// Opens the token without session copies, whose use no file lock can hold up, and with more lines in the profile.
-fn open_with(dir: &Path, more: &str, queue: usize, on_hopeless: impl FnOnce() + Send + 'static) -> Token {
-    let path: PathBuf = dir.join("profile.toml");
-    std::fs::write(&path, format!("schema = 1\nname = \"test\"\nscheme = \"aes_gcm_host_iv\"\n{more}")).unwrap();
-    let settings = Settings { profile: Some(path), queue, ..settings(dir) };
-    Token::open(&settings, pin(PIN), on_hopeless).unwrap()
 }
 
 /// `C_CloseAllSessions`, which `cryptoki` does not have.

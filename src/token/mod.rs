@@ -37,10 +37,10 @@ mod worker;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{bounded, unbounded};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -139,13 +139,15 @@ pub struct Objects {
     pub foreign: usize,
 }
 
-/// A token in use. Clones share it; dropping the last one shuts it down in the background.
+/// A token in use. Clones share it; dropping the last one shuts it down, with 10 s of patience.
 #[derive(Clone)]
 pub struct Token(Arc<Inner>);
 
 struct Inner {
     identity: Identity,
     shared: Arc<Shared>,
+    /// What the shutdown came to.
+    ended: Mutex<Option<bool>>,
 }
 
 impl Token {
@@ -189,7 +191,7 @@ impl Token {
             library: format!("{} {version}", info.library_description()),
         };
         let shared = start(door, anchor, counters, settings.queue, Box::new(on_hopeless))?;
-        Ok(Token(Arc::new(Inner { identity, shared })))
+        Ok(Token(Arc::new(Inner { identity, shared, ended: Mutex::new(None) })))
     }
 
     /// Which token this is.
@@ -311,19 +313,11 @@ impl Token {
     /// Returns false if a session is still inside a call: then the module is not finalised, and the process should end
     /// without running exit handlers, where some modules crash.
     pub fn shutdown(&self, patience: Duration) -> bool {
-        let (done, ended) = bounded(1);
-        if self.status() == Status::Stopped || !self.tell_shutdown(patience, done) {
-            return false;
-        }
-        ended.recv_timeout(patience + SHUTDOWN_GRACE).unwrap_or(false)
+        self.0.shut_down(patience)
     }
 
     fn shared(&self) -> &Shared {
         &self.0.shared
-    }
-
-    fn tell_shutdown(&self, patience: Duration, done: Sender<bool>) -> bool {
-        self.shared().notices.send(Notice::Shutdown(patience, done)).is_ok()
     }
 
     async fn fast(&self, request: Request, deadline: Instant) -> Result<Answer, Error> {
@@ -361,11 +355,22 @@ impl fmt::Debug for Token {
     }
 }
 
+impl Inner {
+    fn shut_down(&self, patience: Duration) -> bool {
+        // A second caller waits for the first one, and hears the same.
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        *ended.get_or_insert_with(|| {
+            let (done, ended) = bounded(1);
+            self.shared.notices.send(Notice::Shutdown(patience, done)).is_ok()
+                && ended.recv_timeout(patience + SHUTDOWN_GRACE).unwrap_or(false)
+        })
+    }
+}
+
+/// A process that exits while threads are inside the module crashes with some modules, so the last one waits.
 impl Drop for Inner {
     fn drop(&mut self) {
-        let (done, _) = bounded(1);
-        // Without a keeper it was shut down before.
-        let _ = self.shared.notices.send(Notice::Shutdown(SHUTDOWN_PATIENCE, done));
+        self.shut_down(SHUTDOWN_PATIENCE);
     }
 }
 

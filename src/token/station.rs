@@ -120,7 +120,9 @@ impl Station {
         match mechanism::unwrap(&self.shared.module, &self.session, key, associated, wrapped) {
             Ok(seed) => Ok(Answer::Secret(seed)),
             Err(error) if self.may_be_bad_tag(&error) => {
-                if class(&error) != Class::BadData {
+                if class(&error) == Class::BadData {
+                    object::require_login(&self.session)?;
+                } else {
                     self.probe(name, key)?;
                 }
                 Err(Error::BadData.into())

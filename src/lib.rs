@@ -13,6 +13,7 @@ pub mod audit;
 pub mod auth;
 pub mod blob;
 pub mod cli;
+pub mod crash_point;
 pub mod crypto;
 pub mod kms;
 pub mod model;

@@ -22,7 +22,7 @@ use crate::audit::{self, Audit};
 use crate::kms::{Kms, Markers, TrustedTime};
 use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret};
 use crate::settings::{self, Settings};
-use crate::store::{self, Meta, Store};
+use crate::store::{self, Change, Meta, Store};
 use crate::token::{self, Token};
 use crate::{crypto, kms};
 
@@ -133,11 +133,11 @@ impl App {
         let tokens: BTreeMap<_, _> = settings.regions.iter().map(|region| (region.clone(), token.clone())).collect();
         let markers = Markers::new(crypto::kbkdf(store_key.expose(), b"hsm-kms/v1/marker", &[], crypto::KEY_LEN));
         let kms = Arc::new(Kms::new(store, audit, tokens, clock, markers));
-        kms.copy_outbox().await?;
         let root_user = RootUser::ensure(&kms, &settings.account).await?;
         if rolled_back {
-            kms.record_act("AcceptRollback", serde_json::json!({ "logEpoch": recovered.last_epoch })).await?;
+            accept_rollback(&kms, recovered.last_epoch).await?;
         }
+        kms.copy_outbox().await?;
         if accepted.clock {
             kms.record_act("AcceptClock", serde_json::json!({ "time": kms.clock().now().to_string() })).await?;
         }
@@ -184,9 +184,10 @@ impl App {
         tokio::task::spawn_blocking(move || token.shutdown(Duration::from_secs(10))).await.unwrap_or(false)
     }
 
-    /// Undoes creations of an earlier run, and tells of objects that nobody knows.
+    /// Undoes creations and ends destructions of an earlier run, and tells of objects that nobody knows.
     async fn settle(&self, store_root: &ObjectName) -> Result<(), Error> {
         self.kms.undo_creations(self.kms.now().plus(Duration::from_millis(1))).await?;
+        self.kms.finish_destructions().await;
         let found = self.kms.reconcile(store_root).await?;
         if !found.orphans.is_empty() || !found.missing.is_empty() {
             let (orphans, missing) = (found.orphans, found.missing);
@@ -196,6 +197,15 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Records that an older store was accepted, then lifts it above every epoch of the log, so that the next start needs
+/// no word from an operator and no epoch means two states.
+async fn accept_rollback(kms: &Kms, log_epoch: u64) -> Result<(), Error> {
+    let details = serde_json::json!({ "storeEpoch": kms.store.epoch(), "logEpoch": log_epoch });
+    kms.record_act("AcceptRollback", details).await?;
+    kms.commit(Change::new(kms.now()).above(log_epoch)).await?;
+    Ok(())
 }
 
 fn readiness(kms: &Kms, token: &Token) -> Readiness {

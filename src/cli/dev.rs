@@ -89,6 +89,7 @@ impl Dev {
         let data = DataDir::lock(&self.data)?;
         let folder = data.path().canonicalize().map_err(Failure::now)?;
         if self.module.is_none() {
+            set_unfinished_token_aside(&folder)?;
             configure_softhsm(&folder)?;
         }
         if settings.token.pin_file.exists() {
@@ -106,6 +107,20 @@ impl Dev {
         }
         write_new(&settings.token.pin_file, pin.expose_secret().as_bytes())
     }
+}
+
+/// A first start that was killed leaves a token whose PIN nobody knows, since the PIN is written last. It has no key,
+/// as no store was made on it, and is moved and not removed, as nothing on a token ever is.
+fn set_unfinished_token_aside(folder: &Path) -> Result<(), Failure> {
+    let tokens = folder.join("tokens");
+    let is_finished = folder.join("pin").exists() || folder.join("store.db").exists();
+    let is_empty = std::fs::read_dir(&tokens).map_or(true, |mut entries| entries.next().is_none());
+    if is_finished || is_empty {
+        return Ok(());
+    }
+    let mut names = (1..u32::MAX).map(|number| folder.join(format!("tokens.unfinished-{number}")));
+    let free = names.find(|path| !path.exists()).ok_or_else(|| Failure::now("too many unfinished tokens"))?;
+    std::fs::rename(&tokens, &free).map_err(Failure::now)
 }
 
 /// SoftHSM2 reads its configuration from the file that `SOFTHSM2_CONF` names.

@@ -36,6 +36,14 @@ impl Service {
         service
     }
 
+    /// A new service in a folder of its own, started with these arguments besides.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut service = Service::start_in(&folder.path().join("data"), arguments);
+        service._folder = Some(folder);
+        service
+    }
+
     /// A service in this data folder, which may hold what an earlier run left.
     pub fn start_in(data: &Path, arguments: &[&str]) -> Self {
         Service::try_start_in(data, arguments).unwrap_or_else(|failed| panic!("the service did not start: {failed:?}"))

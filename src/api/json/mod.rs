@@ -112,7 +112,7 @@ impl Protocol {
             (Ok(body), Protocol::Json) => (200, body),
             (Ok(body), Protocol::Query) => (200, sts::envelop(&body, id)),
             (Err(answer), Protocol::Json) => (answer.status, answer.json()),
-            (Err(answer), Protocol::Query) => (answer.status, sts::error(&answer, id)),
+            (Err(answer), Protocol::Query) => (sts::status(&answer), sts::error(&answer, id)),
         };
         let content_type = if self == Protocol::Json { "application/x-amz-json-1.1" } else { "text/xml" };
         let response = Response::builder()

@@ -93,5 +93,5 @@ fn read<O: Operation>(body: &[u8], note: impl FnOnce(serde_json::Value)) -> Resu
 /// What serde says may show parts of a secret member, so that the caller is told less.
 fn malformed(error: serde_json::Error) -> Error {
     tracing::debug!(line = error.line(), column = error.column(), "a body could not be read");
-    Error::Serialization("Could not parse the request body.".into())
+    Error::Serialization(shape::UNREADABLE.into())
 }

@@ -26,6 +26,19 @@ pub fn envelop(body: &[u8], request_id: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The HTTP status of an error: where KMS answers 400 to a caller who is not let in, STS answers 403.
+///
+/// Source: <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>
+pub fn status(answer: &Answer) -> u16 {
+    match answer.code {
+        "InvalidSignatureException"
+        | "UnrecognizedClientException"
+        | "MissingAuthenticationTokenException"
+        | "AccessDeniedException" => 403,
+        _ => answer.status,
+    }
+}
+
 /// An error in XML, under the names that STS has for what KMS names otherwise.
 pub fn error(answer: &Answer, request_id: &str) -> Vec<u8> {
     let kind = if answer.status < 500 { "Sender" } else { "Receiver" };

@@ -1,0 +1,136 @@
+//! Every operation against every key state that can be reached here.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// What an operation does with a key in a state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Cell {
+    /// It is done.
+    Ok,
+    /// `DisabledException`.
+    Disabled,
+    /// `KMSInvalidStateException`, "… is pending deletion."
+    Pending,
+    /// `KMSInvalidStateException`, "… is not pending deletion."
+    NotPending,
+}
+
+use Cell::{Disabled as D, NotPending as NP, Ok as OK, Pending as PD};
+
+/// A row: the operation, its body, and its cells for Enabled, Disabled and PendingDeletion.
+type Row = (&'static str, fn(&Subject) -> Value, [Cell; 3]);
+
+/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html>
+const MATRIX: &[Row] = &[
+    ("Encrypt", |s| json!({ "KeyId": s.key.id, "Plaintext": "AA==" }), [OK, D, PD]),
+    ("Encrypt", |s| json!({ "KeyId": s.alias, "Plaintext": "AA==" }), [OK, D, PD]),
+    ("Decrypt", |s| json!({ "CiphertextBlob": s.blob }), [OK, D, PD]),
+    ("Decrypt", |s| json!({ "CiphertextBlob": s.blob, "KeyId": s.key.arn }), [OK, D, PD]),
+    ("ReEncrypt", |s| json!({ "CiphertextBlob": s.blob, "DestinationKeyId": s.other.id }), [OK, D, PD]),
+    ("ReEncrypt", |s| json!({ "CiphertextBlob": s.other_blob, "DestinationKeyId": s.key.id }), [OK, D, PD]),
+    ("GenerateDataKey", |s| json!({ "KeyId": s.key.id, "KeySpec": "AES_256" }), [OK, D, PD]),
+    ("GenerateDataKeyWithoutPlaintext", |s| json!({ "KeyId": s.key.id, "KeySpec": "AES_256" }), [OK, D, PD]),
+    ("DescribeKey", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),
+    ("GetKeyPolicy", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),
+    ("PutKeyPolicy", |s| json!({ "KeyId": s.key.id, "Policy": POLICY }), [OK, OK, OK]),
+    ("ListKeyPolicies", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),
+    ("ListAliases", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),
+    ("ListResourceTags", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),
+    ("GetKeyLastUsage", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),
+    ("DeleteAlias", |s| json!({ "AliasName": s.alias }), [OK, OK, OK]),
+    ("CreateAlias", |s| json!({ "AliasName": new_alias("new"), "TargetKeyId": s.key.id }), [OK, OK, PD]),
+    ("TagResource", |s| json!({ "KeyId": s.key.id, "Tags": [{ "TagKey": "a", "TagValue": "b" }] }), [OK, OK, PD]),
+    ("UntagResource", |s| json!({ "KeyId": s.key.id, "TagKeys": ["a"] }), [OK, OK, PD]),
+    ("UpdateKeyDescription", |s| json!({ "KeyId": s.key.id, "Description": "d" }), [OK, OK, PD]),
+    // The key that the alias leaves may be in any state, the one that it goes to may not.
+    ("UpdateAlias", |s| json!({ "AliasName": s.alias, "TargetKeyId": s.other.id }), [OK, OK, OK]),
+    ("UpdateAlias", |s| json!({ "AliasName": s.other_alias, "TargetKeyId": s.key.id }), [OK, OK, PD]),
+    ("EnableKey", |s| json!({ "KeyId": s.key.id }), [OK, OK, PD]),
+    ("DisableKey", |s| json!({ "KeyId": s.key.id }), [OK, OK, PD]),
+    ("ScheduleKeyDeletion", |s| json!({ "KeyId": s.key.id }), [OK, OK, PD]),
+    ("CancelKeyDeletion", |s| json!({ "KeyId": s.key.id }), [NP, NP, OK]),
+];
+
+#[test]
+fn every_operation_does_in_every_state_what_aws_does() {
+    let service = shared();
+    for (operation, body, cells) in MATRIX {
+        for (state, cell) in ["Enabled", "Disabled", "PendingDeletion"].into_iter().zip(cells) {
+            let subject = Subject::in_state(&service, state);
+            let before = subject.look(&service);
+            let answer = call(&service, operation, &body(&subject));
+            let (error, message) = cell.expected(&subject.key);
+            assert_eq!((answer.error().as_str(), answer.message()), (error, message), "{operation} while {state}");
+            assert_eq!(answer.status, if *cell == OK { 200 } else { 400 }, "{operation} while {state}");
+            if *cell != OK {
+                assert_eq!(subject.look(&service), before, "{operation} was refused while {state}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_matrix_has_every_operation_on_a_key() {
+    let without_a_key = ["CreateKey", "ListKeys", "GenerateRandom", "GetCallerIdentity"];
+    for route in hsm_kms::api::json::OPERATIONS {
+        let in_matrix = MATRIX.iter().any(|(operation, ..)| *operation == route.name);
+        assert!(in_matrix != without_a_key.contains(&route.name), "{}", route.name);
+    }
+}
+
+/// A key in some state, with an alias and a ciphertext from before, and another key that is enabled.
+struct Subject {
+    key: Key,
+    alias: String,
+    blob: String,
+    other: Key,
+    other_alias: String,
+    other_blob: String,
+}
+
+impl Subject {
+    fn in_state(service: &Service, state: &str) -> Self {
+        let [(key, alias, blob), (other, other_alias, other_blob)] = [(); 2].map(|()| {
+            let key = new_key(service);
+            let alias = new_alias("state");
+            ok(service, "CreateAlias", &json!({ "AliasName": alias, "TargetKeyId": key.id }));
+            let blob = encrypted(service, &key, b"x");
+            (key, alias, blob)
+        });
+        let operation = match state {
+            "Disabled" => Some("DisableKey"),
+            "PendingDeletion" => Some("ScheduleKeyDeletion"),
+            _ => None,
+        };
+        operation.map(|operation| ok(service, operation, &json!({ "KeyId": key.id })));
+        let subject = Subject { key, alias, blob, other, other_alias, other_blob };
+        assert_eq!(subject.look(service)[0]["KeyMetadata"]["KeyState"], state);
+        subject
+    }
+
+    /// All that is known of both keys.
+    fn look(&self, service: &Service) -> Vec<Value> {
+        let operations = ["DescribeKey", "GetKeyPolicy", "ListAliases", "ListResourceTags", "GetKeyLastUsage"];
+        let keys = [&self.key, &self.other];
+        let looks =
+            keys.into_iter().flat_map(|key| operations.map(|operation| (operation, json!({ "KeyId": key.id }))));
+        looks.map(|(operation, body)| ok(service, operation, &body)).collect()
+    }
+}
+
+impl Cell {
+    fn expected(self, key: &Key) -> (&'static str, String) {
+        let arn = &key.arn;
+        match self {
+            OK => ("", String::new()),
+            D => ("DisabledException", format!("{arn} is disabled.")),
+            PD => ("KMSInvalidStateException", format!("{arn} is pending deletion.")),
+            NP => ("KMSInvalidStateException", format!("{arn} is not pending deletion.")),
+        }
+    }
+}
+
+const POLICY: &str =
+    r#"{"Statement":[{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"kms:*","Resource":"*"}]}"#;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The AWS Encryption CLI on a large file. Environment: VENV (where it is installed), and what the service wrote for
-# shells. Runs in an empty folder.
+# The AWS Encryption CLI on a large file. Environment: VENV (where it is installed), CANARIES (a folder for every
+# secret that is made here, a file each), and what the service wrote for shells. Runs in an empty folder.
 set -euo pipefail
 
 PATH=$VENV/bin:$PATH
@@ -44,3 +44,15 @@ if aws-encryption-cli --decrypt --input hello.txt.encrypted --wrapping-keys key=
     exit 1
 fi
 [[ ! -s stolen ]]
+
+# The data key that the client used, from the header of what it wrote.
+python - <<'PYTHON'
+import base64, json
+header = json.loads(open("metadata").readline())["header"]
+(entry,) = header["encrypted_data_keys"]
+open("datakey.encrypted", "wb").write(base64.b64decode(entry["encrypted_data_key"]))
+json.dump(header["encryption_context"], open("context", "w"))
+PYTHON
+aws kms decrypt --ciphertext-blob fileb://datakey.encrypted --encryption-context file://context --output text \
+    --query Plaintext | base64 -d >"$CANARIES/encryption-cli-data-key"
+[[ $(stat -c %s "$CANARIES/encryption-cli-data-key") == 32 ]]

@@ -9,13 +9,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("app", &["api", "kms", "settings", "audit", "store", "token", "crypto", "model"]),
     ("settings", &["model"]),
     ("api", &["kms", "auth", "audit", "crypto", "model"]),
-    ("kms", &["auth", "audit", "blob", "store", "token", "crypto", "model"]),
+    ("kms", &["auth", "audit", "blob", "store", "token", "crypto", "crash_point", "model"]),
     ("auth", &["crypto", "model"]),
     ("audit", &["crypto", "model"]),
     ("blob", &["crypto", "model"]),
     ("store", &["crypto", "model"]),
     ("token", &["crypto", "model"]),
     ("crypto", &["model"]),
+    ("crash_point", &[]),
     ("model", &[]),
 ];
 

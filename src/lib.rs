@@ -5,6 +5,7 @@
 //! `tests/house.rs` scans the sources for arrows that go the wrong way.
 
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod api;
 pub mod app;
@@ -12,6 +13,7 @@ pub mod audit;
 pub mod auth;
 pub mod blob;
 pub mod cli;
+pub mod crash_point;
 pub mod crypto;
 pub mod kms;
 pub mod model;

@@ -61,6 +61,7 @@ impl Housekeeping {
         match verdict {
             Verdict::Trusted(now) => self.kms.destroy_due_keys(now).await.map(drop),
             Verdict::Waiting(left) => {
+                self.kms.finish_destructions().await;
                 if self.is_due() {
                     let hours = left.as_secs() / 3_600;
                     tracing::warn!(hours, "a deletion waits: the time of day is not trusted yet (--accept-clock)");

@@ -22,7 +22,7 @@ use crate::audit::{self, Audit};
 use crate::kms::{Kms, Markers, TrustedTime};
 use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret};
 use crate::settings::{self, Settings};
-use crate::store::{self, Meta, Store};
+use crate::store::{self, Change, Meta, Store};
 use crate::token::{self, Token};
 use crate::{crypto, kms};
 
@@ -133,11 +133,11 @@ impl App {
         let tokens: BTreeMap<_, _> = settings.regions.iter().map(|region| (region.clone(), token.clone())).collect();
         let markers = Markers::new(crypto::kbkdf(store_key.expose(), b"hsm-kms/v1/marker", &[], crypto::KEY_LEN));
         let kms = Arc::new(Kms::new(store, audit, tokens, clock, markers));
-        kms.copy_outbox().await?;
         let root_user = RootUser::ensure(&kms, &settings.account).await?;
         if rolled_back {
-            kms.record_act("AcceptRollback", serde_json::json!({ "logEpoch": recovered.last_epoch })).await?;
+            accept_rollback(&kms, recovered.last_epoch).await?;
         }
+        kms.copy_outbox().await?;
         if accepted.clock {
             kms.record_act("AcceptClock", serde_json::json!({ "time": kms.clock().now().to_string() })).await?;
         }
@@ -176,14 +176,18 @@ impl App {
         if let Err(error) = self.kms.store.flush_usage().await {
             tracing::warn!(%error, "the last uses of keys were not written");
         }
+        if let Err(error) = self.kms.store.close().await {
+            tracing::warn!(%error, "the store was not closed in order");
+        }
         self.kms.audit.shutdown();
         let token = self.token.clone();
         tokio::task::spawn_blocking(move || token.shutdown(Duration::from_secs(10))).await.unwrap_or(false)
     }
 
-    /// Undoes creations of an earlier run, and tells of objects that nobody knows.
+    /// Undoes creations and ends destructions of an earlier run, and tells of objects that nobody knows.
     async fn settle(&self, store_root: &ObjectName) -> Result<(), Error> {
         self.kms.undo_creations(self.kms.now().plus(Duration::from_millis(1))).await?;
+        self.kms.finish_destructions().await;
         let found = self.kms.reconcile(store_root).await?;
         if !found.orphans.is_empty() || !found.missing.is_empty() {
             let (orphans, missing) = (found.orphans, found.missing);
@@ -193,6 +197,15 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Records that an older store was accepted, then lifts it above every epoch of the log, so that the next start needs
+/// no word from an operator and no epoch means two states.
+async fn accept_rollback(kms: &Kms, log_epoch: u64) -> Result<(), Error> {
+    let details = serde_json::json!({ "storeEpoch": kms.store.epoch(), "logEpoch": log_epoch });
+    kms.record_act("AcceptRollback", details).await?;
+    kms.commit(Change::new(kms.now()).above(log_epoch)).await?;
+    Ok(())
 }
 
 fn readiness(kms: &Kms, token: &Token) -> Readiness {
@@ -253,7 +266,7 @@ async fn open_store(data: &DataDir, token: &Token) -> Result<(Store, Secret, Met
         },
         other => other.into(),
     })?;
-    let key = store_key(&*seed, &meta.store_id);
+    let key = store_key(&seed, &meta.store_id);
     Ok((Store::open(&path, &key).await?, key, meta))
 }
 
@@ -270,7 +283,7 @@ async fn create_store(path: &std::path::Path, token: &Token) -> Result<(Store, S
         token_label: token.identity().label.clone(),
         token_serial: token.identity().serial.clone(),
     };
-    let key = store_key(&*seed, &store_id);
+    let key = store_key(&seed, &store_id);
     Ok((Store::create(path, &meta, &key).await?, key, meta))
 }
 

@@ -14,7 +14,7 @@ use super::Failure;
 use super::serve::{Accept, run_service};
 use crate::app::{App, DataDir};
 use crate::crypto;
-use crate::model::{AccountId, Region};
+use crate::model::{AccountId, AliasName, Region};
 use crate::settings::{AuditSettings, KmsSettings, ServerSettings, Settings, TokenSettings};
 use crate::token;
 
@@ -60,7 +60,7 @@ impl Dev {
         let region = self.regions.first().cloned();
         run_service(settings, pin, self.accept, |app, address| {
             write_new(&env, shell_variables(app, address, region.as_ref()).as_bytes())?;
-            println!("{}", greeting(&env, address));
+            println!("{}", self.greeting(app, &env, address));
             Ok(())
         })
     }
@@ -89,6 +89,7 @@ impl Dev {
         let data = DataDir::lock(&self.data)?;
         let folder = data.path().canonicalize().map_err(Failure::now)?;
         if self.module.is_none() {
+            set_unfinished_token_aside(&folder)?;
             configure_softhsm(&folder)?;
         }
         if settings.token.pin_file.exists() {
@@ -106,6 +107,42 @@ impl Dev {
         }
         write_new(&settings.token.pin_file, pin.expose_secret().as_bytes())
     }
+
+    /// What to paste into another shell. Debian's aws 2.9 knows no `AWS_ENDPOINT_URL_KMS`, so every command names the
+    /// endpoint.
+    fn greeting(&self, app: &App, env: &Path, address: SocketAddr) -> String {
+        let commands = if self.has_first_key(app) { LATER_COMMANDS } else { FIRST_COMMANDS };
+        let commands = commands.replace("aws kms", "aws --endpoint-url \"$AWS_ENDPOINT_URL_KMS\" kms");
+        format!(
+            "hsm-kms serves on http://{address}\n\nIn another shell:\n\n  . {}\n{commands}\n\
+             aws 2.13 and newer read AWS_ENDPOINT_URL_KMS by themselves. Ctrl-C stops the service; run it again and \
+             everything is found again.",
+            quoted(env)
+        )
+    }
+
+    /// Whether the first commands were pasted in an earlier run: they would fail now.
+    fn has_first_key(&self, app: &App) -> bool {
+        let name = FIRST_ALIAS.parse::<AliasName>();
+        let region = self.regions.first();
+        region
+            .zip(name.ok())
+            .is_some_and(|(region, name)| app.kms().store.alias(region, &self.account, &name).is_some())
+    }
+}
+
+/// A first start that was killed leaves a token whose PIN nobody knows, since the PIN is written last. It has no key,
+/// as no store was made on it, and is moved and not removed, as nothing on a token ever is.
+fn set_unfinished_token_aside(folder: &Path) -> Result<(), Failure> {
+    let tokens = folder.join("tokens");
+    let is_finished = folder.join("pin").exists() || folder.join("store.db").exists();
+    let is_empty = std::fs::read_dir(&tokens).map_or(true, |mut entries| entries.next().is_none());
+    if is_finished || is_empty {
+        return Ok(());
+    }
+    let mut names = (1..u32::MAX).map(|number| folder.join(format!("tokens.unfinished-{number}")));
+    let free = names.find(|path| !path.exists()).ok_or_else(|| Failure::now("too many unfinished tokens"))?;
+    std::fs::rename(&tokens, &free).map_err(Failure::now)
 }
 
 /// SoftHSM2 reads its configuration from the file that `SOFTHSM2_CONF` names.
@@ -141,6 +178,8 @@ fn shell_variables(app: &App, address: SocketAddr, region: Option<&Region>) -> S
         ("AWS_REGION", region.into()),
         ("AWS_DEFAULT_REGION", region.into()),
         ("AWS_ACCOUNT_ID", root.account.to_string()),
+        // aws 2 shows its answers through `less`, which a small machine does not have.
+        ("AWS_PAGER", String::new()),
     ];
     let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     // The last line exports them to a shell that reads the file; other readers take the lines before it.
@@ -148,17 +187,11 @@ fn shell_variables(app: &App, address: SocketAddr, region: Option<&Region>) -> S
     format!("{lines}export {}\n", names.join(" "))
 }
 
-fn greeting(env: &Path, address: SocketAddr) -> String {
-    let env = env.display();
-    format!(
-        "hsm-kms serves on http://{address}\n\nIn another shell:\n\n  \
-         . {env}\n  \
-         aws kms create-key --description \"my first key\" --endpoint-url \"$AWS_ENDPOINT_URL_KMS\"\n  \
-         aws kms create-alias --alias-name alias/key1 --target-key-id KEY_ID --endpoint-url \"$AWS_ENDPOINT_URL_KMS\"\n  \
-         aws kms generate-data-key --key-id alias/key1 --key-spec AES_256 --endpoint-url \"$AWS_ENDPOINT_URL_KMS\"\n\n\
-         aws 2.13 and newer read AWS_ENDPOINT_URL_KMS by themselves. Ctrl-C stops the service; run it again and \
-         everything is found again."
-    )
+/// A path as a POSIX shell reads it back, from whatever folder.
+fn quoted(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
+    if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 fn new_pin() -> Result<SecretString, Failure> {
@@ -186,6 +219,22 @@ fn remove_if_there(path: &Path) -> Result<(), Failure> {
 }
 
 const TOKEN_LABEL: &str = "hsm-kms";
+const FIRST_ALIAS: &str = "alias/key1";
+
+const FIRST_COMMANDS: &str = "  \
+  KEY_ID=$(aws kms create-key --description \"my first key\" --query KeyMetadata.KeyId --output text)
+  aws kms create-alias --alias-name alias/key1 --target-key-id \"$KEY_ID\"
+  aws kms generate-data-key --key-id alias/key1 --key-spec AES_256
+  aws kms encrypt --key-id alias/key1 --plaintext fileb:///etc/hostname --query CiphertextBlob --output text \
+| base64 -d > hostname.encrypted
+  aws kms decrypt --ciphertext-blob fileb://hostname.encrypted --query Plaintext --output text | base64 -d
+";
+
+const LATER_COMMANDS: &str = "  \
+  aws kms list-aliases
+  aws kms describe-key --key-id alias/key1
+  aws kms generate-data-key --key-id alias/key1 --key-spec AES_256
+";
 
 /// Where distributions put SoftHSM2's module.
 const SOFTHSM_MODULES: &[&str] = &[

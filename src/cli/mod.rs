@@ -87,6 +87,7 @@ impl From<app::Error> for Failure {
             app::Error::Settings(_)
             | app::Error::OtherToken { .. }
             | app::Error::RolledBack { .. }
+            | app::Error::Store(crate::store::Error::Tampered { .. } | crate::store::Error::Version { .. })
             | app::Error::Token(Token::PinIncorrect | Token::PinLocked) => Failure::for_good(error),
             _ => Failure::now(error),
         }

@@ -9,26 +9,34 @@ use serde_json::{Value, json};
 
 use super::{CommitError, Error, KeyRow, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
+use crate::crash_point;
 use crate::model::{AccountId, KeyState, ObjectName, Purpose, Region, Timestamp};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row};
 
 impl Kms {
-    /// Destroys the token objects of all keys whose deletion date has come, and finishes the destructions that an
-    /// earlier run began. Call it with a time that is trusted.
+    /// Destroys the token objects of all keys whose deletion date has come, and finishes the destructions that were
+    /// begun before; returns how many it began. Call it with a time that is trusted.
     pub async fn destroy_due_keys(&self, now: Timestamp) -> Result<usize, Error> {
-        let mut destroyed = 0;
+        let mut begun = 0;
         for key in self.store.all_keys() {
             let due = key.record.deletion_date.is_some_and(|date| date <= now);
             if key.record.state == KeyState::PendingDeletion && due && self.begin_destruction(&key).await? {
-                destroyed += 1;
+                begun += 1;
             }
         }
-        for key in self.store.all_keys() {
-            if key.record.state == KeyState::Destroying {
-                self.finish_destruction(&key).await?;
+        self.finish_destructions().await;
+        Ok(begun)
+    }
+
+    /// Finishes every destruction that was begun. There is no way back from `Destroying`, so this needs no time of
+    /// day. One that fails is logged and tried again in the next round, and holds no other one up.
+    pub async fn finish_destructions(&self) {
+        let keys = self.store.all_keys();
+        for key in keys.iter().filter(|key| key.record.state == KeyState::Destroying) {
+            if let Err(error) = self.finish_destruction(key).await {
+                tracing::error!(%error, key = %arn_of(&key.record), "a destruction could not be finished; trying again");
             }
         }
-        Ok(destroyed)
     }
 
     /// Undoes creations that were begun before `before` and never finished: their objects are destroyed, since
@@ -78,7 +86,10 @@ impl Kms {
         let details = json!({ "phase": "begun", "objects": labels(&key.record) });
         let change = Change::new(self.now()).update(key, record);
         match self.commit_act(change, "DeleteKey", key, details).await {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                crash_point::reached("destruction-begun");
+                Ok(true)
+            }
             Err(CommitError::Conflict) => Ok(false),
             Err(CommitError::Failed(error)) => Err(error),
         }
@@ -89,12 +100,13 @@ impl Kms {
         for name in objects(&key.record) {
             token.destroy(&name, deadline()).await?;
         }
+        crash_point::reached("object-destroyed");
         let change = Change::new(self.now()).delete(key);
         let aliases = self.store.aliases_of_key(&key.record.region, &key.record.key_id);
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
         let evidence = json!({ "phase": "done", "destroyed": labels(&key.record), "objectsFoundAfterwards": 0 });
         self.commit_act(change, "DeleteKey", key, evidence).await?;
-        tracing::info!(key = %arn_of(key), "the key's material is destroyed");
+        tracing::info!(key = %arn_of(&key.record), "the key's material is destroyed");
         Ok(())
     }
 
@@ -116,7 +128,7 @@ impl Kms {
         details: Value,
     ) -> Result<(), CommitError> {
         let (event_id, event) = self.act(name, &key.record.region, &key.record.account, details);
-        self.commit_and_copy(change, &event_id, event.key(&arn_of(key))).await
+        self.commit_and_copy(change, &event_id, event.key(&arn_of(&key.record))).await
     }
 
     async fn commit_and_copy(&self, change: Change, event_id: &str, event: Event) -> Result<(), CommitError> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Error, Markers};
 use crate::audit::{Audit, Permit};
+use crate::crash_point;
 use crate::model::{Clock, Region, Timestamp};
 use crate::store::{self, Change, OutboxRecord, Store};
 use crate::token::Token;
@@ -81,10 +82,12 @@ impl Kms {
             store::Error::Conflict { .. } => CommitError::Conflict,
             other => CommitError::Failed(other.into()),
         })?;
+        crash_point::reached("change-committed");
         let copied = match permit() {
             Ok(permit) => self.audit.append(permit, event, epoch).await.map_err(Error::from),
             Err(error) => Err(error),
         };
+        crash_point::reached("change-recorded");
         match copied {
             Ok(_) => self.outbox().copied.insert(event_id.to_owned()),
             Err(_) => self.outbox().failed.insert(event_id.to_owned()),
@@ -99,6 +102,7 @@ impl Kms {
             self.copy(|event_id| failed.contains(event_id)).await?;
         }
         if !self.outbox().copied.is_empty() {
+            crash_point::reached("outbox-copied");
             self.commit(Change::new(self.now())).await?;
         }
         Ok(())

@@ -15,13 +15,21 @@ use crate::model::Timestamp;
 /// Rows that change together or not at all, each only if it is still as it was read.
 pub struct Change {
     now: Timestamp,
+    above: u64,
     steps: Vec<Box<dyn Step>>,
 }
 
 impl Change {
     /// A change at `now` that does nothing yet; the store never forgets the highest such time.
     pub fn new(now: Timestamp) -> Self {
-        Change { now, steps: Vec::new() }
+        Change { now, above: 0, steps: Vec::new() }
+    }
+
+    /// Demands that the epoch after this change is above `epoch`, so that a store that was restored, on purpose, never
+    /// uses again an epoch that its audit log has seen.
+    #[must_use]
+    pub fn above(self, epoch: u64) -> Self {
+        Change { above: epoch, ..self }
     }
 
     /// Adds a record; its primary key must be free.
@@ -83,6 +91,7 @@ impl Change {
     /// Seals the rows as they will be one epoch after `root`; `live` is what [`Change::judge`] found.
     pub(super) fn plan(self, keys: &Keys, root: &Root, live: Vec<Option<Fingerprint>>) -> Result<Plan, Error> {
         let mut plan = Plan { root: root.next(self.now), rows: Vec::new(), steps: Vec::new() };
+        plan.root.epoch = plan.root.epoch.max(self.above.saturating_add(1));
         for (step, before) in self.steps.into_iter().zip(live) {
             plan.add(keys, step, before)?;
         }

@@ -135,14 +135,26 @@ pub fn exchange(address: &str, bytes: &[u8]) -> Answer {
     read_answer(&mut stream)
 }
 
+/// As `exchange`, with a service that may be killed meanwhile: `None` unless a whole answer came.
+pub fn try_exchange(address: &str, bytes: &[u8]) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    stream.write_all(bytes).ok()?;
+    try_read_answer(&mut stream)
+}
+
 /// Reads one answer with a content-length.
 pub fn read_answer(stream: &mut TcpStream) -> Answer {
+    try_read_answer(stream).expect("a whole answer")
+}
+
+fn try_read_answer(stream: &mut TcpStream) -> Option<Answer> {
     let mut bytes = Vec::new();
     let head = loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             break end;
         }
-        read_some(stream, &mut bytes);
+        read_some(stream, &mut bytes)?;
     };
     let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
     let mut lines = text.lines();
@@ -158,14 +170,15 @@ pub fn read_answer(stream: &mut TcpStream) -> Answer {
         .map_or(0, |(_, value)| value.parse().expect("a length"));
     let mut body = bytes.split_off(head + 4);
     while body.len() < length {
-        read_some(stream, &mut body);
+        read_some(stream, &mut body)?;
     }
-    Answer { status, headers, body }
+    Some(Answer { status, headers, body })
 }
 
-fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) {
+/// `None` if the connection ends or breaks.
+fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
     let mut buffer = [0; 4096];
-    let count = stream.read(&mut buffer).expect("an answer");
-    assert!(count > 0, "the connection was closed in the middle of an answer");
+    let count = stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
     bytes.extend_from_slice(&buffer[..count]);
+    Some(())
 }

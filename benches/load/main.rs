@@ -1,0 +1,160 @@
+//! What a request costs: the real program under load, beside a bare loop on a token in the same run.
+//!
+//! Prints numbers and judges none: what a machine reaches says little about another one. Run it with `scripts/bench`.
+//! Given two programs, it runs them in turns and prints the second's cost as a share of the first's.
+
+mod bare;
+mod client;
+mod machine;
+mod process;
+mod report;
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use clap::Parser;
+use serde_json::{Value, json};
+
+use bare::BareToken;
+use client::Load;
+use process::Usage;
+use report::{Cell, Report};
+use support::Service;
+use support::wire::Request;
+
+/// Load on the hsm-kms program, and a bare token loop beside it.
+#[derive(Parser)]
+struct Options {
+    /// The program; given twice, the two run in turns.
+    #[arg(long = "program", default_value = support::PROGRAM)]
+    programs: Vec<PathBuf>,
+    /// Seconds for each measurement, after a warm-up of a third of that; at most 10.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Requests in flight, each on a connection of its own.
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32,64")]
+    in_flight: Vec<usize>,
+    /// Operations.
+    #[arg(long, value_delimiter = ',', default_value = "GenerateDataKey,Encrypt,Decrypt")]
+    operations: Vec<String>,
+    /// How often every measurement is made; the middle one counts.
+    #[arg(long, default_value_t = 1)]
+    rounds: usize,
+    /// The folder for data; it decides which disk is measured.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    folder: PathBuf,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let options = Options::parse();
+    assert!(options.seconds > 0.0 && options.seconds <= 10.0, "--seconds is more than 0 and at most 10");
+    let folder = tempfile::tempdir_in(&options.folder).expect("a folder for data");
+    // First of all, because the environment must be set before any thread exists.
+    let token = BareToken::new(&folder.path().join("bare"));
+    let bare_before = token.measure(BARE_TIME);
+    let subjects: Vec<Subject> =
+        (0..).zip(&options.programs).map(|(number, program)| Subject::start(number, program, folder.path())).collect();
+    let mut report = Report::new(machine::describe(folder.path()), options.programs.clone());
+    report.starts = subjects.iter().map(|subject| subject.started).collect();
+    for operation in &options.operations {
+        for &in_flight in &options.in_flight {
+            for round in 0..options.rounds {
+                // In turns and starting with another one each time, so that neither has the warmer machine.
+                for index in 0..subjects.len() {
+                    let index = (index + round) % subjects.len();
+                    let cell = subjects[index].measure(operation, in_flight, options.seconds);
+                    eprintln!("{operation} x{in_flight} #{index}: {:.1} µs CPU", cell.cpu_micros);
+                    report.add(index, cell);
+                }
+            }
+        }
+    }
+    report.bare = [bare_before, token.measure(BARE_TIME)];
+    println!("{report}");
+}
+
+/// A running program with a key to work on.
+struct Subject {
+    service: Service,
+    key_id: String,
+    ciphertexts: Vec<String>,
+    started: Usage,
+}
+
+impl Subject {
+    fn start(number: usize, program: &Path, folder: &Path) -> Self {
+        let data = folder.join(format!("service-{number}"));
+        let begun = Instant::now();
+        let mut command = Command::new(program);
+        command.args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
+        // The bare token's settings are not the service's.
+        command.env_remove("SOFTHSM2_CONF");
+        let service = Service::spawn(&data, &mut command).expect("the program serves");
+        let started = Usage { time: begun.elapsed(), ..Usage::of(service.pid()) };
+        let key = call(&service, "CreateKey", &json!({}));
+        let key_id = key["KeyMetadata"]["KeyId"].as_str().expect("a key id").to_owned();
+        let seal = |number| {
+            let answer = call(&service, "Encrypt", &encrypt(&key_id, number));
+            answer["CiphertextBlob"].as_str().expect("a ciphertext").to_owned()
+        };
+        let ciphertexts = (0..RING).map(seal).collect();
+        Subject { service, key_id, ciphertexts, started }
+    }
+
+    fn measure(&self, operation: &str, in_flight: usize, seconds: f64) -> Cell {
+        let requests = (0..RING).map(|number| self.request(operation, number)).collect();
+        let load = Load { address: self.service.address(), requests, in_flight };
+        let result = load.run(Duration::from_secs_f64(seconds), || Usage::of(self.service.pid()));
+        Cell::new(operation, in_flight, result)
+    }
+
+    /// Signed now: the signature is good for five minutes, and no measurement takes that long.
+    fn request(&self, operation: &str, number: usize) -> Vec<u8> {
+        let body = match operation {
+            "GenerateDataKey" => json!({
+                "KeyId": self.key_id, "KeySpec": "AES_256", "EncryptionContext": context(number),
+            }),
+            "Encrypt" => encrypt(&self.key_id, number),
+            "Decrypt" => {
+                json!({ "CiphertextBlob": self.ciphertexts[number], "EncryptionContext": context(number) })
+            }
+            other => json!({ "KeyId": self.key_id, "Operation": other }),
+        };
+        let mut request = Request::kms(operation, &body);
+        request.headers.push(("user-agent".into(), USER_AGENT.into()));
+        request.headers.push(("accept-encoding".into(), "identity".into()));
+        request.signed(&self.service)
+    }
+}
+
+fn encrypt(key_id: &str, number: usize) -> Value {
+    let plaintext = BASE64_STANDARD.encode(format!("{number:032}"));
+    json!({ "KeyId": key_id, "Plaintext": plaintext, "EncryptionContext": context(number) })
+}
+
+fn context(number: usize) -> Value {
+    json!({ "record": number.to_string() })
+}
+
+fn call(service: &Service, operation: &str, body: &Value) -> Value {
+    let answer = Request::kms(operation, body).send(service);
+    assert_eq!(answer.status, 200, "{operation}: {}", String::from_utf8_lossy(&answer.body));
+    answer.json()
+}
+
+/// Different requests in a measurement, sent again and again: the service keeps nothing of a request that could make
+/// its repetition cheaper.
+const RING: usize = 128;
+const BARE_TIME: Duration = Duration::from_secs(1);
+/// What boto3 sends.
+const USER_AGENT: &str = "Boto3/1.40.1 md/Botocore#1.40.1 ua/2.1 os/linux#6.1 md/arch#x86_64 lang/python#3.11.2 \
+                          md/pyimpl#CPython cfg/retry-mode#legacy Botocore/1.40.1";

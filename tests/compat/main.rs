@@ -1,0 +1,179 @@
+//! Unmodified clients of AWS, side by side at one service; then the search for what they must not leave behind.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod canary;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hsm_kms::api::json::OPERATIONS;
+use support::{PROGRAM, Service};
+
+use canary::{Canaries, Canary};
+
+#[test]
+fn aws_clients_work_and_leave_no_secret_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::start(folder.path());
+    // Side by side, each in a Region of its own, so that each can have `alias/key1`.
+    std::thread::scope(|scope| {
+        scope.spawn(|| bench.run_script("cli.sh", "us-east-1", &[("AWS_PROGRAM", Path::new("/usr/bin/aws"))]));
+        scope.spawn(|| bench.run_script("cli.sh", "eu-west-1", &[("AWS_PROGRAM", &venv().join("bin/aws"))]));
+        scope.spawn(|| {
+            bench.run_script("encryption_cli.sh", "ap-south-1", &[("VENV", &venv())]);
+            bench.run_sdk("ap-south-1");
+        });
+    });
+    bench.token_keeps_its_keys();
+    bench.secrets_are_nowhere();
+}
+
+/// A new user copies what the program prints; Debian's aws is the one at hand.
+#[test]
+fn what_dev_prints_can_be_pasted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, home) = (folder.path().join("it's my data"), folder.path().join("home"));
+    std::fs::create_dir(&home).unwrap();
+    let first = paste(&data, &home);
+    assert!(first.contains("Plaintext") && first.contains("CiphertextBlob"), "{first}");
+    let hostname = std::fs::read_to_string("/etc/hostname").unwrap();
+    assert!(first.ends_with(&hostname), "{first}");
+    // The second run finds the key of the first and says what to do with it.
+    let second = paste(&data, &home);
+    assert!(second.contains("alias/key1") && second.contains("my first key"), "{second}");
+}
+
+/// Starts `hsm-kms dev`, pastes the indented lines that it prints into a shell, and gives what they said.
+fn paste(data: &Path, home: &Path) -> String {
+    let greeting = home.join("greeting");
+    let mut program = Command::new("bash");
+    program.args(["-c", r#"exec "$0" dev --listen 127.0.0.1:0 --data "$1" >"$2""#, PROGRAM]).args([data, &greeting]);
+    let _service = Service::spawn(data, &mut program).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let mut printed = String::new();
+    while !printed.contains("Ctrl-C") && std::time::Instant::now() < deadline {
+        printed = std::fs::read_to_string(&greeting).unwrap();
+    }
+    let lines: Vec<_> = printed.lines().filter(|line| line.starts_with("  ")).collect();
+    assert!(lines.len() > 3, "{printed}");
+    let mut shell = Command::new("bash");
+    shell.args(["-e", "-o", "pipefail", "-c", &lines.join("\n")]).current_dir(home);
+    let output = shell.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", home).output().unwrap();
+    assert!(output.status.success(), "{printed}\n{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The service under test, and the folder of the secrets that its clients saw.
+struct Bench {
+    folder: PathBuf,
+    canaries: PathBuf,
+    service: Service,
+}
+
+impl Bench {
+    fn start(folder: &Path) -> Self {
+        let (data, canaries) = (folder.join("data"), folder.join("canaries"));
+        std::fs::create_dir(&canaries).unwrap();
+        let mut program = Command::new(PROGRAM);
+        program.args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(&data).env("HSM_KMS_LOG", "trace");
+        program.args(REGIONS.iter().flat_map(|region| ["--region", region]));
+        let service = Service::spawn(&data, &mut program).unwrap();
+        Bench { folder: folder.to_owned(), canaries, service }
+    }
+
+    fn run_script(&self, script: &str, region: &str, variables: &[(&str, &Path)]) {
+        self.run(script, Command::new("bash").arg(scripts().join(script)).envs(variables.iter().copied()), region);
+    }
+
+    fn run_sdk(&self, region: &str) {
+        let names: Vec<_> = OPERATIONS.iter().map(|route| route.name).collect();
+        let mut python = Command::new(venv().join("bin/python"));
+        self.run("sdk.py", python.arg(scripts().join("sdk.py")).env("OPERATIONS", names.join(",")), region);
+    }
+
+    /// Runs a client in an empty folder, with the service's variables and without those of whoever runs the test.
+    fn run(&self, name: &str, command: &mut Command, region: &str) {
+        let home = self.folder.join(format!("{name}-{region}"));
+        std::fs::create_dir(&home).unwrap();
+        let own: Vec<_> =
+            command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).envs(self.service.env());
+        command.envs([("AWS_REGION", region), ("AWS_DEFAULT_REGION", region), ("LANG", "C.UTF-8")]);
+        command.env("HOME", &home).env("CANARIES", &self.canaries);
+        command.envs(own.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        let output = command.current_dir(&home).output().unwrap();
+        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{name} in {region}: {}\n{said}\n{complained}", output.status);
+    }
+
+    /// Every key of the clients is on the token, and the token's own tool calls each one closed for ever.
+    fn token_keeps_its_keys(&self) {
+        let listing = self.service.pkcs11_tool(&["--list-objects", "--type", "secrkey"]);
+        let objects: Vec<_> = listing.split("Secret Key Object").skip(1).collect();
+        let access =
+            |object: &&str| object.lines().find(|line| line.trim_start().starts_with("Access:")).map(str::to_owned);
+        for object in &objects {
+            let access = access(object).unwrap_or_default();
+            for word in ["sensitive", "always sensitive", "never extractable"] {
+                let words: Vec<_> = access.split(':').nth(1).unwrap_or_default().split(',').map(str::trim).collect();
+                assert!(words.contains(&word), "not {word}: {object}");
+            }
+        }
+        let made: Vec<_> = self.service.audit().iter().filter_map(created_key).collect();
+        assert!(made.len() >= 18, "the clients made {} keys", made.len());
+        for key_id in &made {
+            let label = format!("hsm-kms/kms/{key_id}/1");
+            assert!(objects.iter().any(|object| object.contains(&label)), "no object {label}: {listing}");
+        }
+        assert_eq!(objects.len(), made.len() + 1, "the keys and the store's root, and nothing else: {listing}");
+    }
+
+    fn secrets_are_nowhere(&self) {
+        let data = self.service.data();
+        let mut canaries = Canaries::default();
+        for entry in std::fs::read_dir(&self.canaries).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            canaries.add(Canary::of_bytes(&name, &std::fs::read(&path).unwrap()));
+        }
+        assert!(canaries.len() >= 2 * 4 + 1 + 8, "the clients kept only {} secrets", canaries.len());
+        let log = data.with_extension("log");
+        // Every refusal is logged at debug level: without one, this would not be the log that was asked for.
+        assert!(self.service.log().contains(r#""level":"DEBUG""#), "{}", self.service.log());
+        canaries.assert_absent_in(&[data, &log], &[]);
+
+        let mut credentials = Canaries::default();
+        credentials.add(Canary::of_text("secret access key", &self.service.env()["AWS_SECRET_ACCESS_KEY"]));
+        for file in ["pin", "so-pin"] {
+            credentials.add(Canary::of_text(file, std::fs::read_to_string(data.join(file)).unwrap().trim()));
+        }
+        let own_files = [data.join("env"), data.join("pin"), data.join("so-pin")];
+        credentials.assert_absent_in(&[data, &log], &own_files);
+    }
+}
+
+/// The id of the key that an event says was made.
+fn created_key(event: &serde_json::Value) -> Option<String> {
+    let event = if event["eventName"].is_null() { &event["event"] } else { event };
+    if event["eventName"] != "CreateKey" || !event["errorCode"].is_null() {
+        return None;
+    }
+    let arn = event["resources"][0]["ARN"].as_str()?;
+    Some(arn.rsplit('/').next()?.to_owned())
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat")
+}
+
+/// The Python environment with the clients of requirements.txt; `scripts/test` makes it.
+fn venv() -> PathBuf {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv");
+    let venv = std::env::var_os("HSM_KMS_TEST_VENV").map_or_else(default, PathBuf::from);
+    assert!(venv.join("bin/python").exists(), "{} is not there: run scripts/test, which makes it", venv.display());
+    venv
+}
+
+const REGIONS: &[&str] = &["us-east-1", "eu-west-1", "ap-south-1"];

@@ -1,0 +1,233 @@
+"""Every operation through boto3, with every answer held against the model that botocore brings.
+
+Environment: OPERATIONS (the names of all that the service has, by commas), CANARIES (a folder for every secret that
+is made here, a file each), and what the service wrote for shells.
+"""
+
+import json
+import os
+import uuid
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from shapes import Answers
+
+REGION = os.environ["AWS_REGION"]
+ACCOUNT = os.environ["AWS_ACCOUNT_ID"]
+CONFIG = Config(retries={"total_max_attempts": 1})
+ABSENT = "00000000-0000-4000-8000-000000000000"
+
+answers = Answers()
+
+
+def client(service="kms", **credentials):
+    made = boto3.client(service, region_name=REGION, config=CONFIG, **credentials)
+    answers.watch(made)
+    return made
+
+
+kms = client()
+errors = kms.exceptions
+
+
+def refused(error, call, **arguments):
+    """`error` is one of the client's exception classes, or the name of an error that the model does not have."""
+    try:
+        call(**arguments)
+    except ClientError as answer:
+        name = error if isinstance(error, str) else error.__name__
+        assert answer.response["Error"]["Code"] == name, f"{name} expected: {answer}"
+        assert isinstance(error, str) or isinstance(answer, error), type(answer)
+        assert answer.response["ResponseMetadata"]["RequestId"]
+        return answer.response["Error"].get("Message", "")
+    raise AssertionError(f"{call.__name__}({arguments}) was not refused")
+
+
+def keep_canary(name, secret):
+    with open(os.path.join(os.environ["CANARIES"], f"sdk-{name}"), "wb") as file:
+        file.write(secret)
+
+
+def arn(key_id):
+    return f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{key_id}"
+
+
+def new_key(**arguments):
+    return kms.create_key(**arguments)["KeyMetadata"]["KeyId"]
+
+
+def keys():
+    before = {key["KeyId"] for page in kms.get_paginator("list_keys").paginate() for key in page["Keys"]}
+    made = kms.create_key(
+        Description="ünï", KeySpec="SYMMETRIC_DEFAULT", KeyUsage="ENCRYPT_DECRYPT", Origin="AWS_KMS", MultiRegion=False
+    )["KeyMetadata"]
+    key_id = made["KeyId"]
+    assert made["Arn"] == arn(key_id) and made["AWSAccountId"] == ACCOUNT and made["Description"] == "ünï"
+    assert made["KeyState"] == "Enabled" and made["Enabled"] and made["KeyManager"] == "CUSTOMER"
+    assert made["EncryptionAlgorithms"] == ["SYMMETRIC_DEFAULT"] and not made["MultiRegion"]
+    assert kms.describe_key(KeyId=key_id)["KeyMetadata"] == made
+    kms.update_key_description(KeyId=key_id, Description="")
+    assert kms.describe_key(KeyId=arn(key_id))["KeyMetadata"]["Description"] == ""
+    others = {new_key() for _ in range(4)}
+    pages = list(kms.get_paginator("list_keys").paginate(PaginationConfig={"PageSize": 2}))
+    assert all(len(page["Keys"]) <= 2 for page in pages)
+    listed = [key["KeyId"] for page in pages for key in page["Keys"]]
+    assert len(listed) == len(set(listed)) and set(listed) == before | others | {key_id}
+    assert kms.waiter_names == []
+
+    refused(errors.NotFoundException, kms.describe_key, KeyId=ABSENT)
+    refused(errors.NotFoundException, kms.describe_key, KeyId="fake-key-id")
+    refused(errors.NotFoundException, kms.describe_key, KeyId="alias/absent")
+    refused(errors.InvalidArnException, kms.describe_key, KeyId="arn:aws:kms:nonsense")
+    refused(errors.InvalidMarkerException, kms.list_keys, Marker="nonsense")
+    refused(errors.UnsupportedOperationException, kms.create_key, KeySpec="RSA_2048", KeyUsage="SIGN_VERIFY")
+    refused(errors.MalformedPolicyDocumentException, kms.create_key, Policy="{}")
+    refused(errors.TagException, kms.create_key, Tags=[{"TagKey": "aws:x", "TagValue": ""}])
+    message = refused("ValidationException", kms.create_key, KeySpec="NONSENSE")
+    assert message.startswith("1 validation error detected: Value 'NONSENSE' at 'keySpec'"), message
+    refused("UnknownOperationException", kms.create_grant, KeyId=key_id, GranteePrincipal="x", Operations=["Decrypt"])
+
+
+def states():
+    key_id = new_key()
+    blob = kms.encrypt(KeyId=key_id, Plaintext=b"x")["CiphertextBlob"]
+    kms.disable_key(KeyId=key_id)
+    assert kms.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"] == "Disabled"
+    assert refused(errors.DisabledException, kms.decrypt, CiphertextBlob=blob) == f"{arn(key_id)} is disabled."
+    kms.enable_key(KeyId=key_id)
+    kms.decrypt(CiphertextBlob=blob)
+
+    answer = kms.schedule_key_deletion(KeyId=key_id, PendingWindowInDays=7)
+    assert answer["KeyId"] == arn(key_id) and answer["PendingWindowInDays"] == 7
+    metadata = kms.describe_key(KeyId=key_id)["KeyMetadata"]
+    assert metadata["KeyState"] == "PendingDeletion" and metadata["DeletionDate"] == answer["DeletionDate"]
+    assert (metadata["DeletionDate"] - metadata["CreationDate"]).days == 7
+    refused(errors.KMSInvalidStateException, kms.decrypt, CiphertextBlob=blob)
+    refused(errors.KMSInvalidStateException, kms.schedule_key_deletion, KeyId=key_id)
+    assert kms.cancel_key_deletion(KeyId=key_id)["KeyId"] == arn(key_id)
+    assert kms.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"] == "Disabled"
+    refused(errors.KMSInvalidStateException, kms.cancel_key_deletion, KeyId=key_id)
+    refused("ValidationException", kms.schedule_key_deletion, KeyId=key_id, PendingWindowInDays=6)
+
+
+def aliases():
+    one, other = new_key(), new_key()
+    names = [f"alias/sdk/{number}" for number in range(5)]
+    for name in names:
+        kms.create_alias(AliasName=name, TargetKeyId=one)
+    paginator = kms.get_paginator("list_aliases")
+    pages = list(paginator.paginate(KeyId=one, PaginationConfig={"PageSize": 2}))
+    assert [len(page["Aliases"]) for page in pages] == [2, 2, 1]
+    found = [alias for page in pages for alias in page["Aliases"]]
+    assert [alias["AliasName"] for alias in found] == names
+    assert all(alias["TargetKeyId"] == one for alias in found)
+    assert found[0]["AliasArn"] == f"arn:aws:kms:{REGION}:{ACCOUNT}:{names[0]}"
+    kms.update_alias(AliasName=names[0], TargetKeyId=other)
+    for name in (names[0], found[0]["AliasArn"]):
+        assert kms.describe_key(KeyId=name)["KeyMetadata"]["KeyId"] == other
+    kms.delete_alias(AliasName=names[0])
+
+    refused(errors.NotFoundException, kms.delete_alias, AliasName=names[0])
+    refused(errors.AlreadyExistsException, kms.create_alias, AliasName=names[1], TargetKeyId=other)
+    refused(errors.NotFoundException, kms.create_alias, AliasName="alias/new", TargetKeyId=ABSENT)
+    refused("ValidationException", kms.create_alias, AliasName="no-prefix", TargetKeyId=other)
+    refused(errors.InvalidMarkerException, kms.list_aliases, Marker="nonsense")
+
+
+def cryptography():
+    key_id, other = new_key(), new_key()
+    context = {"purpose": "test", "stage": "ünï"}
+    plaintext = os.urandom(4096)
+    keep_canary("plaintext", plaintext)
+    made = kms.encrypt(KeyId=key_id, Plaintext=plaintext, EncryptionContext=context)
+    assert made["KeyId"] == arn(key_id) and made["EncryptionAlgorithm"] == "SYMMETRIC_DEFAULT"
+    blob = made["CiphertextBlob"]
+    assert plaintext not in blob and len(blob) <= 6144
+    assert kms.decrypt(CiphertextBlob=blob, EncryptionContext=context, KeyId=key_id)["Plaintext"] == plaintext
+
+    moved = kms.re_encrypt(
+        CiphertextBlob=blob, SourceEncryptionContext=context, SourceKeyId=key_id, DestinationKeyId=other
+    )
+    assert moved["SourceKeyId"] == arn(key_id) and moved["KeyId"] == arn(other)
+    assert kms.decrypt(CiphertextBlob=moved["CiphertextBlob"])["Plaintext"] == plaintext
+
+    for name, arguments, size in [
+        ("aes-256", {"KeySpec": "AES_256"}, 32),
+        ("aes-128", {"KeySpec": "AES_128"}, 16),
+        ("bytes", {"NumberOfBytes": 1024}, 1024),
+    ]:
+        data_key = kms.generate_data_key(KeyId=key_id, EncryptionContext=context, **arguments)
+        assert len(data_key["Plaintext"]) == size
+        keep_canary(f"data-key-{name}", data_key["Plaintext"])
+        opened = kms.decrypt(CiphertextBlob=data_key["CiphertextBlob"], EncryptionContext=context)
+        assert opened["Plaintext"] == data_key["Plaintext"] and opened["KeyId"] == data_key["KeyId"] == arn(key_id)
+        later = kms.generate_data_key_without_plaintext(KeyId=key_id, **arguments)
+        assert "Plaintext" not in later
+        secret = kms.decrypt(CiphertextBlob=later["CiphertextBlob"])["Plaintext"]
+        assert len(secret) == size
+        keep_canary(f"later-{name}", secret)
+    random = kms.generate_random(NumberOfBytes=1024)["Plaintext"]
+    assert len(random) == 1024
+    keep_canary("random", random)
+
+    usage = kms.get_key_last_usage(KeyId=key_id)
+    assert usage["KeyLastUsage"]["Operation"] == "Decrypt", usage
+    assert "Operation" not in kms.get_key_last_usage(KeyId=new_key())["KeyLastUsage"]
+
+    decrypt = kms.decrypt
+    assert refused(errors.InvalidCiphertextException, decrypt, CiphertextBlob=blob) == ""
+    refused(errors.InvalidCiphertextException, decrypt, CiphertextBlob=blob[:-1], EncryptionContext=context)
+    refused(errors.InvalidCiphertextException, decrypt, CiphertextBlob=b"nonsense")
+    refused(errors.IncorrectKeyException, decrypt, CiphertextBlob=blob, EncryptionContext=context, KeyId=other)
+    refused(errors.DryRunOperationException, kms.encrypt, KeyId=key_id, Plaintext=b"x", DryRun=True)
+    refused(errors.DryRunOperationException, decrypt, CiphertextBlob=moved["CiphertextBlob"], DryRun=True)
+    refused(errors.NotFoundException, kms.encrypt, KeyId=ABSENT, Plaintext=b"x")
+    refused("ValidationException", kms.generate_data_key, KeyId=key_id)
+    refused("ValidationException", kms.generate_random, NumberOfBytes=1025)
+    refused("ValidationException", kms.encrypt, KeyId=key_id, Plaintext=bytes(4097))
+
+
+def tags_and_policies():
+    key_id = new_key(Tags=[{"TagKey": "team", "TagValue": "red"}])
+    kms.tag_resource(KeyId=key_id, Tags=[{"TagKey": f"t{number}", "TagValue": ""} for number in range(4)])
+    kms.untag_resource(KeyId=key_id, TagKeys=["t0"])
+    pages = list(kms.get_paginator("list_resource_tags").paginate(KeyId=key_id, PaginationConfig={"PageSize": 3}))
+    tags = [tag["TagKey"] for page in pages for tag in page["Tags"]]
+    assert sorted(tags) == ["t1", "t2", "t3", "team"] and len(pages) == 2
+    refused(errors.TagException, kms.tag_resource, KeyId=key_id, Tags=[{"TagKey": "aws:x", "TagValue": ""}])
+    refused(errors.NotFoundException, kms.list_resource_tags, KeyId=ABSENT)
+
+    names = [name for page in kms.get_paginator("list_key_policies").paginate(KeyId=key_id) for name in page["PolicyNames"]]
+    assert names == ["default"]
+    answer = kms.get_key_policy(KeyId=key_id)
+    policy = json.loads(answer["Policy"])
+    assert policy["Statement"][0]["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+    policy["Id"] = "changed"
+    kms.put_key_policy(KeyId=key_id, PolicyName="default", Policy=json.dumps(policy))
+    assert json.loads(kms.get_key_policy(KeyId=key_id, PolicyName="default")["Policy"]) == policy
+    put = kms.put_key_policy
+    refused(errors.MalformedPolicyDocumentException, put, KeyId=key_id, Policy="{")
+    refused(errors.LimitExceededException, put, KeyId=key_id, Policy=json.dumps(policy) + " " * 32768)
+    refused(errors.NotFoundException, kms.get_key_policy, KeyId=key_id, PolicyName="other")
+
+
+def callers():
+    sts = client("sts")
+    identity = sts.get_caller_identity()
+    assert identity["Arn"] == f"arn:aws:iam::{ACCOUNT}:root" and identity["Account"] == ACCOUNT
+    known = {"aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"]}
+    secret = {"aws_secret_access_key": "x" * 40}
+    refused("InvalidSignatureException", client(**known, **secret).list_keys)
+    refused("SignatureDoesNotMatch", client("sts", **known, **secret).get_caller_identity)
+    unknown = {"aws_access_key_id": "AKIA" + uuid.uuid4().hex[:16].upper()}
+    refused("UnrecognizedClientException", client(**unknown, **secret).list_keys)
+
+
+for family in (keys, states, aliases, cryptography, tags_and_policies, callers):
+    family()
+
+offered = set(os.environ["OPERATIONS"].split(","))
+assert answers.succeeded == offered, f"without a good answer here: {offered ^ answers.succeeded}"
+print(f"{len(offered)} operations, {answers.count} answers as the model has them")

@@ -1,0 +1,106 @@
+//! The README says what is true.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use hsm_kms::api::json::OPERATIONS;
+use hsm_kms::settings::Settings;
+
+#[test]
+fn every_operation_is_in_the_table_and_no_other() {
+    let table = section("## What works now");
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let named: Vec<_> = rows.flat_map(|row| quoted(row.rsplit_once(" | ").unwrap().1)).collect();
+    let set: BTreeSet<_> = named.iter().map(String::as_str).collect();
+    assert_eq!(set, OPERATIONS.iter().map(|route| route.name).collect());
+    assert_eq!(named.len(), OPERATIONS.len(), "an operation is there twice");
+    assert!(CHANGELOG.contains(&format!("{} operations of AWS KMS", OPERATIONS.len() - 1)));
+}
+
+/// What is written out with its defaults means what the example means, which leaves them out.
+#[test]
+fn the_settings_have_the_documented_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let documented = read(folder.path(), &settings());
+    let example = read(folder.path(), EXAMPLE);
+    assert_eq!(format!("{documented:#?}"), format!("{example:#?}"));
+}
+
+#[test]
+fn every_setting_is_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = settings();
+    let sections: Vec<_> = text.split("\n[").collect();
+    assert_eq!(sections.len(), 5);
+    for section in sections {
+        let header = section.lines().next().unwrap().strip_suffix(']');
+        let documented: BTreeSet<_> = section.lines().filter_map(setting_name).collect();
+        let mut known = fields(folder.path(), header);
+        // These are sections themselves.
+        known.retain(|field| header.is_some() || !text.contains(&format!("\n[{field}]")));
+        assert_eq!(documented, known, "in {header:?}");
+    }
+}
+
+#[test]
+fn every_exit_code_and_command_is_documented() {
+    let help = Command::new(env!("CARGO_BIN_EXE_hsm-kms")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let text = section("## Command line");
+    let (_, codes) = help.split_once("Exit codes: ").expect("the help has the exit codes");
+    for code in codes.split("; ").filter_map(|part| part.split(' ').next()).filter(|code| code.parse::<u8>().is_ok()) {
+        assert!(text.contains(&format!("| {code} |")), "exit code {code}");
+    }
+    let (_, commands) = help.split_once("Commands:\n").expect("the help has the commands");
+    let names = commands.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    for name in names.filter(|name| *name != "help") {
+        assert!(text.contains(&format!("`hsm-kms {name} ")), "command {name}");
+    }
+}
+
+/// From a heading to the next of its kind.
+fn section(heading: &str) -> &'static str {
+    let (_, rest) = README.split_once(&format!("\n{heading}\n")).expect("the README has the heading");
+    rest.split("\n## ").next().unwrap()
+}
+
+fn settings() -> String {
+    let (_, rest) = section("## Settings").split_once("```toml\n").expect("the settings are there");
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+fn quoted(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// `name` of `name = value`, which may be commented out.
+fn setting_name(line: &str) -> Option<String> {
+    let name = line.trim_start_matches("# ").split_once(" = ")?.0;
+    name.chars().all(|c| c.is_ascii_lowercase() || c == '_').then(|| name.to_owned())
+}
+
+/// The fields that a section has, as its refusal of an unknown one tells.
+fn fields(folder: &Path, section: Option<&str>) -> BTreeSet<String> {
+    let text = match section {
+        None => format!("nonsense = 1\n{EXAMPLE}"),
+        Some("token") => EXAMPLE.replace("[token]", "[token]\nnonsense = 1"),
+        Some(section) => format!("{EXAMPLE}\n[{section}]\nnonsense = 1\n"),
+    };
+    let path = folder.join("nonsense.toml");
+    std::fs::write(&path, text).unwrap();
+    let refusal = Settings::read(&path).unwrap_err().to_string();
+    let (_, expected) = refusal.split_once("expected").unwrap_or_else(|| panic!("{refusal}"));
+    let fields = quoted(expected.split(" for key").next().unwrap());
+    fields.into_iter().collect()
+}
+
+fn read(folder: &Path, text: &str) -> Settings {
+    let path = folder.join("settings.toml");
+    std::fs::write(&path, text).unwrap();
+    Settings::read(&path).unwrap()
+}
+
+const README: &str = include_str!("../README.md");
+const CHANGELOG: &str = include_str!("../CHANGELOG.md");
+const EXAMPLE: &str = include_str!("../hsm-config/softhsm2/hsm-kms.toml");

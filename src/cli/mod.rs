@@ -20,15 +20,12 @@ struct Cli {
     command: Command,
 }
 
+// Without documentation here: it would stand instead of the commands' own, which have the examples.
 #[derive(Subcommand)]
 enum Command {
-    /// Run on this machine for development: makes what is missing and finds again what is there.
     Dev(dev::Dev),
-    /// Run with a settings file.
     Serve(serve::Serve),
-    /// Read a settings file and say what is wrong with it.
     CheckConfig(check_config::CheckConfig),
-    /// Look at tokens, make one, and try what one can do.
     Token(token::TokenCommand),
 }
 
@@ -88,7 +85,13 @@ impl From<app::Error> for Failure {
             | app::Error::OtherToken { .. }
             | app::Error::RolledBack { .. }
             | app::Error::Store(crate::store::Error::Tampered { .. } | crate::store::Error::Version { .. })
-            | app::Error::Token(Token::PinIncorrect | Token::PinLocked) => Failure::for_good(error),
+            | app::Error::Token(
+                Token::PinIncorrect
+                | Token::PinLocked
+                | Token::PinNotSet { .. }
+                | Token::TokenAmbiguous { .. }
+                | Token::Profile { .. },
+            ) => Failure::for_good(error),
             _ => Failure::now(error),
         }
     }

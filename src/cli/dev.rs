@@ -167,7 +167,8 @@ fn softhsm_module() -> Result<PathBuf, Failure> {
     })
 }
 
-fn shell_variables(app: &App, address: SocketAddr, region: Option<&Region>) -> String {
+/// The content of `env`: where the service is, and its root user's credentials.
+pub(super) fn shell_variables(app: &App, address: SocketAddr, region: Option<&Region>) -> String {
     let root = app.root_user();
     let region = region.map_or("us-east-1", Region::as_str);
     let variables = [
@@ -201,7 +202,7 @@ fn new_pin() -> Result<SecretString, Failure> {
 }
 
 /// Writes a file that only its owner may read, with its bytes on disk when this returns.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let beside = path.with_extension("new");
     remove_if_there(&beside)?;
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside).map_err(Failure::now)?;

@@ -8,13 +8,14 @@ use clap::Args;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::dev::{shell_variables, write_new};
 use super::{Failure, harden};
 use crate::api::http::{Limits, Listener};
 use crate::app::{Accepted, App};
 use crate::model::SystemClock;
 use crate::settings::Settings;
 
-/// Run with a settings file.
+/// Run with a settings file, and write the root user's credentials to `env` in the data folder (0600).
 ///
 /// Example: hsm-kms serve --config /etc/hsm-kms/hsm-kms.toml
 #[derive(Args)]
@@ -41,7 +42,10 @@ impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = Settings::read(&self.config)?;
         let pin = settings.pin()?;
-        run_service(settings, pin, self.accept, |_, _| Ok(()))
+        let (env, region) = (settings.data.join("env"), settings.regions.first().cloned());
+        run_service(settings, pin, self.accept, |app, address| {
+            write_new(&env, shell_variables(app, address, region.as_ref()).as_bytes())
+        })
     }
 }
 

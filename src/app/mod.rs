@@ -109,6 +109,18 @@ pub enum Error {
     NoRandom(#[from] crypto::NoRandom),
 }
 
+impl Error {
+    /// Whether no other start can mend it, so that a supervisor must not start again.
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Error::Settings(_) | Error::OtherToken { .. } | Error::RolledBack { .. } => true,
+            Error::Store(error) => matches!(error, store::Error::Tampered { .. } | store::Error::Version { .. }),
+            Error::Token(error) => matches!(error, token::Error::PinIncorrect | token::Error::PinLocked),
+            Error::Locked(_) | Error::DataDir { .. } | Error::Audit(_) | Error::Kms(_) | Error::NoRandom(_) => false,
+        }
+    }
+}
+
 impl App {
     /// Opens the data folder, the record, the token and the store, in this order; makes a store and a root user if
     /// there are none; finishes what an earlier run left half done.

@@ -5,6 +5,7 @@
 //! `tests/house.rs` scans the sources for arrows that go the wrong way.
 
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod api;
 pub mod app;

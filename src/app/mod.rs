@@ -176,6 +176,9 @@ impl App {
         if let Err(error) = self.kms.store.flush_usage().await {
             tracing::warn!(%error, "the last uses of keys were not written");
         }
+        if let Err(error) = self.kms.store.close().await {
+            tracing::warn!(%error, "the store was not closed in order");
+        }
         self.kms.audit.shutdown();
         let token = self.token.clone();
         tokio::task::spawn_blocking(move || token.shutdown(Duration::from_secs(10))).await.unwrap_or(false)
@@ -253,7 +256,7 @@ async fn open_store(data: &DataDir, token: &Token) -> Result<(Store, Secret, Met
         },
         other => other.into(),
     })?;
-    let key = store_key(&*seed, &meta.store_id);
+    let key = store_key(&seed, &meta.store_id);
     Ok((Store::open(&path, &key).await?, key, meta))
 }
 
@@ -270,7 +273,7 @@ async fn create_store(path: &std::path::Path, token: &Token) -> Result<(Store, S
         token_label: token.identity().label.clone(),
         token_serial: token.identity().serial.clone(),
     };
-    let key = store_key(&*seed, &store_id);
+    let key = store_key(&seed, &store_id);
     Ok((Store::create(path, &meta, &key).await?, key, meta))
 }
 

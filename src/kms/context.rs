@@ -126,8 +126,8 @@ impl Context {
 
     /// As [`Context::authorize`], for the operations whose permission has another name (`ReEncryptFrom`).
     pub fn authorize_action(&self, action: &str, key: KeyRow) -> Result<Authorized<KeyRow>, Error> {
-        let arn = arn_of(&key).to_string();
-        self.note_resource(&key);
+        let arn = arn_of(&key.record).to_string();
+        self.note_resource(&key.record);
         let owner = key.record.account.clone();
         Ok(auth::authorize(&self.caller, &format!("kms:{action}"), &owner, &arn, key)?)
     }
@@ -175,7 +175,7 @@ impl Context {
     }
 
     /// Notes for the record a key that the request touches.
-    pub fn note_resource(&self, key: &KeyRow) {
+    pub fn note_resource(&self, key: &KeyRecord) {
         let arn = arn_of(key);
         let mut trail = self.trail();
         if !trail.resources.contains(&arn) {
@@ -265,8 +265,8 @@ impl Context {
 }
 
 /// The ARN of a key.
-pub fn arn_of(key: &Row<KeyRecord>) -> Arn {
-    key_arn(&key.record.region, &key.record.account, &key.record.key_id)
+pub fn arn_of(key: &KeyRecord) -> Arn {
+    key_arn(&key.region, &key.account, &key.key_id)
 }
 
 /// How often a change is decided again when another one came first.

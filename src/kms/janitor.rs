@@ -94,7 +94,7 @@ impl Kms {
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
         let evidence = json!({ "phase": "done", "destroyed": labels(&key.record), "objectsFoundAfterwards": 0 });
         self.commit_act(change, "DeleteKey", key, evidence).await?;
-        tracing::info!(key = %arn_of(key), "the key's material is destroyed");
+        tracing::info!(key = %arn_of(&key.record), "the key's material is destroyed");
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Kms {
         details: Value,
     ) -> Result<(), CommitError> {
         let (event_id, event) = self.act(name, &key.record.region, &key.record.account, details);
-        self.commit_and_copy(change, &event_id, event.key(&arn_of(key))).await
+        self.commit_and_copy(change, &event_id, event.key(&arn_of(&key.record))).await
     }
 
     async fn commit_and_copy(&self, change: Change, event_id: &str, event: Event) -> Result<(), CommitError> {

@@ -16,23 +16,52 @@ pub struct Member {
     pub default: Option<&'static str>,
 }
 
-/// A shape of the model with its constraints; `min` and `max` are of characters, bytes, elements or the value.
+/// A shape of the model with its constraints; both bounds are part of the range.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape {
     /// Text.
-    String { min: usize, max: usize, pattern: Option<Pattern> },
+    String {
+        /// Fewest characters.
+        min: usize,
+        /// Most characters.
+        max: usize,
+        /// Which characters.
+        pattern: Option<Pattern>,
+    },
     /// Text that the audit record does not show: a capability.
-    Token { min: usize, max: usize },
+    Token {
+        /// Fewest characters.
+        min: usize,
+        /// Most characters.
+        max: usize,
+    },
     /// Bytes in base64, never shown.
-    Blob { min: usize, max: usize },
+    Blob {
+        /// Fewest bytes.
+        min: usize,
+        /// Most bytes.
+        max: usize,
+    },
     /// A whole number.
-    Integer { min: i64, max: i64 },
+    Integer {
+        /// Lowest value.
+        min: i64,
+        /// Highest value.
+        max: i64,
+    },
     /// `true` or `false`.
     Boolean,
     /// One of these words.
     Enum(&'static [&'static str]),
     /// A list of such.
-    List { min: usize, max: usize, of: &'static Shape },
+    List {
+        /// Fewest elements.
+        min: usize,
+        /// Most elements.
+        max: usize,
+        /// What an element may hold.
+        of: &'static Shape,
+    },
     /// Strings by string.
     StringMap,
     /// Members of their own.

@@ -25,7 +25,7 @@ impl UsableKey {
 
     /// The key's ARN, as answers show it.
     pub fn arn(&self) -> String {
-        arn_of(&self.0).to_string()
+        arn_of(&self.0.record).to_string()
     }
 
     /// The material that encrypts.
@@ -39,7 +39,7 @@ impl UsableKey {
 pub fn enabled(key: &KeyRow) -> Result<(), Error> {
     match key.record.state {
         KeyState::Enabled => Ok(()),
-        KeyState::Disabled => Err(Error::Disabled(arn_of(key))),
+        KeyState::Disabled => Err(Error::Disabled(arn_of(&key.record))),
         KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
     }
 }
@@ -53,5 +53,5 @@ pub fn not_pending_deletion(key: &KeyRow) -> Result<(), Error> {
 }
 
 fn pending_deletion(key: &KeyRow) -> Error {
-    Error::InvalidState(format!("{} is pending deletion.", arn_of(key)))
+    Error::InvalidState(format!("{} is pending deletion.", arn_of(&key.record)))
 }

@@ -17,13 +17,16 @@ pub struct Index {
     pub(super) access_keys: Table<AccessKeyRecord>,
     pub(super) intents: Table<IntentRecord>,
     pub(super) outbox: Table<OutboxRecord>,
-    keys_of: BTreeMap<(Region, AccountId), BTreeMap<KeyId, Arc<Row<KeyRecord>>>>,
-    aliases_of: BTreeMap<(Region, AccountId), BTreeMap<AliasName, Arc<Row<AliasRecord>>>>,
-    aliases_of_key: BTreeMap<(Region, KeyId), BTreeMap<String, Arc<Row<AliasRecord>>>>,
+    keys_of: Nested<(Region, AccountId), KeyId, KeyRecord>,
+    aliases_of: Nested<(Region, AccountId), AliasName, AliasRecord>,
+    aliases_of_key: Nested<(Region, KeyId), String, AliasRecord>,
 }
 
 /// The live records of one type by primary key, with what their rows in the database are compared by.
 pub struct Table<T>(BTreeMap<String, Entry<T>>);
+
+/// The rows of each owner, in order.
+type Nested<O, K, T> = BTreeMap<O, BTreeMap<K, Arc<Row<T>>>>;
 
 struct Entry<T> {
     row: Arc<Row<T>>,
@@ -284,5 +287,44 @@ fn drop_from<O: Ord, K: Ord, T>(maps: &mut BTreeMap<O, BTreeMap<K, T>>, outer: &
         if map.is_empty() {
             maps.remove(outer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::samples;
+    use crate::store::seal::tests::{fixed_keys, seal_fixed};
+
+    fn raw(table: &str, key: &str, json: &[u8]) -> RawRow {
+        let sealed = seal_fixed(Kind::Row, Place { table, key, revision: 3 }, json);
+        RawRow { table: table.into(), key: key.into(), revision: 3, sealed }
+    }
+
+    fn refusal(index: &mut Index, raw: &RawRow) -> String {
+        index.admit(&fixed_keys(), raw, [0; 32]).unwrap_err().to_string()
+    }
+
+    /// Not what an editor without the key can do; a mistake of ours would look like this.
+    #[test]
+    fn a_row_under_our_own_seal_must_still_be_itself() {
+        let mut index = Index::default();
+        let json = serde_json::to_vec(&samples::outbox("e-1")).unwrap();
+        assert!(refusal(&mut index, &raw("outbox", "e-2", &json)).contains("outbox e-2 is another record"));
+        assert!(refusal(&mut index, &raw("others", "e-1", &json)).contains("others e-1 is of no known table"));
+        assert!(refusal(&mut index, &raw("keys", "e-1", &json)).contains("keys e-1 is not readable"));
+        index.admit(&fixed_keys(), &raw("outbox", "e-1", &json), [0; 32]).unwrap();
+        assert!(refusal(&mut index, &raw("outbox", "e-1", &json)).contains("outbox e-1 is there twice"));
+        assert_eq!(index.places().collect::<Vec<_>>(), [("outbox", "e-1")]);
+    }
+
+    #[test]
+    fn no_empty_owner_is_kept() {
+        let mut index = Index::default();
+        let alias = samples::alias(&samples::region(), "alias/x", 1);
+        index.put(Row { revision: 1, record: alias.clone() }, [0; 32]);
+        assert!(index.remove::<AliasRecord>(&alias.primary_key()));
+        assert!(!index.remove::<AliasRecord>(&alias.primary_key()));
+        assert!(index.aliases_of.is_empty() && index.aliases_of_key.is_empty());
     }
 }

@@ -177,11 +177,11 @@ pub(super) mod tests {
             let mut forged = sealed.clone();
             forged[at.index(sealed.len())] ^= 1 << bit;
             prop_assert!(keys.open(Kind::Row, place, &forged).is_err());
-            let longer = format!("{key}x");
+            let (more_table, more_key) = (format!("{table}x"), format!("{key}x"));
             for other in [
                 Place { revision: revision.wrapping_add(1), ..place },
-                Place { key: &longer, ..place },
-                Place { table: &longer, ..place },
+                Place { key: &more_key, ..place },
+                Place { table: &more_table, ..place },
             ] {
                 prop_assert!(keys.open(Kind::Row, other, &sealed).is_err());
             }

@@ -4,6 +4,7 @@ use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 use super::samples::{self, now};
 use super::*;
@@ -16,11 +17,15 @@ enum Fate {
     Broken,
     Unknown,
     Panics,
+    /// The database has taken it, and the answer waits for the gate.
+    Held,
 }
 
 struct Failing {
     inner: Embedded,
     scans: AtomicUsize,
+    taken: Notify,
+    gate: Notify,
     fate: StdMutex<Fate>,
 }
 
@@ -44,6 +49,12 @@ impl Backend for Failing {
             }
             Fate::Unknown => Box::pin(async { Err(Error::Unknown { why: "gone".into() }) }),
             Fate::Panics => panic!("a mistake in a backend"),
+            Fate::Held => Box::pin(async {
+                let result = self.inner.apply(batch).await;
+                self.taken.notify_one();
+                self.gate.notified().await;
+                result
+            }),
         }
     }
 
@@ -70,7 +81,13 @@ impl Backend for Failing {
 async fn failing(folder: &TempDir) -> (Arc<Failing>, Store) {
     samples::store(folder.path()).await.close().await.unwrap();
     let inner = Embedded::open(&samples::file(folder.path())).await.unwrap();
-    let backend = Arc::new(Failing { inner, scans: AtomicUsize::new(0), fate: StdMutex::new(Fate::Fine) });
+    let backend = Arc::new(Failing {
+        inner,
+        scans: AtomicUsize::new(0),
+        taken: Notify::new(),
+        gate: Notify::new(),
+        fate: StdMutex::new(Fate::Fine),
+    });
     let store = Store::open_on(backend.clone(), &samples::store_key()).await.unwrap();
     (backend, store)
 }
@@ -109,6 +126,23 @@ async fn a_commit_that_failed_is_as_if_it_had_not_been_begun() {
     }
     *backend.fate.lock().unwrap() = Fate::Fine;
     assert_eq!(store.commit(insert("e-1")).await.unwrap(), 1);
+    store.scrub().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_goes_on_when_its_caller_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (backend, store) = failing(&folder).await;
+    *backend.fate.lock().unwrap() = Fate::Held;
+    tokio::select! {
+        result = store.commit(insert("e-1")) => panic!("it did not wait: {result:?}"),
+        () = backend.taken.notified() => {}
+    }
+    assert_eq!(store.epoch(), 0, "memory follows the database's answer");
+    *backend.fate.lock().unwrap() = Fate::Fine;
+    backend.gate.notify_one();
+    assert_eq!(store.commit(insert("e-2")).await.unwrap(), 2);
+    assert_eq!(store.outbox().len(), 2);
     store.scrub().await.unwrap();
 }
 

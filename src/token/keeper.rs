@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::Status;
 use super::error::Error;
 use super::login::{Anchor, Door, close, is_logged_in};
-use super::sessions::{Busy, Control, Crew, LaneName, Notice, Shared};
+use super::sessions::{Busy, Control, Crew, LaneName, Notice, Request, Shared};
 use super::worker::hire;
 
 /// Keeps one token.
@@ -163,8 +163,11 @@ impl Keeper {
         let slot = self.anchor.as_ref().ok_or(Error::Unavailable("there is no login".to_owned()))?.token.slot;
         self.epoch += 1;
         let epoch = self.epoch;
+        self.shared.index.begin(epoch);
         let opened = self.tell_all(|crew| crew.serving = Some((slot, epoch)), |done| Control::Enter(slot, epoch, done));
-        opened.into_iter().collect()
+        opened.into_iter().collect::<Result<(), Error>>()?;
+        self.shared.tell(LaneName::Slow, Request::Index, Instant::now() + INDEX_TIME);
+        Ok(())
     }
 
     /// Has every worker drop its handles and its session.
@@ -228,6 +231,8 @@ fn wait_for<T>(answer: &Receiver<T>, busy: &Busy) -> Option<T> {
 
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// How long the index may wait for its turn.
+const INDEX_TIME: Duration = Duration::from_secs(600);
 const IDLE: Duration = Duration::from_secs(3600);
 const ANSWER_TICK: Duration = Duration::from_millis(100);
 const JOIN_TICK: Duration = Duration::from_millis(2);

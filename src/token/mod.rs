@@ -12,10 +12,12 @@
 //! | `keeper`, `watchdog`, `worker` | the threads: who recovers, who watches, who works |
 //! | `station` | one session and the keys held there |
 //! | `object`, `mechanism`, `probe` | PKCS#11 attributes and mechanisms |
+//! | `index` | where objects are, as a hint |
 //! | `random` | random bytes in stock |
 //! | `softhsm_files` | what SoftHSM forgets to do for its own files |
 
 mod error;
+mod index;
 mod keeper;
 mod login;
 mod mechanism;
@@ -35,10 +37,10 @@ mod worker;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{bounded, unbounded};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -49,6 +51,7 @@ pub use slot::{TokenEntry, TokenFlags, init_token, tokens};
 
 use crate::crypto;
 use crate::model::{ObjectName, Secret};
+use index::Index;
 use login::{Anchor, Door};
 use mechanism::{SEED_LEN, WRAPPED_LEN};
 use module::Lease;
@@ -136,13 +139,15 @@ pub struct Objects {
     pub foreign: usize,
 }
 
-/// A token in use. Clones share it; dropping the last one shuts it down in the background.
+/// A token in use. Clones share it; dropping the last one shuts it down, with 10 s of patience.
 #[derive(Clone)]
 pub struct Token(Arc<Inner>);
 
 struct Inner {
     identity: Identity,
     shared: Arc<Shared>,
+    /// What the shutdown came to.
+    ended: Mutex<Option<bool>>,
 }
 
 impl Token {
@@ -186,7 +191,7 @@ impl Token {
             library: format!("{} {version}", info.library_description()),
         };
         let shared = start(door, anchor, counters, settings.queue, Box::new(on_hopeless))?;
-        Ok(Token(Arc::new(Inner { identity, shared })))
+        Ok(Token(Arc::new(Inner { identity, shared, ended: Mutex::new(None) })))
     }
 
     /// Which token this is.
@@ -288,7 +293,7 @@ impl Token {
         let shared = self.shared();
         let stocked = shared.pool.take(len);
         if let Some(order) = shared.pool.order() {
-            shared.tell(Request::Refill(order), Instant::now() + REFILL_TIME);
+            shared.tell(LaneName::Fast, Request::Refill(order), Instant::now() + REFILL_TIME);
         }
         let mut bytes = match stocked {
             Some(bytes) => bytes,
@@ -308,19 +313,11 @@ impl Token {
     /// Returns false if a session is still inside a call: then the module is not finalised, and the process should end
     /// without running exit handlers, where some modules crash.
     pub fn shutdown(&self, patience: Duration) -> bool {
-        let (done, ended) = bounded(1);
-        if self.status() == Status::Stopped || !self.tell_shutdown(patience, done) {
-            return false;
-        }
-        ended.recv_timeout(patience + SHUTDOWN_GRACE).unwrap_or(false)
+        self.0.shut_down(patience)
     }
 
     fn shared(&self) -> &Shared {
         &self.0.shared
-    }
-
-    fn tell_shutdown(&self, patience: Duration, done: Sender<bool>) -> bool {
-        self.shared().notices.send(Notice::Shutdown(patience, done)).is_ok()
     }
 
     async fn fast(&self, request: Request, deadline: Instant) -> Result<Answer, Error> {
@@ -358,11 +355,22 @@ impl fmt::Debug for Token {
     }
 }
 
+impl Inner {
+    fn shut_down(&self, patience: Duration) -> bool {
+        // A second caller waits for the first one, and hears the same.
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        *ended.get_or_insert_with(|| {
+            let (done, ended) = bounded(1);
+            self.shared.notices.send(Notice::Shutdown(patience, done)).is_ok()
+                && ended.recv_timeout(patience + SHUTDOWN_GRACE).unwrap_or(false)
+        })
+    }
+}
+
+/// A process that exits while threads are inside the module crashes with some modules, so the last one waits.
 impl Drop for Inner {
     fn drop(&mut self) {
-        let (done, _) = bounded(1);
-        // Without a keeper it was shut down before.
-        let _ = self.shared.notices.send(Notice::Shutdown(SHUTDOWN_PATIENCE, done));
+        self.shut_down(SHUTDOWN_PATIENCE);
     }
 }
 
@@ -383,6 +391,7 @@ fn start(
         slow: Lane::new(queue),
         crew: Mutex::new(Crew::default()),
         notices,
+        index: Index::default(),
         pool: Arc::new(Pool::default()),
         counters,
         connection: Mutex::new(Status::Recovering("it is being opened".to_owned())),

@@ -1,5 +1,7 @@
 //! Key objects: made, searched, proved, listed, destroyed.
 
+use std::num::NonZeroUsize;
+
 use cryptoki::context::Function;
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::mechanism::Mechanism;
@@ -70,16 +72,27 @@ pub(super) fn prove_name(session: &Session, object: ObjectHandle, name: &ObjectN
 
 /// All token objects whose label is ours, and how many others there are.
 pub(super) fn list(session: &Session, busy: &Busy) -> Result<Objects, Failure> {
-    let mut objects = Objects::default();
-    for object in session.find_objects(&[Attribute::Token(true)])? {
+    let (ours, foreign): (Vec<_>, Vec<_>) = scan(session, busy)?
+        .into_iter()
+        .map(|(_, found)| found)
+        .partition(|found| found.label.starts_with(LABEL_PREFIX));
+    Ok(Objects { ours, foreign: foreign.len() })
+}
+
+/// All token objects; complete only because the session was logged in throughout.
+pub(super) fn scan(session: &Session, busy: &Busy) -> Result<Vec<(ObjectHandle, FoundObject)>, Failure> {
+    let mut found = Vec::new();
+    for handle in session.iter_objects_with_cache_size(&[Attribute::Token(true)], HANDLES_PER_CALL)? {
         busy.renew();
-        match describe(session, object)? {
-            Some(found) => objects.ours.push(found),
-            None => objects.foreign += 1,
-        }
+        found.push(handle?);
     }
+    let describe = |handle| {
+        busy.renew();
+        Ok((handle, describe(session, handle)?))
+    };
+    let found = found.into_iter().map(describe).collect::<Result<_, Failure>>()?;
     require_login(session)?;
-    Ok(objects)
+    Ok(found)
 }
 
 /// Fails as a lost login does, unless the session is logged in now.
@@ -134,7 +147,7 @@ fn first_difference(name: &ObjectName, wanted: &[Attribute], found: &[Attribute]
     })
 }
 
-fn describe(session: &Session, object: ObjectHandle) -> Result<Option<FoundObject>, Failure> {
+fn describe(session: &Session, object: ObjectHandle) -> Result<FoundObject, Failure> {
     let attributes = session.get_attributes(object, &[AttributeType::Label, AttributeType::Id])?;
     let mut found = FoundObject { cka_id: Vec::new(), label: String::new() };
     for attribute in attributes {
@@ -144,7 +157,7 @@ fn describe(session: &Session, object: ObjectHandle) -> Result<Option<FoundObjec
             _ => {}
         }
     }
-    Ok(found.label.starts_with(LABEL_PREFIX).then_some(found))
+    Ok(found)
 }
 
 fn plainly(attribute: &Attribute) -> String {
@@ -198,3 +211,5 @@ fn pkcs11_name(kind: AttributeType) -> &'static str {
 }
 
 const LABEL_PREFIX: &str = "hsm-kms/";
+/// Handles that one `C_FindObjects` may bring: a round trip each on a network HSM.
+const HANDLES_PER_CALL: NonZeroUsize = NonZeroUsize::new(1000).unwrap();

@@ -10,6 +10,7 @@ use cryptoki::slot::Slot;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::error::Error;
+use super::index::Index;
 use super::module::Module;
 use super::probe::ProbeRow;
 use super::profile::Profile;
@@ -37,6 +38,8 @@ pub(super) enum Request {
     Exists { name: ObjectName },
     /// All objects with our labels.
     Objects,
+    /// Take note of where all objects are; nobody waits.
+    Index,
     /// Try every mechanism that is needed.
     SelfTest,
 }
@@ -136,6 +139,7 @@ pub(super) struct Shared {
     pub slow: Lane,
     pub crew: Mutex<Crew>,
     pub notices: Sender<Notice>,
+    pub index: Index,
     pub pool: Arc<Pool>,
     pub counters: Counters,
     /// How the connection is, as the keeper knows it.
@@ -200,9 +204,9 @@ impl Shared {
         }
     }
 
-    /// Puts a request into the fast lane that nobody waits for.
-    pub fn tell(&self, request: Request, deadline: Instant) {
-        let _ = self.fast.sender.send(Job { request, deadline, reply: None, place: None, retried: false });
+    /// Puts a request into a lane that nobody waits for.
+    pub fn tell(&self, lane: LaneName, request: Request, deadline: Instant) {
+        let _ = self.lane(lane).sender.send(Job { request, deadline, reply: None, place: None, retried: false });
     }
 
     /// How the token is.

@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::Error;
 use super::module::Lease;
@@ -64,13 +65,11 @@ impl Directory {
     /// Fails if another process is writing the file just now, or if there is no room for the copy: then a login, which
     /// needs room for the same file, would not end well either.
     pub fn keep_copy(&self, copies: &Path) -> Result<(), Error> {
-        let source = self.path.join(TOKEN_OBJECT);
-        let bytes = fs::read(&source).map_err(failed("reading", &source))?;
-        if !is_whole(&bytes) {
-            let reason = io::Error::new(io::ErrorKind::InvalidData, "it is not whole just now");
-            return Err(failed("copying", &source)(reason));
+        let bytes = read_whole(&self.path.join(TOKEN_OBJECT))?;
+        if !copies.exists() {
+            fs::create_dir_all(copies).map_err(failed("making", copies))?;
+            copies.parent().map_or(Ok(()), sync_file)?;
         }
-        fs::create_dir_all(copies).map_err(failed("making", copies))?;
         write_durably(&copy_of(copies, &self.path), &bytes)
     }
 }
@@ -100,6 +99,19 @@ fn broken(listed: &[Listed], copies: &Path) -> Result<Vec<PathBuf>, Error> {
         }
     }
     Ok(broken)
+}
+
+/// Reads a file that another process may be rewriting: a login there takes less than a millisecond.
+fn read_whole(path: &Path) -> Result<Vec<u8>, Error> {
+    for _ in 0..READ_TRIES {
+        let bytes = fs::read(path).map_err(failed("reading", path))?;
+        if is_whole(&bytes) {
+            return Ok(bytes);
+        }
+        std::thread::sleep(READ_PAUSE);
+    }
+    let reason = io::Error::new(io::ErrorKind::InvalidData, "it is not a whole object file");
+    Err(failed("reading", path)(reason))
 }
 
 fn put_back(folder: &Path, copies: &Path) -> Result<(), Error> {
@@ -220,6 +232,8 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error 
 
 const TOKEN_OBJECT: &str = "token.object";
 const GENERATION: &str = "generation";
+const READ_TRIES: usize = 5;
+const READ_PAUSE: Duration = Duration::from_millis(10);
 const SERIAL_DIGITS: usize = 16;
 const BOOLEAN: u64 = 1;
 const ULONG: u64 = 2;

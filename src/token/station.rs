@@ -24,6 +24,7 @@ pub(super) struct Station {
     shared: Arc<Shared>,
     busy: Arc<Busy>,
     slot: Slot,
+    epoch: u64,
     session: Session,
     held: HashMap<ObjectName, Held>,
 }
@@ -40,9 +41,9 @@ struct Held {
 
 impl Station {
     /// Opens a session in a slot that the anchor has logged in to.
-    pub fn open(shared: &Arc<Shared>, busy: &Arc<Busy>, slot: Slot) -> Result<Station, Error> {
+    pub fn open(shared: &Arc<Shared>, busy: &Arc<Busy>, slot: Slot, epoch: u64) -> Result<Station, Error> {
         let session = open_session(shared, slot).map_err(|error| outcome(&error))?;
-        Ok(Station { shared: Arc::clone(shared), busy: Arc::clone(busy), slot, session, held: HashMap::new() })
+        Ok(Station { shared: Arc::clone(shared), busy: Arc::clone(busy), slot, epoch, session, held: HashMap::new() })
     }
 
     /// Closes the session, if it is still there, and with it every session copy.
@@ -68,6 +69,7 @@ impl Station {
     /// Forgets the handle of one key, so that it is searched and proved again.
     pub fn forget_name(&mut self, name: &ObjectName) {
         self.held.remove(name);
+        self.shared.index.remove(&name.cka_id());
     }
 
     /// Drops every handle and copy of the keys with this `CKA_ID`. After an error, close the session: that does it, too.
@@ -95,6 +97,7 @@ impl Station {
             Request::Destroy { name } => self.destroy(name, deadline),
             Request::Exists { name } => self.exists(name),
             Request::Objects => Ok(Answer::Objects(object::list(&self.session, &self.busy)?)),
+            Request::Index => self.index(),
             Request::SelfTest => Ok(Answer::SelfTest(probe::run(&self.shared, &self.session)?)),
         }
     }
@@ -117,7 +120,9 @@ impl Station {
         match mechanism::unwrap(&self.shared.module, &self.session, key, associated, wrapped) {
             Ok(seed) => Ok(Answer::Secret(seed)),
             Err(error) if self.may_be_bad_tag(&error) => {
-                if class(&error) != Class::BadData {
+                if class(&error) == Class::BadData {
+                    object::require_login(&self.session)?;
+                } else {
                     self.probe(name, key)?;
                 }
                 Err(Error::BadData.into())
@@ -170,6 +175,7 @@ impl Station {
         if let (Some(files), Some(before)) = (&self.shared.files, before) {
             files.sync_changes(&before)?;
         }
+        self.shared.index.add(self.epoch, &name.cka_id(), made);
         Ok(Answer::Done)
     }
 
@@ -179,6 +185,7 @@ impl Station {
             self.count();
             self.session.destroy_object(found)?;
         }
+        self.shared.index.remove(&name.cka_id());
         // Also if it was gone: an earlier try may have ended before this.
         if let Some(files) = &self.shared.files {
             files.sync_changes(&files.names()?)?;
@@ -234,7 +241,19 @@ impl Station {
         Ok(handle)
     }
 
+    fn index(&self) -> Result<Answer, Failure> {
+        let objects = object::scan(&self.session, &self.busy)?;
+        self.shared.index.fill(self.epoch, objects.into_iter().map(|(handle, found)| (found.cka_id, handle)));
+        Ok(Answer::Done)
+    }
+
+    /// The proved token object of a key, by the index or else by a search.
     fn search(&self, name: &ObjectName) -> Result<ObjectHandle, Failure> {
+        if let Some(object) = self.shared.index.one(&name.cka_id())
+            && object::prove(&self.session, object, name, true).is_ok()
+        {
+            return Ok(object);
+        }
         let object = self.find(name)?.ok_or(Error::NotFound(*name))?;
         object::prove(&self.session, object, name, true)?;
         Ok(object)

@@ -91,7 +91,7 @@ impl Worker {
             }
             Control::Enter(slot, epoch, done) => {
                 self.busy.begin(self.shared.profile.limits.call());
-                let opened = Station::open(&self.shared, &self.busy, slot);
+                let opened = Station::open(&self.shared, &self.busy, slot, epoch);
                 self.busy.end();
                 self.epoch = epoch;
                 let entered = opened.map(|station| self.station = Some(station));
@@ -147,12 +147,13 @@ impl Worker {
     /// After a failed call: what is lost is given up, and a job that makes nothing gets its one second try.
     fn mend(&mut self, mut job: Job, error: &CryptokiError) {
         match class(error) {
+            Class::LoginLost | Class::DeviceGone => self.lose(reason(error)),
+            // SoftHSM tells a login lost in the middle of a call by whatever it trips over, such as
+            // CKR_KEY_TYPE_INCONSISTENT, so no other code is believed before the session has been looked at.
+            _ if !self.is_logged_in() => self.lose(reason(error)),
+            Class::HandleGone => self.forget_key_of(&job),
+            Class::FreshSession => self.renew(),
             Class::Refused | Class::BadData | Class::Bug => return job.answer(Err(refused(error))),
-            Class::HandleGone if self.is_logged_in() => self.forget_key_of(&job),
-            Class::FreshSession if self.is_logged_in() => self.renew(),
-            Class::HandleGone | Class::FreshSession | Class::LoginLost | Class::DeviceGone => {
-                self.lose(reason(error));
-            }
         }
         if job.may_retry() {
             job.retried = true;

@@ -1,10 +1,12 @@
 //! Objects that someone else put on the token under a name of ours.
 
+use std::time::Duration;
+
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass};
 use cryptoki::session::Session;
 use hsm_kms::model::{ObjectName, Purpose};
-use hsm_kms::token::Error;
+use hsm_kms::token::{Error, Token};
 
 use super::process::*;
 
@@ -42,7 +44,9 @@ fn template_of(name: ObjectName) -> Vec<Attribute> {
 #[test]
 fn a_planted_object_is_refused_by_its_attribute() {
     in_own_process("planted::a_planted_object_is_refused_by_its_attribute", |dir| {
-        let token = new_token(dir);
+        make_token(LABEL);
+        // Without session copies, which are proved once more.
+        let token = open_with(dir, "", 1024, || panic!("hopeless"));
         let (context, slot) = other_context();
         let session = context.open_rw_session(slot).unwrap();
         let cases = [
@@ -118,12 +122,23 @@ fn two_objects_with_one_id_are_none() {
         let (context, slot) = other_context();
         let session = context.open_rw_session(slot).unwrap();
         plant(&session, &[Attribute::Label(b"the second".to_vec())]);
-        block_on(async {
+        let refuses = async |token: &Token| {
             for told in [
-                token.wrap_seed(&name(1), b"", &[7; 32], soon()).await.map(drop).unwrap_err(),
                 token.exists(&name(1), soon()).await.map(drop).unwrap_err(),
                 token.generate(&name(1), soon()).await.unwrap_err(),
                 token.destroy(&name(1), soon()).await.unwrap_err(),
+            ] {
+                assert!(matches!(told, Error::Ambiguous { count: 2, .. }), "{told}");
+            }
+        };
+        block_on(async {
+            refuses(&token).await;
+            assert!(token.shutdown(Duration::from_secs(5)));
+            let token = open(dir);
+            refuses(&token).await;
+            for told in [
+                token.wrap_seed(&name(1), b"", &[7; 32], soon()).await.map(drop).unwrap_err(),
+                token.unwrap_seed(&name(1), 1, b"", &[0; 60], soon()).await.map(drop).unwrap_err(),
             ] {
                 assert!(matches!(told, Error::Ambiguous { count: 2, .. }), "{told}");
             }

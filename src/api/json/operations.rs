@@ -9,6 +9,9 @@ use crate::kms::{Context, Document, Error, Operation, alias, cryptography, key, 
 /// A future on the heap.
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Serves one body: reads it, runs the operation, and writes the answer's body.
+type Serve = for<'a> fn(&'a Context, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, Error>>;
+
 /// One operation of the table.
 pub struct Route {
     /// Its name, for example `Encrypt`.
@@ -19,8 +22,10 @@ pub struct Route {
     pub members: &'static [Member],
     /// Whether it changes nothing.
     pub read_only: bool,
+    /// Whether a body is a request of this operation.
+    pub check: fn(&[u8]) -> Result<(), Error>,
     /// Reads a body, serves it, and writes the answer's body.
-    pub serve: for<'a> fn(&'a Context, &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, Error>>,
+    pub serve: Serve,
 }
 
 /// All operations.
@@ -58,15 +63,12 @@ const fn kms<O: Operation>() -> Route {
 }
 
 const fn row<O: Operation>(source: EventSource) -> Route {
-    Route { name: O::NAME, source, members: O::MEMBERS, read_only: O::READ_ONLY, serve: serve::<O> }
+    Route { name: O::NAME, source, members: O::MEMBERS, read_only: O::READ_ONLY, check: check::<O>, serve: serve::<O> }
 }
 
 fn serve<'a, O: Operation>(cx: &'a Context, body: &'a [u8]) -> BoxFuture<'a, Result<Vec<u8>, Error>> {
     Box::pin(async move {
-        let document = Document::parse(body).map_err(malformed)?;
-        cx.note_parameters(shape::parameters(&document, O::MEMBERS));
-        shape::check(&document, O::MEMBERS)?;
-        let request: O = serde_json::from_slice(if body.is_empty() { b"{}" } else { body }).map_err(malformed)?;
+        let request: O = read(body, |parameters| cx.note_parameters(parameters))?;
         let output = request.run(cx).await?;
         // Operations without an answer body have the unit type.
         if std::mem::size_of::<O::Output>() == 0 {
@@ -74,6 +76,18 @@ fn serve<'a, O: Operation>(cx: &'a Context, body: &'a [u8]) -> BoxFuture<'a, Res
         }
         serde_json::to_vec(&output).map_err(|error| Error::Internal(format!("an answer has no JSON: {error}")))
     })
+}
+
+fn check<O: Operation>(body: &[u8]) -> Result<(), Error> {
+    read::<O>(body, drop).map(drop)
+}
+
+/// Reads a body in two passes that copy no secret: its form against the constraints, then into its type.
+fn read<O: Operation>(body: &[u8], note: impl FnOnce(serde_json::Value)) -> Result<O, Error> {
+    let document = Document::parse(body).map_err(malformed)?;
+    note(shape::parameters(&document, O::MEMBERS));
+    shape::check(&document, O::MEMBERS)?;
+    serde_json::from_slice(if body.is_empty() { b"{}" } else { body }).map_err(malformed)
 }
 
 /// What serde says may show parts of a secret member, so that the caller is told less.

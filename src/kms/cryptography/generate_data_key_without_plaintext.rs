@@ -3,10 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{check_context, check_grant_tokens, data_key_len};
+use super::data_key::{DataKey, DataKeyRequest};
 use crate::kms::shape::{Member, optional, required};
-use crate::kms::{Blob, Context, Error, Operation, UsableKey, shapes};
-use crate::model::{EncryptionContext, KeyUsage};
+use crate::kms::{Blob, Context, Error, Operation, shapes};
+use crate::model::EncryptionContext;
 
 /// Makes a data key of 1 to 1,024 bytes, and gives it encrypted only.
 #[derive(Deserialize)]
@@ -43,18 +43,15 @@ impl Operation for GenerateDataKeyWithoutPlaintext {
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
-        let len = data_key_len(self.key_spec.as_deref(), self.number_of_bytes)?;
-        let context = self.encryption_context.unwrap_or_default();
-        check_context(&context)?;
-        check_grant_tokens(self.grant_tokens.as_deref().unwrap_or_default())?;
-        let key = cx.authorize::<Self>(cx.key(&self.key_id)?)?;
-        let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
-        if self.dry_run == Some(true) {
-            return Err(Error::DryRun);
-        }
-        let plaintext = cx.random(len).await?;
-        let ciphertext_blob = cx.seal(&key, &context, plaintext.expose()).await?.into();
-        let key_material_id = key.current_material()?.key_material_id.clone();
-        Ok(Output { ciphertext_blob, key_id: key.arn(), key_material_id })
+        let request = DataKeyRequest {
+            key_id: self.key_id,
+            encryption_context: self.encryption_context,
+            key_spec: self.key_spec,
+            number_of_bytes: self.number_of_bytes,
+            grant_tokens: self.grant_tokens,
+            dry_run: self.dry_run,
+        };
+        let DataKey { plaintext: _, ciphertext_blob, key_id, key_material_id } = request.serve::<Self>(cx).await?;
+        Ok(Output { ciphertext_blob, key_id, key_material_id })
     }
 }

@@ -1,5 +1,6 @@
 //! Operations that use a symmetric key.
 
+mod data_key;
 mod decrypt;
 mod encrypt;
 mod generate_data_key;
@@ -81,15 +82,4 @@ fn unknown_key() -> Error {
 
 fn parse_blob(bytes: &[u8]) -> Result<Blob<'_>, Error> {
     blob::parse(bytes).map_err(|_| Error::InvalidCiphertext)
-}
-
-/// Checks the two ways to ask for the length of a data key: exactly one of them, in bytes.
-fn data_key_len(key_spec: Option<&str>, number_of_bytes: Option<u16>) -> Result<usize, Error> {
-    match (key_spec, number_of_bytes) {
-        (Some("AES_128"), None) => Ok(16),
-        (Some(_), None) => Ok(32),
-        (None, Some(number)) => Ok(usize::from(number)),
-        // Seen from the service for both at once and for neither.
-        _ => Err(Error::Validation("Please specify either number of bytes or key spec.".into())),
-    }
 }

@@ -30,7 +30,7 @@ impl Operation for CancelKeyDeletion {
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         cx.change(|_| {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?)?.into_thing();
-            let arn = arn_of(&key);
+            let arn = arn_of(&key.record);
             match key.record.state {
                 KeyState::PendingDeletion => {}
                 // Its objects are being destroyed: to the caller it is pending deletion, and stays so.

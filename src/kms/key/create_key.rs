@@ -59,8 +59,8 @@ impl Operation for CreateKey {
         let name = ObjectName { purpose: Purpose::Kms, key_id: record.key_id, material: 1 };
         cx.kms.commit(Change::new(record.created).insert(intent(cx, name, &record))).await?;
         cx.token()?.generate(&name, cx.request.deadline).await?;
-        let metadata = KeyMetadata::of_new(record.clone());
-        cx.note_resource(&std::sync::Arc::new(crate::store::Row { revision: 0, record: record.clone() }));
+        let metadata = KeyMetadata::of(&record);
+        cx.note_resource(&record);
         cx.change(|store| {
             // Whoever undid the creation meanwhile took the intent: then there is no key to enable.
             let intent = store.intents().into_iter().find(|intent| intent.record.name == name);

@@ -31,6 +31,6 @@ impl Operation for DescribeKey {
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         cryptography::check_grant_tokens(self.grant_tokens.as_deref().unwrap_or_default())?;
         let key = cx.authorize::<Self>(cx.key(&self.key_id)?)?;
-        Ok(Output { key_metadata: KeyMetadata::of(key.thing()) })
+        Ok(Output { key_metadata: KeyMetadata::of(&key.thing().record) })
     }
 }

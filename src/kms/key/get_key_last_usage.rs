@@ -49,7 +49,7 @@ impl Operation for GetKeyLastUsage {
         let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?)?.into_thing();
         let usage = cx.kms.store.usage(&key.record.region, &key.record.key_id);
         Ok(Output {
-            key_id: arn_of(&key).to_string(),
+            key_id: arn_of(&key.record).to_string(),
             key_last_usage: usage.map(KeyLastUsage::from).unwrap_or_default(),
             // Every key is tracked since it was made.
             tracking_start_date: key.record.created,

@@ -53,7 +53,7 @@ impl Operation for ListKeys {
         };
         let key_id = |key: &KeyRow| key.record.key_id.to_string();
         let next_marker = cx.kms.markers.page(cx, Self::NAME, &mut keys, limit, key_id);
-        let keys = keys.iter().map(|key| Entry { key_id: key.record.key_id, key_arn: arn_of(key).to_string() });
+        let keys = keys.iter().map(|key| Entry { key_id: key.record.key_id, key_arn: arn_of(&key.record).to_string() });
         Ok(Output { keys: keys.collect(), truncated: next_marker.is_some(), next_marker })
     }
 }

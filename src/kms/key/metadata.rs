@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::kms::{KeyRow, arn_of, epoch_seconds};
+use crate::kms::{arn_of, epoch_seconds};
 use crate::model::{AccountId, KeyId, KeyManager, KeySpec, KeyState, KeyUsage, Origin, Timestamp};
-use crate::store::{KeyRecord, Row};
+use crate::store::KeyRecord;
 
 /// The metadata of a KMS key.
 ///
@@ -35,22 +35,12 @@ pub struct KeyMetadata {
 }
 
 impl KeyMetadata {
-    /// What the store says of the key.
-    pub fn of(key: &KeyRow) -> Self {
-        Self::of_record(&key.record, arn_of(key).to_string())
-    }
-
-    /// What a record says that is about to be stored.
-    pub fn of_new(record: KeyRecord) -> Self {
-        let row = Row { revision: 0, record };
-        Self::of_record(&row.record, arn_of(&row).to_string())
-    }
-
-    fn of_record(record: &KeyRecord, arn: String) -> Self {
+    /// What a record says.
+    pub fn of(record: &KeyRecord) -> Self {
         KeyMetadata {
             aws_account_id: record.account.clone(),
             key_id: record.key_id,
-            arn,
+            arn: arn_of(record).to_string(),
             creation_date: record.created,
             enabled: record.state == KeyState::Enabled,
             description: record.description.clone(),

@@ -52,7 +52,7 @@ impl Operation for ScheduleKeyDeletion {
                 record.pending_window_days = Some(days);
             });
             let key_state = KeyState::PendingDeletion.wire();
-            let key_id = arn_of(&key).to_string();
+            let key_id = arn_of(&key.record).to_string();
             Ok((change, Output { key_id, deletion_date, key_state, pending_window_in_days: days }))
         })
         .await

@@ -188,6 +188,18 @@ async fn our_own_writes_need_no_scan() {
     assert!(backend.changed().await.unwrap(), "a scan that failed clears nobody");
 }
 
+/// The times of files are as coarse as the kernel's ticks; SQLite's own counter is not.
+#[tokio::test]
+async fn another_writer_within_one_tick_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, store) = store_in(&folder).await;
+    let backend = Embedded::open(&path).await.unwrap();
+    backend.scan(&mut |_| Ok(())).await.unwrap();
+    commit(&store, "e-2").await.unwrap();
+    backend.writer().await.as_mut().unwrap().stamp.files = stamps(&path);
+    assert!(backend.changed().await.unwrap());
+}
+
 #[tokio::test]
 async fn triggers_views_and_more_tables_are_refused() {
     for sql in [

@@ -59,7 +59,7 @@ impl Dev {
         remove_if_there(&env)?;
         let region = self.regions.first().cloned();
         run_service(settings, pin, self.accept, |app, address| {
-            write_new(&env, shell_variables(app, address, region.as_ref()).as_bytes())?;
+            write_env(&env, app, address, region.as_ref())?;
             // Nobody may be listening, and that is no reason not to serve.
             let _ = writeln!(std::io::stdout(), "{}", self.greeting(app, &env, address));
             Ok(())
@@ -151,6 +151,11 @@ fn softhsm_module() -> Result<PathBuf, Failure> {
     found.ok_or_else(|| {
         Failure::for_good("SoftHSM2's module is not on this machine; run: apt-get install softhsm2, or give --module")
     })
+}
+
+/// Writes the variables with which a shell is the root user.
+pub(super) fn write_env(path: &Path, app: &App, address: SocketAddr, region: Option<&Region>) -> Result<(), Failure> {
+    write_new(path, shell_variables(app, address, region).as_bytes())
 }
 
 fn shell_variables(app: &App, address: SocketAddr, region: Option<&Region>) -> String {

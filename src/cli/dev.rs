@@ -59,8 +59,9 @@ impl Dev {
         remove_if_there(&env)?;
         let region = self.regions.first().cloned();
         run_service(settings, pin, self.accept, |app, address| {
-            write_new(&env, shell_variables(app, address, region.as_ref()).as_bytes())?;
-            println!("{}", self.greeting(app, &env, address));
+            write_env(&env, app, address, region.as_ref())?;
+            // Nobody may be listening, and that is no reason not to serve.
+            let _ = writeln!(std::io::stdout(), "{}", self.greeting(app, &env, address));
             Ok(())
         })
     }
@@ -167,6 +168,11 @@ fn softhsm_module() -> Result<PathBuf, Failure> {
     })
 }
 
+/// Writes the variables with which a shell is the root user.
+pub(super) fn write_env(path: &Path, app: &App, address: SocketAddr, region: Option<&Region>) -> Result<(), Failure> {
+    write_new(path, shell_variables(app, address, region).as_bytes())
+}
+
 fn shell_variables(app: &App, address: SocketAddr, region: Option<&Region>) -> String {
     let root = app.root_user();
     let region = region.map_or("us-east-1", Region::as_str);
@@ -182,9 +188,10 @@ fn shell_variables(app: &App, address: SocketAddr, region: Option<&Region>) -> S
         ("AWS_PAGER", String::new()),
     ];
     let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    // The last line exports them to a shell that reads the file; other readers take the lines before it.
+    // The lines behind them are for a shell that reads the file; other readers take these.
     let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
-    format!("{lines}export {}\n", names.join(" "))
+    // A session token that the shell has from elsewhere would be sent along, and refused.
+    format!("{lines}export {}\nunset AWS_SESSION_TOKEN\n", names.join(" "))
 }
 
 /// A path as a POSIX shell reads it back, from whatever folder.

@@ -8,6 +8,7 @@ use clap::Args;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::dev::write_env;
 use super::{Failure, harden};
 use crate::api::http::{Limits, Listener};
 use crate::app::{Accepted, App};
@@ -41,7 +42,12 @@ impl Serve {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = Settings::read(&self.config)?;
         let pin = settings.pin()?;
-        run_service(settings, pin, self.accept, |_, _| Ok(()))
+        let (env, region) = (settings.data.join("env"), settings.regions.first().cloned());
+        run_service(settings, pin, self.accept, |app, address| match app.root_user().is_new {
+            // The one time that its access key is told: an operator takes the file to where it belongs.
+            true => write_env(&env, app, address, region.as_ref()),
+            false => Ok(()),
+        })
     }
 }
 

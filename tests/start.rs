@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::Permissions;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -17,12 +19,14 @@ use support::{PROGRAM, SOFTHSM, Service, signal};
 /// A folder with SoftHSM's configuration, PIN files, and settings made of the documented example.
 struct Machine {
     folder: tempfile::TempDir,
+    /// What the first start of `serve` told.
+    env: RefCell<Option<HashMap<String, String>>>,
 }
 
 impl Machine {
     /// Without a token.
     fn empty() -> Self {
-        let machine = Machine { folder: tempfile::tempdir().unwrap() };
+        let machine = Machine { folder: tempfile::tempdir().unwrap(), env: RefCell::new(None) };
         std::fs::create_dir(machine.path("tokens")).unwrap();
         let configuration = format!("directories.tokendir = {}\n", machine.path("tokens").display());
         std::fs::write(machine.path("softhsm2.conf"), configuration).unwrap();
@@ -64,7 +68,15 @@ impl Machine {
 
     fn serve(&self) -> Service {
         let mut command = self.command(&["serve", "--config", "settings.toml"]);
-        Service::spawn(&self.path("data"), &mut command).unwrap()
+        let data = self.path("data");
+        match &mut *self.env.borrow_mut() {
+            Some(env) => Service::spawn_again(&data, &mut command, env).unwrap(),
+            unknown => {
+                let service = Service::spawn(&data, &mut command).unwrap();
+                *unknown = Some(service.env().clone());
+                service
+            }
+        }
     }
 
     fn init_token(&self, label: &str) -> Value {

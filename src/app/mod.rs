@@ -109,6 +109,24 @@ pub enum Error {
     NoRandom(#[from] crypto::NoRandom),
 }
 
+impl Error {
+    /// Whether no other start can mend it, so that a supervisor must not start again.
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Error::Settings(_) | Error::OtherToken { .. } | Error::RolledBack { .. } => true,
+            Error::Store(error) => matches!(error, store::Error::Tampered { .. } | store::Error::Version { .. }),
+            Error::Token(error) => is_set_wrong(error),
+            Error::Locked(_) | Error::DataDir { .. } | Error::Audit(_) | Error::Kms(_) | Error::NoRandom(_) => false,
+        }
+    }
+}
+
+/// Whether somebody must change the settings, the PIN or the token; a token that is not there may only be late.
+fn is_set_wrong(error: &token::Error) -> bool {
+    use token::Error::{PinIncorrect, PinLocked, PinNotSet, Profile, TokenAmbiguous};
+    matches!(error, PinIncorrect | PinLocked | PinNotSet { .. } | TokenAmbiguous { .. } | Profile { .. })
+}
+
 impl App {
     /// Opens the data folder, the record, the token and the store, in this order; makes a store and a root user if
     /// there are none; finishes what an earlier run left half done.

@@ -16,6 +16,8 @@ pub struct RootUser {
     pub access_key_id: String,
     /// Forty characters.
     pub secret_access_key: Zeroizing<String>,
+    /// Whether it was made at this start, so that nobody has been told its access key yet.
+    pub is_new: bool,
 }
 
 impl RootUser {
@@ -23,6 +25,7 @@ impl RootUser {
     pub async fn ensure(kms: &Kms, account: &AccountId) -> Result<Self, Error> {
         let arn = Arn::root_user(account).to_string();
         let existing = kms.store.access_keys().into_iter().find(|row| row.record.principal == arn);
+        let is_new = existing.is_none();
         let record = match existing {
             Some(row) => row.record.clone(),
             None => {
@@ -36,6 +39,7 @@ impl RootUser {
             account: account.clone(),
             access_key_id: record.access_key_id.clone(),
             secret_access_key: Zeroizing::new(record.secret.to_string()),
+            is_new,
         })
     }
 }

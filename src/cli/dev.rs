@@ -59,8 +59,9 @@ impl Dev {
         remove_if_there(&env)?;
         let region = self.regions.first().cloned();
         run_service(settings, pin, self.accept, |app, address| {
-            write_new(&env, shell_variables(app, address, region.as_ref()).as_bytes())?;
-            println!("{}", self.greeting(app, &env, address));
+            write_env(&env, app, address, region.as_ref())?;
+            // Nobody may be listening, and that is no reason not to serve.
+            let _ = writeln!(std::io::stdout(), "{}", self.greeting(app, &env, address));
             Ok(())
         })
     }
@@ -167,8 +168,12 @@ fn softhsm_module() -> Result<PathBuf, Failure> {
     })
 }
 
-/// The content of `env`: where the service is, and its root user's credentials.
-pub(super) fn shell_variables(app: &App, address: SocketAddr, region: Option<&Region>) -> String {
+/// Writes the variables with which a shell is the root user.
+pub(super) fn write_env(path: &Path, app: &App, address: SocketAddr, region: Option<&Region>) -> Result<(), Failure> {
+    write_new(path, shell_variables(app, address, region).as_bytes())
+}
+
+fn shell_variables(app: &App, address: SocketAddr, region: Option<&Region>) -> String {
     let root = app.root_user();
     let region = region.map_or("us-east-1", Region::as_str);
     let variables = [
@@ -183,9 +188,10 @@ pub(super) fn shell_variables(app: &App, address: SocketAddr, region: Option<&Re
         ("AWS_PAGER", String::new()),
     ];
     let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    // The last line exports them to a shell that reads the file; other readers take the lines before it.
+    // The lines behind them are for a shell that reads the file; other readers take these.
     let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
-    format!("{lines}export {}\n", names.join(" "))
+    // A session token that the shell has from elsewhere would be sent along, and refused.
+    format!("{lines}export {}\nunset AWS_SESSION_TOKEN\n", names.join(" "))
 }
 
 /// A path as a POSIX shell reads it back, from whatever folder.
@@ -202,7 +208,7 @@ fn new_pin() -> Result<SecretString, Failure> {
 }
 
 /// Writes a file that only its owner may read, with its bytes on disk when this returns.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let beside = path.with_extension("new");
     remove_if_there(&beside)?;
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside).map_err(Failure::now)?;

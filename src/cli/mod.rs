@@ -79,21 +79,7 @@ impl From<crate::settings::Error> for Failure {
 
 impl From<app::Error> for Failure {
     fn from(error: app::Error) -> Self {
-        use crate::token::Error as Token;
-        match &error {
-            app::Error::Settings(_)
-            | app::Error::OtherToken { .. }
-            | app::Error::RolledBack { .. }
-            | app::Error::Store(crate::store::Error::Tampered { .. } | crate::store::Error::Version { .. })
-            | app::Error::Token(
-                Token::PinIncorrect
-                | Token::PinLocked
-                | Token::PinNotSet { .. }
-                | Token::TokenAmbiguous { .. }
-                | Token::Profile { .. },
-            ) => Failure::for_good(error),
-            _ => Failure::now(error),
-        }
+        if error.is_for_good() { Failure::for_good(error) } else { Failure::now(error) }
     }
 }
 

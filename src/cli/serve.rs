@@ -8,14 +8,14 @@ use clap::Args;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::dev::{shell_variables, write_new};
+use super::dev::write_env;
 use super::{Failure, harden};
 use crate::api::http::{Limits, Listener};
 use crate::app::{Accepted, App};
 use crate::model::SystemClock;
 use crate::settings::Settings;
 
-/// Run with a settings file, and write the root user's credentials to `env` in the data folder (0600).
+/// Run with a settings file.
 ///
 /// Example: hsm-kms serve --config /etc/hsm-kms/hsm-kms.toml
 #[derive(Args)]
@@ -43,8 +43,10 @@ impl Serve {
         let settings = Settings::read(&self.config)?;
         let pin = settings.pin()?;
         let (env, region) = (settings.data.join("env"), settings.regions.first().cloned());
-        run_service(settings, pin, self.accept, |app, address| {
-            write_new(&env, shell_variables(app, address, region.as_ref()).as_bytes())
+        run_service(settings, pin, self.accept, |app, address| match app.root_user().is_new {
+            // The one time that its access key is told: an operator takes the file to where it belongs.
+            true => write_env(&env, app, address, region.as_ref()),
+            false => Ok(()),
         })
     }
 }

@@ -17,7 +17,14 @@ pub struct Canary {
 pub struct Canaries {
     names: Vec<String>,
     /// By their first eight bytes.
-    forms: HashMap<[u8; HEAD], Vec<(usize, &'static str, Vec<u8>)>>,
+    forms: HashMap<[u8; HEAD], Vec<Form>>,
+}
+
+/// One look of one secret.
+struct Form {
+    canary: usize,
+    look: &'static str,
+    bytes: Vec<u8>,
 }
 
 impl Canary {
@@ -57,9 +64,9 @@ impl Canaries {
     pub fn add(&mut self, canary: Canary) {
         let number = self.names.len();
         self.names.push(canary.name);
-        for (form, bytes) in canary.forms {
+        for (look, bytes) in canary.forms {
             let head = *bytes.first_chunk().expect("every form is longer than its head");
-            self.forms.entry(head).or_default().push((number, form, bytes));
+            self.forms.entry(head).or_default().push(Form { canary: number, look, bytes });
         }
     }
 
@@ -88,12 +95,10 @@ impl Canaries {
                 continue;
             }
             let Some(candidates) = self.forms.get(head) else { continue };
-            let here = candidates.iter().filter(|(_, _, form)| bytes[at..].starts_with(form));
-            found.extend(
-                here.map(|(number, form, _)| {
-                    format!("{} as {form} in {} at {at}", self.names[*number], file.display())
-                }),
-            );
+            let here = candidates.iter().filter(|form| bytes[at..].starts_with(&form.bytes));
+            found.extend(here.map(|Form { canary, look, .. }| {
+                format!("{} as {look} in {} at {at}", self.names[*canary], file.display())
+            }));
         }
         found
     }

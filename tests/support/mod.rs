@@ -70,6 +70,27 @@ impl Service {
         Ok(service)
     }
 
+    /// As `spawn`, for a program that told its credentials at an earlier start, in `env`, and now only its address.
+    pub fn spawn_again(data: &Path, command: &mut Command, env: &HashMap<String, String>) -> Result<Self, Failed> {
+        let log = data.with_extension("log");
+        let before = std::fs::read_to_string(&log).expect("the log of the earlier start").len();
+        let output = std::fs::OpenOptions::new().append(true).open(&log).expect("a log file");
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output).spawn().expect("the program");
+        let mut service = Service { child, data: data.to_owned(), log, env: env.clone(), _folder: None };
+        let deadline = Instant::now() + START_TIME;
+        while Instant::now() < deadline {
+            if let Some(status) = service.child.try_wait().expect("the program's status") {
+                return Err(Failed { status, log: service.log() });
+            }
+            if let Some(address) = served_address(&service.log()[before..]) {
+                service.env.insert("AWS_ENDPOINT_URL_KMS".into(), format!("http://{address}"));
+                return Ok(service);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the service was not ready within {START_TIME:?}: {}", service.log());
+    }
+
     fn wait_until_ready(&mut self) -> Result<(), Failed> {
         let deadline = Instant::now() + START_TIME;
         while Instant::now() < deadline {
@@ -210,6 +231,13 @@ pub fn audit_lines(data: &Path) -> Vec<serde_json::Value> {
 pub fn signal(pid: u32, name: &str) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().expect("kill");
     assert!(status.success(), "kill -{name} {pid}");
+}
+
+/// The address in the line of the log that says that the port is served.
+fn served_address(log: &str) -> Option<String> {
+    let line = log.lines().find(|line| line.contains(r#""message":"serving""#) && line.ends_with('}'))?;
+    let line: serde_json::Value = serde_json::from_str(line).expect("a line of the log is JSON");
+    line["fields"]["address"].as_str().map(str::to_owned)
 }
 
 fn read_env(text: &str) -> HashMap<String, String> {

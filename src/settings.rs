@@ -83,13 +83,18 @@ pub struct KmsSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file or a variable is wrong.
-    #[error("settings {path}: {source}")]
+    #[error("settings {path}: {}", one_line(source))]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         source: Box<config::ConfigError>,
     },
+    /// Without TLS a signed request can be read on the way and sent again inside its five minutes.
+    #[error(
+        "settings: server.listen {0} is not a loopback address, and there is no TLS; give for example 127.0.0.1:9911"
+    )]
+    NotLoopback(std::net::SocketAddr),
     /// There is no Region.
     #[error("settings: `regions` is empty; name at least one, for example regions = [\"us-east-1\"]")]
     NoRegion,
@@ -139,6 +144,9 @@ impl Settings {
         if self.token.label.is_none() && self.token.serial.is_none() {
             return Err(Error::NoToken);
         }
+        if !self.server.listen.ip().to_canonical().is_loopback() {
+            return Err(Error::NotLoopback(self.server.listen));
+        }
         Ok(())
     }
 
@@ -162,6 +170,18 @@ pub fn closed_to_others(path: &Path, wanted: u32) -> Result<(), Error> {
     let metadata = std::fs::metadata(path).map_err(|source| Error::Pin { path: path.to_owned(), source })?;
     let mode = Permissions::mode(&metadata.permissions()) & 0o777;
     if mode & 0o077 == 0 { Ok(()) } else { Err(Error::OpenToOthers { path: path.to_owned(), mode, wanted }) }
+}
+
+/// What a parser draws over several lines, on one: without the line of the file, which may hold what nobody should see.
+fn one_line(error: &config::ConfigError) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.filter(|line| !is_drawn(line)).collect::<Vec<_>>().join(" ")
+}
+
+/// `1 | data =`, and the lines with `|` and `^` around it.
+fn is_drawn(line: &str) -> bool {
+    line.split_once('|').is_some_and(|(number, _)| number.trim().bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl Default for ServerSettings {

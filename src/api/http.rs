@@ -28,7 +28,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tower::ServiceExt;
 
@@ -244,7 +244,9 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let io = TokioIo::new(Watched { stream, phase: self.phase.clone() });
         let mut phases = self.phase.subscribe();
-        let service = service_fn(|request| Box::pin(self.clone().serve(request)));
+        // A task, begun as soon as the headers are there: hyper drops the future of a client that hangs up behind its
+        // request before it was ever polled, and the request, though it came whole, would leave no record.
+        let service = service_fn(|request| Box::pin(finished(tokio::spawn(self.clone().serve(request)))));
         let mut connection = self.builder().serve_connection(io, service);
         let result = loop {
             let phase = *phases.borrow_and_update();
@@ -293,6 +295,16 @@ impl Connection {
     }
 }
 
+/// What a task made of its request; a panic in it goes on here.
+async fn finished<T>(task: JoinHandle<T>) -> T {
+    match task.await.map_err(JoinError::try_into_panic) {
+        Ok(made) => made,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime is ending, and this task with it.
+        Err(Err(_)) => std::future::pending().await,
+    }
+}
+
 /// A body that is not handed to any handler.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
@@ -329,7 +341,9 @@ impl IntoResponse for Refusal {
         };
         let body = serde_json::json!({ "__type": code, "message": message }).to_string();
         let headers = [(header::CONTENT_TYPE, "application/x-amz-json-1.1"), (header::CONNECTION, "close")];
-        (status, headers, body).into_response()
+        // No record has this id: it only keeps clients from showing none.
+        let id = [("x-amzn-RequestId", uuid::Uuid::new_v4().to_string())];
+        (status, headers, id, body).into_response()
     }
 }
 

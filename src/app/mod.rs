@@ -115,7 +115,14 @@ impl Error {
         match self {
             Error::Settings(_) | Error::OtherToken { .. } | Error::RolledBack { .. } => true,
             Error::Store(error) => matches!(error, store::Error::Tampered { .. } | store::Error::Version { .. }),
-            Error::Token(error) => matches!(error, token::Error::PinIncorrect | token::Error::PinLocked),
+            Error::Token(error) => matches!(
+                error,
+                token::Error::PinIncorrect
+                    | token::Error::PinLocked
+                    | token::Error::PinNotSet { .. }
+                    | token::Error::TokenAmbiguous { .. }
+                    | token::Error::Profile { .. }
+            ),
             Error::Locked(_) | Error::DataDir { .. } | Error::Audit(_) | Error::Kms(_) | Error::NoRandom(_) => false,
         }
     }

@@ -208,7 +208,7 @@ fn new_pin() -> Result<SecretString, Failure> {
 }
 
 /// Writes a file that only its owner may read, with its bytes on disk when this returns.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let beside = path.with_extension("new");
     remove_if_there(&beside)?;
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside).map_err(Failure::now)?;

@@ -20,15 +20,12 @@ struct Cli {
     command: Command,
 }
 
+// Without documentation here: it would stand instead of the commands' own, which have the examples.
 #[derive(Subcommand)]
 enum Command {
-    /// Run on this machine for development: makes what is missing and finds again what is there.
     Dev(dev::Dev),
-    /// Run with a settings file.
     Serve(serve::Serve),
-    /// Read a settings file and say what is wrong with it.
     CheckConfig(check_config::CheckConfig),
-    /// Look at tokens, make one, and try what one can do.
     Token(token::TokenCommand),
 }
 

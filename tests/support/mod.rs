@@ -142,8 +142,13 @@ impl Service {
     }
 
     /// Ends the program as a supervisor would, and gives its status.
-    pub fn terminate(mut self) -> (ExitStatus, Option<tempfile::TempDir>) {
+    pub fn terminate(self) -> (ExitStatus, Option<tempfile::TempDir>) {
         signal(self.pid(), "TERM");
+        self.ended()
+    }
+
+    /// Waits for the end of a program that was told to end.
+    pub fn ended(mut self) -> (ExitStatus, Option<tempfile::TempDir>) {
         let status = self.child.wait().expect("the end");
         (status, self._folder.take())
     }

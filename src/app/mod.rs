@@ -115,16 +115,17 @@ impl Error {
         match self {
             Error::Settings(_) | Error::OtherToken { .. } | Error::RolledBack { .. } => true,
             Error::Store(error) => matches!(error, store::Error::Tampered { .. } | store::Error::Version { .. }),
-            Error::Token(error) => is_set_wrong(error),
+            Error::Token(error) => matches!(
+                error,
+                token::Error::PinIncorrect
+                    | token::Error::PinLocked
+                    | token::Error::PinNotSet { .. }
+                    | token::Error::TokenAmbiguous { .. }
+                    | token::Error::Profile { .. }
+            ),
             Error::Locked(_) | Error::DataDir { .. } | Error::Audit(_) | Error::Kms(_) | Error::NoRandom(_) => false,
         }
     }
-}
-
-/// Whether somebody must change the settings, the PIN or the token; a token that is not there may only be late.
-fn is_set_wrong(error: &token::Error) -> bool {
-    use token::Error::{PinIncorrect, PinLocked, PinNotSet, Profile, TokenAmbiguous};
-    matches!(error, PinIncorrect | PinLocked | PinNotSet { .. } | TokenAmbiguous { .. } | Profile { .. })
 }
 
 impl App {

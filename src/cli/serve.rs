@@ -15,7 +15,7 @@ use crate::app::{Accepted, App};
 use crate::model::SystemClock;
 use crate::settings::Settings;
 
-/// Run with a settings file.
+/// Run with a settings file; the first start writes the root user's credentials to `env` in the data folder (0600).
 ///
 /// Example: hsm-kms serve --config /etc/hsm-kms/hsm-kms.toml
 #[derive(Args)]

@@ -104,6 +104,9 @@ pub enum Error {
     /// An operation of the service's own failed.
     #[error("{0}")]
     Kms(#[from] kms::Error),
+    /// A new root user's access key could not be told, so that none was made.
+    #[error("the root user's access key could not be written down, and so it was not made: {0}")]
+    RootUserUntold(std::io::Error),
     /// No random bytes.
     #[error(transparent)]
     NoRandom(#[from] crypto::NoRandom),
@@ -123,19 +126,25 @@ impl Error {
                     | token::Error::TokenAmbiguous { .. }
                     | token::Error::Profile { .. }
             ),
-            Error::Locked(_) | Error::DataDir { .. } | Error::Audit(_) | Error::Kms(_) | Error::NoRandom(_) => false,
+            Error::Locked(_)
+            | Error::DataDir { .. }
+            | Error::RootUserUntold(_)
+            | Error::Audit(_)
+            | Error::Kms(_)
+            | Error::NoRandom(_) => false,
         }
     }
 }
 
 impl App {
     /// Opens the data folder, the record, the token and the store, in this order; makes a store and a root user if
-    /// there are none; finishes what an earlier run left half done.
+    /// there are none; finishes what an earlier run left half done. `tell` is told the access key of a new root user.
     pub async fn open(
         settings: Settings,
         pin: SecretString,
         clock: Arc<dyn Clock>,
         accepted: Accepted,
+        tell: impl FnOnce(&RootUser) -> std::io::Result<()>,
     ) -> Result<App, Error> {
         settings.check()?;
         let data = DataDir::lock(&settings.data)?;
@@ -152,7 +161,7 @@ impl App {
         let tokens: BTreeMap<_, _> = settings.regions.iter().map(|region| (region.clone(), token.clone())).collect();
         let markers = Markers::new(crypto::kbkdf(store_key.expose(), b"hsm-kms/v1/marker", &[], crypto::KEY_LEN));
         let kms = Arc::new(Kms::new(store, audit, tokens, clock, markers));
-        let root_user = RootUser::ensure(&kms, &settings.account).await?;
+        let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
             accept_rollback(&kms, recovered.last_epoch).await?;
         }

@@ -16,31 +16,34 @@ pub struct RootUser {
     pub access_key_id: String,
     /// Forty characters.
     pub secret_access_key: Zeroizing<String>,
-    /// Whether it was made at this start, so that nobody has been told its access key yet.
-    pub is_new: bool,
 }
 
 impl RootUser {
-    /// The root user of `account`, made now if the store has none.
-    pub async fn ensure(kms: &Kms, account: &AccountId) -> Result<Self, Error> {
+    /// The root user of `account`. If the store has none, one is made now: `tell` learns its access key first, so that
+    /// there is never one that nobody was told.
+    pub async fn ensure(
+        kms: &Kms,
+        account: &AccountId,
+        tell: impl FnOnce(&RootUser) -> std::io::Result<()>,
+    ) -> Result<Self, Error> {
         let arn = Arn::root_user(account).to_string();
-        let existing = kms.store.access_keys().into_iter().find(|row| row.record.principal == arn);
-        let is_new = existing.is_none();
-        let record = match existing {
-            Some(row) => row.record.clone(),
-            None => {
-                let record = new_access_key(kms, account, arn)?;
-                kms.commit(Change::new(kms.now()).insert(record.clone())).await?;
-                kms.record_act("CreateRootUser", serde_json::json!({ "accessKeyId": record.access_key_id })).await?;
-                record
-            }
-        };
-        Ok(RootUser {
-            account: account.clone(),
+        if let Some(row) = kms.store.access_keys().into_iter().find(|row| row.record.principal == arn) {
+            return Ok(RootUser::of(&row.record));
+        }
+        let record = new_access_key(kms, account, arn)?;
+        let user = RootUser::of(&record);
+        tell(&user).map_err(Error::RootUserUntold)?;
+        let details = serde_json::json!({ "accessKeyId": record.access_key_id });
+        kms.commit_act(Change::new(kms.now()).insert(record), "CreateRootUser", account, details).await?;
+        Ok(user)
+    }
+
+    fn of(record: &AccessKeyRecord) -> Self {
+        RootUser {
+            account: record.account.clone(),
             access_key_id: record.access_key_id.clone(),
-            secret_access_key: Zeroizing::new(record.secret.to_string()),
-            is_new,
-        })
+            secret_access_key: Zeroizing::new(record.secret.clone()),
+        }
     }
 }
 

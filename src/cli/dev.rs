@@ -1,9 +1,7 @@
 //! `hsm-kms dev`: one command from nothing to a service.
 
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::Failure;
+use super::env_file::{self, remove_if_there, write_new};
 use super::serve::{Accept, run_service};
 use crate::app::{App, DataDir};
 use crate::crypto;
@@ -58,12 +57,18 @@ impl Dev {
         // A file of an earlier run would name an address where nobody answers yet.
         remove_if_there(&env)?;
         let region = self.regions.first().cloned();
-        run_service(settings, pin, self.accept, |app, address| {
-            write_env(&env, app, address, region.as_ref())?;
-            // Nobody may be listening, and that is no reason not to serve.
-            let _ = writeln!(std::io::stdout(), "{}", self.greeting(app, &env, address));
-            Ok(())
-        })
+        run_service(
+            settings,
+            pin,
+            self.accept,
+            |_, _| Ok(()),
+            |app, address| {
+                env_file::write(&env, app.root_user(), address, region.as_ref())?;
+                // Nobody may be listening, and that is no reason not to serve.
+                let _ = writeln!(std::io::stdout(), "{}", self.greeting(app, &env, address));
+                Ok(())
+            },
+        )
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
@@ -106,7 +111,8 @@ impl Dev {
                 settings.token.pin_file.display()
             )));
         }
-        write_new(&settings.token.pin_file, pin.expose_secret().as_bytes())
+        write_new(&settings.token.pin_file, pin.expose_secret().as_bytes())?;
+        Ok(())
     }
 
     /// What to paste into another shell. Debian's aws 2.9 knows no `AWS_ENDPOINT_URL_KMS`, so every command names the
@@ -168,32 +174,6 @@ fn softhsm_module() -> Result<PathBuf, Failure> {
     })
 }
 
-/// Writes the variables with which a shell is the root user.
-pub(super) fn write_env(path: &Path, app: &App, address: SocketAddr, region: Option<&Region>) -> Result<(), Failure> {
-    write_new(path, shell_variables(app, address, region).as_bytes())
-}
-
-fn shell_variables(app: &App, address: SocketAddr, region: Option<&Region>) -> String {
-    let root = app.root_user();
-    let region = region.map_or("us-east-1", Region::as_str);
-    let variables = [
-        ("AWS_ENDPOINT_URL_KMS", format!("http://{address}")),
-        ("AWS_ENDPOINT_URL_STS", format!("http://{address}")),
-        ("AWS_ACCESS_KEY_ID", root.access_key_id.clone()),
-        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key.to_string()),
-        ("AWS_REGION", region.into()),
-        ("AWS_DEFAULT_REGION", region.into()),
-        ("AWS_ACCOUNT_ID", root.account.to_string()),
-        // aws 2 shows its answers through `less`, which a small machine does not have.
-        ("AWS_PAGER", String::new()),
-    ];
-    let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    // The lines behind them are for a shell that reads the file; other readers take these.
-    let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
-    // A session token that the shell has from elsewhere would be sent along, and refused.
-    format!("{lines}export {}\nunset AWS_SESSION_TOKEN\n", names.join(" "))
-}
-
 /// A path as a POSIX shell reads it back, from whatever folder.
 fn quoted(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string();
@@ -205,24 +185,6 @@ fn new_pin() -> Result<SecretString, Failure> {
     let mut bytes = Zeroizing::new([0_u8; 16]);
     crypto::random(bytes.as_mut()).map_err(Failure::now)?;
     Ok(SecretString::from(hex::encode(*bytes)))
-}
-
-/// Writes a file that only its owner may read, with its bytes on disk when this returns.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let beside = path.with_extension("new");
-    remove_if_there(&beside)?;
-    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside).map_err(Failure::now)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Failure::now)?;
-    std::fs::rename(&beside, path).map_err(Failure::now)
-}
-
-fn remove_if_there(path: &Path) -> Result<(), Failure> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Failure::now(format!("{}: {error}", path.display())))
-        }
-        _ => Ok(()),
-    }
 }
 
 const TOKEN_LABEL: &str = "hsm-kms";

@@ -2,6 +2,7 @@
 
 mod check_config;
 mod dev;
+mod env_file;
 mod harden;
 mod serve;
 mod token;
@@ -68,6 +69,13 @@ impl Failure {
     /// A failure that no other start can mend: a supervisor must not start again (`EX_CONFIG` of sysexits.h).
     pub fn for_good(message: impl ToString) -> Self {
         Failure { message: message.to_string(), code: 78 }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    /// For errors that name the file.
+    fn from(error: std::io::Error) -> Self {
+        Failure::now(error)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `hsm-kms serve`, and what `dev` shares with it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +9,9 @@ use clap::Args;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::dev::write_env;
-use super::{Failure, harden};
+use super::{Failure, env_file, harden};
 use crate::api::http::{Limits, Listener};
-use crate::app::{Accepted, App};
+use crate::app::{Accepted, App, RootUser};
 use crate::model::SystemClock;
 use crate::settings::Settings;
 
@@ -43,25 +43,25 @@ impl Serve {
         let settings = Settings::read(&self.config)?;
         let pin = settings.pin()?;
         let (env, region) = (settings.data.join("env"), settings.regions.first().cloned());
-        run_service(settings, pin, self.accept, |app, address| match app.root_user().is_new {
-            // The one time that its access key is told: an operator takes the file to where it belongs.
-            true => write_env(&env, app, address, region.as_ref()),
-            false => Ok(()),
-        })
+        // The one time that the access key is told: an operator takes the file to where it belongs.
+        let tell = |user: &RootUser, address| env_file::write(&env, user, address, region.as_ref());
+        run_service(settings, pin, self.accept, tell, |_, _| Ok(()))
     }
 }
 
-/// Opens the service, tells `ready` once the port is bound, and serves until SIGTERM or SIGINT.
+/// Opens the service, calls `tell` with a root user that is made now and `ready` when all is open, and serves until
+/// SIGTERM or SIGINT.
 pub fn run_service(
     settings: Settings,
     pin: SecretString,
     accept: Accept,
-    ready: impl FnOnce(&App, std::net::SocketAddr) -> Result<(), Failure>,
+    tell: impl FnOnce(&RootUser, SocketAddr) -> std::io::Result<()>,
+    ready: impl FnOnce(&App, SocketAddr) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     start_log();
     harden::harden();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::now)?;
-    let clean = runtime.block_on(serve(settings, pin, accept, ready))?;
+    let clean = runtime.block_on(serve(settings, pin, accept, tell, ready))?;
     if !clean {
         // A thread is still inside the token's module: exit handlers would crash there.
         tracing::error!("a call into the token did not come back; ending without exit handlers");
@@ -74,14 +74,15 @@ async fn serve(
     settings: Settings,
     pin: SecretString,
     accept: Accept,
-    ready: impl FnOnce(&App, std::net::SocketAddr) -> Result<(), Failure>,
+    tell: impl FnOnce(&RootUser, SocketAddr) -> std::io::Result<()>,
+    ready: impl FnOnce(&App, SocketAddr) -> Result<(), Failure>,
 ) -> Result<bool, Failure> {
     let server = settings.server.clone();
     // Before the token: a port that is taken must not cost a login.
     let listener = Listener::bind(server.listen).await.map_err(Failure::now)?;
     let address = listener.address();
     let accepted = Accepted { rollback: accept.accept_rollback, clock: accept.accept_clock };
-    let app = App::open(settings, pin, Arc::new(SystemClock), accepted).await?;
+    let app = App::open(settings, pin, Arc::new(SystemClock), accepted, |user| tell(user, address)).await?;
     let app = Arc::new(app);
     ready(&app, address)?;
     tracing::info!(%address, "serving");

@@ -79,13 +79,26 @@ impl Kms {
         Ok(())
     }
 
+    /// Commits a change that the service makes by itself, with its event in the account's log.
+    pub async fn commit_act(
+        &self,
+        change: Change,
+        name: &'static str,
+        account: &AccountId,
+        details: Value,
+    ) -> Result<(), Error> {
+        let none = || Error::Internal("no Region is served".into());
+        let (event_id, event) = self.act(name, self.regions().next().ok_or_else(none)?, account, details);
+        Ok(self.commit_and_copy(change, &event_id, event).await?)
+    }
+
     /// `PendingDeletion` to `Destroying`, where CancelKeyDeletion competes; false if the key changed meanwhile.
     async fn begin_destruction(&self, key: &KeyRow) -> Result<bool, Error> {
         let mut record = key.record.clone();
         record.state = KeyState::Destroying;
         let details = json!({ "phase": "begun", "objects": labels(&key.record) });
         let change = Change::new(self.now()).update(key, record);
-        match self.commit_act(change, "DeleteKey", key, details).await {
+        match self.commit_key_act(change, "DeleteKey", key, details).await {
             Ok(()) => {
                 crash_point::reached("destruction-begun");
                 Ok(true)
@@ -105,7 +118,7 @@ impl Kms {
         let aliases = self.store.aliases_of_key(&key.record.region, &key.record.key_id);
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
         let evidence = json!({ "phase": "done", "destroyed": labels(&key.record), "objectsFoundAfterwards": 0 });
-        self.commit_act(change, "DeleteKey", key, evidence).await?;
+        self.commit_key_act(change, "DeleteKey", key, evidence).await?;
         tracing::info!(key = %arn_of(&key.record), "the key's material is destroyed");
         Ok(())
     }
@@ -120,7 +133,7 @@ impl Kms {
         Ok(())
     }
 
-    async fn commit_act(
+    async fn commit_key_act(
         &self,
         change: Change,
         name: &'static str,

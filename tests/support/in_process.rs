@@ -72,7 +72,7 @@ impl InProcess {
 
     /// As `open`; a refusal is an answer too.
     pub async fn try_open(settings: Settings, clock: Arc<MovedClock>, accepted: Accepted) -> Result<Self, app::Error> {
-        let app = App::open(settings, SecretString::from(PIN), clock.clone(), accepted).await?;
+        let app = App::open(settings, SecretString::from(PIN), clock.clone(), accepted, |_| Ok(())).await?;
         Ok(InProcess { router: app.router(), app, clock })
     }
 

@@ -32,6 +32,14 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     copy(context.finish().as_ref())
 }
 
+/// SHA-256 or a code as 64 lower-case hexadecimal digits.
+pub fn hex(digest: &[u8; 32]) -> String {
+    let mut digits = vec![0; 64];
+    // Two digits a byte, and all of them ASCII. `hex::encode` grows its text digit by digit.
+    hex::encode_to_slice(digest, &mut digits).expect("64 digits");
+    String::from_utf8(digits).expect("digits are ASCII")
+}
+
 /// HMAC-SHA-256 (FIPS 198-1) of the parts, one after the other.
 pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));

@@ -72,7 +72,10 @@ fn main() {
                 for index in 0..subjects.len() {
                     let index = (index + round) % subjects.len();
                     let cell = subjects[index].measure(operation, in_flight, options.seconds);
-                    eprintln!("{operation} x{in_flight} #{index}: {:.1} µs CPU", cell.cpu_micros);
+                    eprintln!(
+                        "{operation} x{in_flight} #{index}: {:.1} µs CPU, {:.0}/s",
+                        cell.cpu_micros, cell.per_second
+                    );
                     report.add(index, cell);
                 }
             }

@@ -13,7 +13,8 @@ use crate::process::Usage;
 pub struct Cell {
     operation: String,
     in_flight: usize,
-    per_second: f64,
+    /// Requests a second.
+    pub per_second: f64,
     p50: Duration,
     p99: Duration,
     /// Processor time of the server for a request, µs.

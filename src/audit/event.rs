@@ -176,9 +176,9 @@ impl UserIdentity {
     pub fn root(account: &AccountId, access_key_id: &str) -> Self {
         UserIdentity {
             kind: IdentityType::Root,
-            principal_id: Some(account.to_string()),
-            arn: Some(Arn::root_user(account).to_string()),
-            account_id: Some(account.to_string()),
+            principal_id: Some(account.as_str().to_owned()),
+            arn: Some(format!("arn:aws:iam::{account}:root")),
+            account_id: Some(account.as_str().to_owned()),
             access_key_id: Some(access_key_id.to_owned()),
             ..UserIdentity::default()
         }

@@ -1,5 +1,7 @@
 //! The decision, and its proof.
 
+use std::fmt::Display;
+
 use super::Caller;
 use crate::model::AccountId;
 
@@ -34,14 +36,14 @@ pub struct Denied {
 }
 
 /// Asks whether `caller` may do `action` (for example `kms:Encrypt`) to `thing`, which `owner` owns and which is
-/// called `resource` in the refusal.
+/// called `resource` in the refusal; the two are written out only there.
 ///
 /// Until policies are evaluated, the root user of the owning account may do everything and nobody else anything.
 pub fn authorize<T>(
     caller: &Caller,
-    action: &str,
+    action: impl Display,
     owner: &AccountId,
-    resource: &str,
+    resource: impl Display,
     thing: T,
 ) -> Result<Authorized<T>, Denied> {
     if caller.is_root_user() && caller.account == *owner {
@@ -50,8 +52,8 @@ pub fn authorize<T>(
     let kind = if caller.account == *owner { "identity-based" } else { "resource-based" };
     Err(Denied {
         caller: caller.arn.clone(),
-        action: action.to_owned(),
-        resource: resource.to_owned(),
+        action: action.to_string(),
+        resource: resource.to_string(),
         reason: format!("no {kind} policy allows the {action} action"),
     })
 }

@@ -1,5 +1,6 @@
 //! What an operation has at hand while it serves one request.
 
+use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -92,7 +93,8 @@ impl Context {
             KeyRef::Key { account, key_id } => self.key_by_id(account, key_id),
             KeyRef::Alias { account, name } => {
                 let account = account.unwrap_or_else(|| self.caller.account.clone());
-                self.own_account(&account, || Arn::alias(&self.request.region, &account, &name).to_string())?;
+                let arn = fmt::from_fn(|f| Arn::alias(&self.request.region, &account, &name).fmt(f));
+                self.own_account(&account, arn)?;
                 let alias = self.alias(&account, &name)?;
                 self.key_by_id(None, alias.record.target)
             }
@@ -126,16 +128,16 @@ impl Context {
 
     /// As [`Context::authorize`], for the operations whose permission has another name (`ReEncryptFrom`).
     pub fn authorize_action(&self, action: &str, key: KeyRow) -> Result<Authorized<KeyRow>, Error> {
-        let arn = arn_of(&key.record).to_string();
-        self.note_resource(&key.record);
-        let owner = key.record.account.clone();
-        Ok(auth::authorize(&self.caller, &format!("kms:{action}"), &owner, &arn, key)?)
+        let (arn, owner) = (arn_of(&key.record), key.record.account.clone());
+        let decision = auth::authorize(&self.caller, format_args!("kms:{action}"), &owner, &arn, key);
+        self.note_arn(arn);
+        Ok(decision?)
     }
 
     /// Asks whether the caller may do this operation in its own account, where no key is involved.
     pub fn authorize_account<O: Operation>(&self) -> Result<Authorized<AccountId>, Error> {
         let account = self.caller.account.clone();
-        Ok(auth::authorize(&self.caller, &format!("kms:{}", O::NAME), &account.clone(), "*", account)?)
+        Ok(auth::authorize(&self.caller, format_args!("kms:{}", O::NAME), &account.clone(), "*", account)?)
     }
 
     /// Decides on what the store says now and commits the change together with this request's record; decides
@@ -143,7 +145,8 @@ impl Context {
     pub async fn change<T>(&self, decide: impl Fn(&Store) -> Result<(Change, T), Error>) -> Result<T, Error> {
         for _ in 0..DECISIONS {
             let (change, outcome) = decide(&self.kms.store)?;
-            let event = self.event(Ok(())).to_json();
+            let parameters = self.trail().parameters.clone();
+            let event = self.event(parameters, Ok(())).to_json();
             match self.kms.commit_recorded(change, &self.request.event_id, event, || self.permit()).await {
                 Ok(()) => {
                     self.trail().recorded = true;
@@ -162,7 +165,8 @@ impl Context {
             return Ok(());
         }
         let succeeded = outcome.is_ok();
-        self.record(self.event(outcome).to_json(), self.kms.store.epoch()).await?;
+        let parameters = std::mem::take(&mut self.trail().parameters);
+        self.record(self.event(parameters, outcome).to_json(), self.kms.store.epoch()).await?;
         if succeeded {
             self.note_usage();
         }
@@ -176,7 +180,10 @@ impl Context {
 
     /// Notes for the record a key that the request touches.
     pub fn note_resource(&self, key: &KeyRecord) {
-        let arn = arn_of(key);
+        self.note_arn(arn_of(key));
+    }
+
+    fn note_arn(&self, arn: Arn) {
         let mut trail = self.trail();
         if !trail.resources.contains(&arn) {
             trail.resources.push(arn);
@@ -198,23 +205,22 @@ impl Context {
 
     fn key_by_id(&self, account: Option<AccountId>, key_id: crate::model::KeyId) -> Result<KeyRow, Error> {
         let account = account.unwrap_or_else(|| self.caller.account.clone());
-        let arn = || key_arn(&self.request.region, &account, &key_id).to_string();
-        self.own_account(&account, arn)?;
+        let arn = fmt::from_fn(|f| key_arn(&self.request.region, &account, &key_id).fmt(f));
+        self.own_account(&account, &arn)?;
         self.kms
             .store
             .key(&self.request.region, &key_id)
             .filter(|key| key.record.account == account)
-            .ok_or_else(|| Error::NotFound(format!("Key '{}' does not exist", arn())))
+            .ok_or_else(|| Error::NotFound(format!("Key '{arn}' does not exist")))
     }
 
     /// Whether a thing of another account exists is not told: it is refused as it would be if it did.
-    fn own_account(&self, account: &AccountId, resource: impl Fn() -> String) -> Result<(), Error> {
-        let action = format!("kms:{}", self.request.operation);
-        auth::authorize(&self.caller, &action, account, &resource(), ())?;
+    fn own_account(&self, account: &AccountId, resource: impl Display) -> Result<(), Error> {
+        auth::authorize(&self.caller, format_args!("kms:{}", self.request.operation), account, resource, ())?;
         Ok(())
     }
 
-    fn event(&self, outcome: Result<(), Failure>) -> Event {
+    fn event(&self, parameters: Value, outcome: Result<(), Failure>) -> Event {
         let request = &self.request;
         let event = Event::call(Call {
             time: request.time,
@@ -230,7 +236,7 @@ impl Context {
         });
         let trail = self.trail();
         let event = event.by(UserIdentity::root(&self.caller.account, &self.caller.access_key_id));
-        let event = trail.resources.iter().fold(event.parameters(trail.parameters.clone()), Event::key);
+        let event = trail.resources.iter().fold(event.parameters(parameters), Event::key);
         match outcome {
             Ok(()) => event,
             Err(Failure { code, message }) => event.error(code, &message),

@@ -1,5 +1,7 @@
 //! The constraints of the service model, and the check of a request against them.
 
+use std::fmt::{self, Display};
+
 use super::Error;
 use crate::model::Document;
 
@@ -96,7 +98,7 @@ pub const fn defaulted(name: &'static str, shape: &'static Shape, default: &'sta
 /// together are one `Validation` error in AWS's form.
 pub fn check(document: &Document<'_>, members: &[Member]) -> Result<(), Error> {
     let mut violations = Vec::new();
-    check_members(document, members, "", &mut violations)?;
+    check_members(document, members, None, &mut violations)?;
     match violations.len() {
         0 => Ok(()),
         1 => Err(Error::Validation(format!("1 validation error detected: {}", violations[0]))),
@@ -118,18 +120,20 @@ pub fn parameters(document: &Document<'_>, members: &[Member]) -> serde_json::Va
 
 /// The model's name of a member as error texts and CloudTrail write it: `KeyId` is `keyId`.
 pub fn camel(name: &str) -> String {
-    let mut letters = name.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    let mut name = name.to_owned();
+    // The model's names are ASCII.
+    name.get_mut(..1).map(str::make_ascii_lowercase);
+    name
 }
 
 fn check_members(
     document: &Document<'_>,
     members: &[Member],
-    path: &str,
+    parent: Option<&Path<'_>>,
     violations: &mut Vec<String>,
 ) -> Result<(), Error> {
     for member in members {
-        let path = format!("{path}{}", camel(member.name));
+        let path = Path::Member(parent, member.name);
         match document.member(member.name) {
             Some(value) => check_value(value, member.shape, &path, violations)?,
             None if member.required => {
@@ -141,21 +145,26 @@ fn check_members(
     Ok(())
 }
 
-fn check_value(value: &Document<'_>, shape: &Shape, path: &str, violations: &mut Vec<String>) -> Result<(), Error> {
+fn check_value(
+    value: &Document<'_>,
+    shape: &Shape,
+    path: &Path<'_>,
+    violations: &mut Vec<String>,
+) -> Result<(), Error> {
     match (shape, value) {
         (Shape::String { min, max, pattern }, Document::String(text)) => {
-            check_length(text.chars().count(), *min, *max, &format!("Value '{text}' at '{path}'"), violations);
+            check_length(text.chars().count(), *min, *max, format_args!("Value '{text}' at '{path}'"), violations);
             check_pattern(text, *pattern, path, violations);
         }
         (Shape::Token { min, max }, Document::String(text)) => {
-            check_length(text.chars().count(), *min, *max, &format!("Value at '{path}'"), violations);
+            check_length(text.chars().count(), *min, *max, format_args!("Value at '{path}'"), violations);
         }
         (Shape::Blob { min, max }, Document::String(text)) => {
             // Base64 comes in fours (RFC 4648 §4); what is no base64 has no length.
             if !text.len().is_multiple_of(4) {
                 return Err(Error::Serialization(UNREADABLE.into()));
             }
-            check_length(decoded_len(text), *min, *max, &format!("Value at '{path}'"), violations);
+            check_length(decoded_len(text), *min, *max, format_args!("Value at '{path}'"), violations);
         }
         (Shape::Integer { min, max }, Document::Integer(value)) => {
             check_range(*value, *min, *max, path, violations);
@@ -163,9 +172,9 @@ fn check_value(value: &Document<'_>, shape: &Shape, path: &str, violations: &mut
         (Shape::Boolean, Document::Boolean(_)) => {}
         (Shape::Enum(words), Document::String(text)) => check_word(text, words, path, violations),
         (Shape::List { min, max, of }, Document::List(elements)) => {
-            check_length(elements.len(), *min, *max, &format!("Value at '{path}'"), violations);
+            check_length(elements.len(), *min, *max, format_args!("Value at '{path}'"), violations);
             for (number, element) in (1..).zip(elements) {
-                check_value(element, of, &format!("{path}.{number}.member"), violations)?;
+                check_value(element, of, &Path::Element(path, number), violations)?;
             }
         }
         (Shape::StringMap, Document::Map(entries)) => {
@@ -174,14 +183,14 @@ fn check_value(value: &Document<'_>, shape: &Shape, path: &str, violations: &mut
             }
         }
         (Shape::Structure(members), Document::Map(_)) => {
-            check_members(value, members, &format!("{path}."), violations)?;
+            check_members(value, members, Some(path), violations)?;
         }
         _ => return Err(Error::Serialization(format!("{} cannot be converted to {}", value.kind(), shape.kind()))),
     }
     Ok(())
 }
 
-fn check_length(len: usize, min: usize, max: usize, what: &str, violations: &mut Vec<String>) {
+fn check_length(len: usize, min: usize, max: usize, what: impl Display, violations: &mut Vec<String>) {
     if len < min {
         violations.push(format!("{what} {FAILED}: Member must have length greater than or equal to {min}"));
     }
@@ -190,8 +199,8 @@ fn check_length(len: usize, min: usize, max: usize, what: &str, violations: &mut
     }
 }
 
-fn check_range(value: i64, min: i64, max: i64, path: &str, violations: &mut Vec<String>) {
-    let what = format!("Value '{value}' at '{path}'");
+fn check_range(value: i64, min: i64, max: i64, path: &Path<'_>, violations: &mut Vec<String>) {
+    let what = format_args!("Value '{value}' at '{path}'");
     if value < min {
         violations.push(format!("{what} {FAILED}: Member must have value greater than or equal to {min}"));
     }
@@ -200,14 +209,14 @@ fn check_range(value: i64, min: i64, max: i64, path: &str, violations: &mut Vec<
     }
 }
 
-fn check_pattern(text: &str, pattern: Option<Pattern>, path: &str, violations: &mut Vec<String>) {
+fn check_pattern(text: &str, pattern: Option<Pattern>, path: &Path<'_>, violations: &mut Vec<String>) {
     if let Some(pattern) = pattern.filter(|pattern| !text.chars().all(pattern.admits)) {
         let rule = format!("Member must satisfy regular expression pattern: {}", pattern.text);
         violations.push(format!("Value '{text}' at '{path}' {FAILED}: {rule}"));
     }
 }
 
-fn check_word(text: &str, words: &[&str], path: &str, violations: &mut Vec<String>) {
+fn check_word(text: &str, words: &[&str], path: &Path<'_>, violations: &mut Vec<String>) {
     if !words.contains(&text) {
         let rule = format!("Member must satisfy enum value set: [{}]", words.join(", "));
         violations.push(format!("Value '{text}' at '{path}' {FAILED}: {rule}"));
@@ -241,6 +250,23 @@ fn plain(value: &Document<'_>) -> serde_json::Value {
         Document::String(text) => text.as_ref().into(),
         Document::List(elements) => elements.iter().map(plain).collect(),
         Document::Map(entries) => entries.iter().map(|(name, value)| (name.to_string(), plain(value))).collect(),
+    }
+}
+
+/// Where in a request a value stands. Written out only when something is wrong there.
+enum Path<'a> {
+    Member(Option<&'a Path<'a>>, &'a str),
+    /// Counted from 1.
+    Element(&'a Path<'a>, usize),
+}
+
+impl Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Member(None, name) => f.write_str(&camel(name)),
+            Path::Member(Some(parent), name) => write!(f, "{parent}.{}", camel(name)),
+            Path::Element(list, number) => write!(f, "{list}.{number}.member"),
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub fn canonical_request(request: &Request<'_>, signed_headers: &[String], body_
 /// The string to sign: algorithm, time (`YYYYMMDDTHHMMSSZ`), `scope` (`date/region/service/aws4_request`), hash of the
 /// canonical request.
 pub fn string_to_sign(date_time: &str, scope: &str, canonical_request: &[u8]) -> String {
-    format!("{ALGORITHM}\n{date_time}\n{scope}\n{}", hex::encode(crypto::sha256(&[canonical_request])))
+    format!("{ALGORITHM}\n{date_time}\n{scope}\n{}", crypto::hex(&crypto::sha256(&[canonical_request])))
 }
 
 fn values(request: &Request<'_>, name: &str, text: &mut Vec<u8>) {

@@ -92,7 +92,7 @@ pub fn read(request: &Request<'_>, now: Timestamp, door: &Door<'_>) -> Result<Cl
     if request.headers.contains_key(SECURITY_TOKEN) {
         return Err(Error::SecurityToken);
     }
-    let body_hash = hex::encode(crypto::sha256(&[request.body]));
+    let body_hash = crypto::hex(&crypto::sha256(&[request.body]));
     check_payload(request.headers, &body_hash)?;
     let canonical = canonical_request(request, &authorization.signed_headers, &body_hash);
     let Authorization { access_key_id, date, service, signature, region: _, signed_headers: _ } = authorization;

@@ -28,7 +28,7 @@ impl SigningKey {
 
     /// The signature of a string to sign: 64 lower-case hexadecimal digits.
     pub fn sign(&self, string_to_sign: &str) -> String {
-        hex::encode(crypto::hmac_sha256(self.0.expose(), &[string_to_sign.as_bytes()]))
+        crypto::hex(&crypto::hmac_sha256(self.0.expose(), &[string_to_sign.as_bytes()]))
     }
 }
 

@@ -44,7 +44,7 @@ fn alias_name(text: &str) -> Result<AliasName, Error> {
 fn authorize_alias<O: Operation>(cx: &Context, name: &AliasName) -> Result<(), Error> {
     let account = &cx.caller.account;
     let arn = Arn::alias(&cx.request.region, account, name).to_string();
-    auth::authorize(&cx.caller, &format!("kms:{}", O::NAME), account, &arn, ())?;
+    auth::authorize(&cx.caller, format_args!("kms:{}", O::NAME), account, &arn, ())?;
     Ok(())
 }
 

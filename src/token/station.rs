@@ -15,6 +15,7 @@ use cryptoki::slot::Slot;
 use super::error::{Class, Error, Failure, class, outcome};
 use super::login::{close, is_logged_in};
 use super::sessions::{Answer, Busy, Control, LaneName, Request, Shared};
+use super::turn::Held as Turn;
 use super::{mechanism, object, probe, random};
 use crate::crypto::{self, NONCE_LEN};
 use crate::model::{ObjectName, Secret};
@@ -94,7 +95,10 @@ impl Station {
             Request::Generate { name } => self.generate(name),
             Request::Destroy { name } => self.destroy(name, deadline),
             Request::Exists { name } => self.exists(name),
-            Request::Objects => Ok(Answer::Objects(object::list(&self.session, &self.busy)?)),
+            Request::Objects => {
+                let _turn = self.turn();
+                Ok(Answer::Objects(object::list(&self.session, &self.busy)?))
+            }
             Request::SelfTest => Ok(Answer::SelfTest(probe::run(&self.shared, &self.session)?)),
         }
     }
@@ -156,6 +160,7 @@ impl Station {
     }
 
     fn generate(&mut self, name: &ObjectName) -> Result<Answer, Failure> {
+        let turn = self.turn();
         if self.find(name)?.is_some() {
             return Err(Error::Exists(*name).into());
         }
@@ -167,6 +172,7 @@ impl Station {
             let _ = self.session.destroy_object(made);
             return Err(failure);
         }
+        drop(turn);
         if let (Some(files), Some(before)) = (&self.shared.files, before) {
             files.sync_changes(&before)?;
         }
@@ -174,11 +180,7 @@ impl Station {
     }
 
     fn destroy(&mut self, name: &ObjectName, deadline: Instant) -> Result<Answer, Failure> {
-        if let Some(found) = self.find(name)? {
-            object::prove_name(&self.session, found, name)?;
-            self.count();
-            self.session.destroy_object(found)?;
-        }
+        self.destroy_found(name)?;
         // Also if it was gone: an earlier try may have ended before this.
         if let Some(files) = &self.shared.files {
             files.sync_changes(&files.names()?)?;
@@ -186,10 +188,22 @@ impl Station {
         self.busy.end();
         self.forget_everywhere(name, deadline)?;
         self.busy.begin(self.shared.profile.limits.call());
+        let _turn = self.turn();
         match self.find(name)? {
             None => Ok(Answer::Done),
             Some(_) => Err(Error::Unavailable(format!("{name} is still there after C_DestroyObject")).into()),
         }
+    }
+
+    fn destroy_found(&self, name: &ObjectName) -> Result<(), Failure> {
+        // Given back before the others are told to forget the key: one of them may wait for it.
+        let _turn = self.turn();
+        if let Some(found) = self.find(name)? {
+            object::prove_name(&self.session, found, name)?;
+            self.count();
+            self.session.destroy_object(found)?;
+        }
+        Ok(())
     }
 
     /// Has every worker of the fast lane drop its copies. Only that lane holds keys.
@@ -212,6 +226,7 @@ impl Station {
     }
 
     fn exists(&mut self, name: &ObjectName) -> Result<Answer, Failure> {
+        let _turn = self.turn();
         let found = self.find(name)?;
         if let Some(object) = found {
             object::prove(&self.session, object, name, true)?;
@@ -235,6 +250,7 @@ impl Station {
     }
 
     fn search(&self, name: &ObjectName) -> Result<ObjectHandle, Failure> {
+        let _turn = self.turn();
         let object = self.find(name)?.ok_or(Error::NotFound(*name))?;
         object::prove(&self.session, object, name, true)?;
         Ok(object)
@@ -256,6 +272,11 @@ impl Station {
     fn find(&self, name: &ObjectName) -> Result<Option<ObjectHandle>, Failure> {
         self.count();
         object::find(&self.session, name)
+    }
+
+    /// To be held while objects are searched, made or destroyed, where the profile wants that.
+    fn turn(&self) -> Turn<'_> {
+        self.shared.objects_turn.take(self.shared.profile.limits.call() / 2)
     }
 
     fn count(&self) {

@@ -57,7 +57,11 @@ fn kills_amid_the_first_start() {
         let service = Service::start_in(&data, &[]);
         let made = truth::call(&service, "CreateKey", &serde_json::json!({}));
         assert!(made["KeyMetadata"]["KeyId"].is_string(), "round {round}");
-        truth::check_all(&service, &mut [], &mut BTreeSet::from([made["KeyMetadata"]["KeyId"].as_str().unwrap().into()]));
+        truth::check_all(
+            &service,
+            &mut [],
+            &mut BTreeSet::from([made["KeyMetadata"]["KeyId"].as_str().unwrap().into()]),
+        );
         verify(&data);
     }
 }

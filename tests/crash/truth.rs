@@ -75,12 +75,7 @@ fn check_records(service: &Service, clients: &mut [Client]) {
 }
 
 /// What is listed and was not acknowledged was in flight, and is a whole key with a record.
-fn check_creations(
-    service: &Service,
-    clients: &[Client],
-    strays: &mut BTreeSet<String>,
-    listed: &BTreeSet<String>,
-) {
+fn check_creations(service: &Service, clients: &[Client], strays: &mut BTreeSet<String>, listed: &BTreeSet<String>) {
     let acknowledged = |key: &String| clients.iter().any(|client| client.facts.contains_key(&format!("state {key}")));
     let new: Vec<&String> = listed.iter().filter(|key| !acknowledged(key) && !strays.contains(*key)).collect();
     let in_flight = clients.iter().filter(|client| matches!(client.in_flight, Some(InFlight::Creation))).count();

@@ -204,8 +204,9 @@ impl App {
         if let Err(error) = self.kms.store.flush_usage().await {
             tracing::warn!(%error, "the last uses of keys were not written");
         }
+        // Closed, the store is one file: what lies in its write-ahead log is moved there.
         if let Err(error) = self.kms.store.close().await {
-            tracing::warn!(%error, "the store was not closed in order");
+            tracing::warn!(%error, "the store was not closed; the next start reads its write-ahead log");
         }
         self.kms.audit.shutdown();
         let token = self.token.clone();

@@ -10,7 +10,7 @@
 //! | `slot`, `login` | which token, and the one session that logs in |
 //! | `sessions` | the queue, and what threads share |
 //! | `keeper`, `watchdog`, `worker` | the threads: who recovers, who watches, who works |
-//! | `station` | one session and the keys held there |
+//! | `station`, `turn` | one session and the keys held there; who may touch objects now |
 //! | `object`, `mechanism`, `probe` | PKCS#11 attributes and mechanisms |
 //! | `index` | where objects are, as a hint |
 //! | `random` | random bytes in stock |
@@ -31,6 +31,7 @@ mod sessions;
 mod slot;
 mod softhsm_files;
 mod station;
+mod turn;
 mod watchdog;
 mod worker;
 
@@ -58,6 +59,7 @@ use module::Lease;
 use profile::Profile;
 use random::Pool;
 use sessions::{Answer, Busy, Counters, Crew, Lane, LaneName, Notice, Request, Shared};
+use turn::Turn;
 
 /// Which token, and how it is used.
 #[derive(Clone, Debug)]
@@ -387,6 +389,7 @@ fn start(
         module: Arc::clone(door.lease.module()),
         profile: door.profile.clone(),
         files: if door.profile.files.sync_files { door.files(&anchor.token)? } else { None },
+        objects_turn: Turn::new(door.profile.sessions.objects_one_at_a_time),
         fast: Lane::new(queue),
         slow: Lane::new(queue),
         crew: Mutex::new(Crew::default()),

@@ -54,6 +54,8 @@ pub(super) struct Sessions {
     pub slow_workers: usize,
     /// Whether each fast worker uses a session copy of a key instead of the token object.
     pub session_copies: bool,
+    /// Whether one thread at a time may search, make or destroy token objects.
+    pub objects_one_at_a_time: bool,
 }
 
 /// What return codes mean here.
@@ -177,7 +179,7 @@ impl Limits {
 
 impl Default for Sessions {
     fn default() -> Self {
-        Sessions { fast_workers: 1, slow_workers: 1, session_copies: false }
+        Sessions { fast_workers: 1, slow_workers: 1, session_copies: false, objects_one_at_a_time: false }
     }
 }
 

@@ -16,6 +16,7 @@ use super::probe::ProbeRow;
 use super::profile::Profile;
 use super::random::{Order, Pool};
 use super::softhsm_files::Directory;
+use super::turn::Turn;
 use super::{Counts, Objects, Status};
 use crate::crypto::NONCE_LEN;
 use crate::model::{ObjectName, Secret};
@@ -135,6 +136,7 @@ pub(super) struct Shared {
     pub module: Arc<Module>,
     pub profile: Profile,
     pub files: Option<Directory>,
+    pub objects_turn: Turn,
     pub fast: Lane,
     pub slow: Lane,
     pub crew: Mutex<Crew>,

@@ -15,6 +15,7 @@ use cryptoki::slot::Slot;
 use super::error::{Class, Error, Failure, class, outcome};
 use super::login::{close, is_logged_in};
 use super::sessions::{Answer, Busy, Control, LaneName, Request, Shared};
+use super::turn::Held as Turn;
 use super::{mechanism, object, probe, random};
 use crate::crypto::{self, NONCE_LEN};
 use crate::model::{ObjectName, Secret};
@@ -96,7 +97,10 @@ impl Station {
             Request::Generate { name } => self.generate(name),
             Request::Destroy { name } => self.destroy(name, deadline),
             Request::Exists { name } => self.exists(name),
-            Request::Objects => Ok(Answer::Objects(object::list(&self.session, &self.busy)?)),
+            Request::Objects => {
+                let _turn = self.turn();
+                Ok(Answer::Objects(object::list(&self.session, &self.busy)?))
+            }
             Request::Index => self.index(),
             Request::SelfTest => Ok(Answer::SelfTest(probe::run(&self.shared, &self.session)?)),
         }
@@ -161,6 +165,7 @@ impl Station {
     }
 
     fn generate(&mut self, name: &ObjectName) -> Result<Answer, Failure> {
+        let turn = self.turn();
         if self.find(name)?.is_some() {
             return Err(Error::Exists(*name).into());
         }
@@ -172,6 +177,7 @@ impl Station {
             let _ = self.session.destroy_object(made);
             return Err(failure);
         }
+        drop(turn);
         if let (Some(files), Some(before)) = (&self.shared.files, before) {
             files.sync_changes(&before)?;
         }
@@ -180,11 +186,7 @@ impl Station {
     }
 
     fn destroy(&mut self, name: &ObjectName, deadline: Instant) -> Result<Answer, Failure> {
-        if let Some(found) = self.find(name)? {
-            object::prove_name(&self.session, found, name)?;
-            self.count();
-            self.session.destroy_object(found)?;
-        }
+        self.destroy_found(name)?;
         self.shared.index.remove(&name.cka_id());
         // Also if it was gone: an earlier try may have ended before this.
         if let Some(files) = &self.shared.files {
@@ -193,10 +195,22 @@ impl Station {
         self.busy.end();
         self.forget_everywhere(name, deadline)?;
         self.busy.begin(self.shared.profile.limits.call());
+        let _turn = self.turn();
         match self.find(name)? {
             None => Ok(Answer::Done),
             Some(_) => Err(Error::Unavailable(format!("{name} is still there after C_DestroyObject")).into()),
         }
+    }
+
+    fn destroy_found(&self, name: &ObjectName) -> Result<(), Failure> {
+        // Given back before the others are told to forget the key: one of them may wait for it.
+        let _turn = self.turn();
+        if let Some(found) = self.find(name)? {
+            object::prove_name(&self.session, found, name)?;
+            self.count();
+            self.session.destroy_object(found)?;
+        }
+        Ok(())
     }
 
     /// Has every worker of the fast lane drop its copies. Only that lane holds keys.
@@ -219,6 +233,7 @@ impl Station {
     }
 
     fn exists(&mut self, name: &ObjectName) -> Result<Answer, Failure> {
+        let _turn = self.turn();
         let found = self.find(name)?;
         if let Some(object) = found {
             object::prove(&self.session, object, name, true)?;
@@ -242,6 +257,7 @@ impl Station {
     }
 
     fn index(&self) -> Result<Answer, Failure> {
+        let _turn = self.turn();
         let objects = object::scan(&self.session, &self.busy)?;
         self.shared.index.fill(self.epoch, objects.into_iter().map(|(handle, found)| (found.cka_id, handle)));
         Ok(Answer::Done)
@@ -249,6 +265,7 @@ impl Station {
 
     /// The proved token object of a key, by the index or else by a search.
     fn search(&self, name: &ObjectName) -> Result<ObjectHandle, Failure> {
+        let _turn = self.turn();
         if let Some(object) = self.shared.index.one(&name.cka_id())
             && object::prove(&self.session, object, name, true).is_ok()
         {
@@ -275,6 +292,11 @@ impl Station {
     fn find(&self, name: &ObjectName) -> Result<Option<ObjectHandle>, Failure> {
         self.count();
         object::find(&self.session, name)
+    }
+
+    /// To be held while objects are searched, made or destroyed, where the profile wants that.
+    fn turn(&self) -> Turn<'_> {
+        self.shared.objects_turn.take(self.shared.profile.limits.call() / 2)
     }
 
     fn count(&self) {

@@ -4,6 +4,7 @@ mod faults;
 mod kill;
 mod planted;
 mod process;
+mod race;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

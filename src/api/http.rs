@@ -142,9 +142,10 @@ pub async fn serve(listener: Listener, router: Router, limits: Limits, shutdown:
             connection.run(stream, &crowded, stopping).await;
         });
     }
-    drop(listener);
-    // Nobody listens if there is no connection, and then there is nobody to tell.
+    // Nobody listens if there is no connection, and then there is nobody to tell. Told before the port is given up, so
+    // that whoever is refused there knows that every answer from now on ends its connection.
     let _ = stop.send(true);
+    drop(listener);
     drain(connections, limits.drain_time).await;
 }
 
@@ -253,9 +254,9 @@ impl Connection {
             let deadline = phase.deadline(&self.limits);
             tokio::select! {
                 biased;
+                Ok(()) = stopping.changed() => Pin::new(&mut connection).graceful_shutdown(),
                 result = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => break result,
                 Ok(()) = phases.changed() => {}
-                Ok(()) = stopping.changed() => Pin::new(&mut connection).graceful_shutdown(),
                 () = crowded.notified(), if matches!(phase, Phase::Idle(_)) => {
                     Pin::new(&mut connection).graceful_shutdown();
                 }

@@ -93,6 +93,13 @@ const KNOWN: &[Known] = &[
         concerns: |policy, _| policy.contains("\"Date"),
     },
     Known {
+        why: "has no text of what is a number, a boolean or a date in the request",
+        concerns: |policy, _| {
+            let policy = policy.to_lowercase();
+            policy.contains("string") && TYPED.iter().any(|key| policy.contains(key))
+        },
+    },
+    Known {
         why: "finds a list of no values present",
         concerns: |policy, request| {
             policy.to_lowercase().contains("aws:tagkeys") && request.contains("\"aws:TagKeys\":[]")
@@ -111,3 +118,5 @@ const KNOWN: &[Known] = &[
         concerns: |policy, _| policy.contains("\"Null\""),
     },
 ];
+
+const TYPED: [&str; 3] = ["kms:days", "aws:currenttime", "aws:securetransport"];

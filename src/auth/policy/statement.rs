@@ -52,11 +52,11 @@ impl Statement {
 
     /// How the subject is named, if this is an Allow that applies; the subject of a policy of its own is named by it.
     pub(super) fn allows(&self, request: &Request<'_>) -> Option<How> {
-        if !self.allows || !self.is_about(request) {
+        if !self.allows {
             return None;
         }
         let how = self.how_named(request)?;
-        self.conditions_hold(request).then_some(how)
+        (self.is_about(request) && self.conditions_hold(request)).then_some(how)
     }
 
     /// Whether this is a Deny that applies under some condition.

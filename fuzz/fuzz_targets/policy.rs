@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use hsm_kms::auth::policy::{Evidence, Kind, Policy, Request, Subject, Who, decide};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| {
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (account, tags) = ("111122223333".parse().expect("an account"), BTreeMap::new());
     let arn = "arn:aws:iam::111122223333:user/alice";
     let subject = Subject { account: &account, arn, user_id: "AIDA", who: Who::User { name: "alice" }, tags: &tags };

@@ -95,9 +95,9 @@ fn parse(policy: &Value, kind: Kind) -> Result<Policy, Malformed> {
     }
 }
 
-fn conditions(values: &Value) -> BTreeMap<String, ConditionValue<'_>> {
-    let value = |value| match value {
-        &Value::Array(ref texts) => ConditionValue::Many(texts.iter().map(|one| text(one).into()).collect()),
+fn conditions<'a>(values: &'a Value) -> BTreeMap<String, ConditionValue<'a>> {
+    let value = |value: &'a Value| match value {
+        Value::Array(texts) => ConditionValue::Many(texts.iter().map(|one| text(one).into()).collect()),
         one => ConditionValue::One(text(one).into()),
     };
     values.as_object().into_iter().flatten().map(|(key, one)| (key.to_lowercase(), value(one))).collect()

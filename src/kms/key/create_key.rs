@@ -8,7 +8,7 @@ use crate::crypto;
 use crate::kms::shape::{Member, defaulted, optional};
 use crate::kms::tag::{Tag, check_tags, merged};
 use crate::kms::{Context, Error, Operation, policy, shapes};
-use crate::model::{AccountId, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose};
+use crate::model::{AccountId, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, key_arn};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material};
 
 /// Makes a KMS key: an AES-256 object on the token, sensitive and never extractable.
@@ -122,15 +122,15 @@ impl CreateKey {
     fn record(self, cx: &Context, account: AccountId) -> Result<KeyRecord, Error> {
         let tags = self.tags.unwrap_or_default();
         check_tags(&tags)?;
+        let key_id = KeyId::from_random(crypto::random_array()?);
         let policy = match self.policy {
             Some(text) => {
                 let bypass = self.bypass_policy_lockout_safety_check == Some(true);
-                policy::check(&account, &text, bypass)?;
+                policy::check(&cx.caller, &key_arn(&cx.request.region, &account, &key_id), &text, bypass)?;
                 text
             }
             None => policy::default_policy(&account),
         };
-        let key_id = KeyId::from_random(crypto::random_array()?);
         let created = cx.kms.now();
         let scheme = cx.token()?.scheme();
         Ok(KeyRecord {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::check_name;
 use crate::kms::shape::{Member, optional, required};
-use crate::kms::{Context, Error, Operation, shapes};
+use crate::kms::{Context, Error, Operation, arn_of, shapes};
 use crate::store::Change;
 
 /// Replaces the policy of a key, whatever the key's state.
@@ -33,7 +33,7 @@ impl Operation for PutKeyPolicy {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?)?.into_thing();
             check_name(self.policy_name.as_deref())?;
             let bypass = self.bypass_policy_lockout_safety_check == Some(true);
-            super::check(&key.record.account, &self.policy, bypass)?;
+            super::check(&cx.caller, &arn_of(&key.record), &self.policy, bypass)?;
             let mut record = key.record.clone();
             record.policy.clone_from(&self.policy);
             Ok((Change::new(cx.kms.now()).update(&key, record), ()))

@@ -47,8 +47,8 @@ pub fn router(gate: Arc<Gate>) -> Router {
     Router::new().fallback(any(serve)).with_state(gate)
 }
 
-/// Serves one request in a task of its own: a client that hangs up drops this future, and the task still ends,
-/// and still writes its record.
+/// Serves one request. The listener runs this in a task of its own, which ends, and writes its record, though the
+/// client hang up.
 async fn serve(
     State(gate): State<Arc<Gate>>,
     Extension(Peer(peer)): Extension<Peer>,
@@ -60,10 +60,7 @@ async fn serve(
     let arrival = Arrival { peer, method, uri, headers, body, id: uuid::Uuid::new_v4().to_string() };
     let protocol = Protocol::of(&arrival.headers);
     let id = arrival.id.clone();
-    let served = tokio::spawn(async move { arrival.serve(&gate, protocol).await });
-    let answer =
-        served.await.unwrap_or_else(|error| Err(Error::Internal(format!("a request panicked: {error}")).into()));
-    protocol.respond(answer, &id)
+    protocol.respond(arrival.serve(&gate, protocol).await, &id)
 }
 
 /// A request as it arrived.

@@ -18,9 +18,9 @@ pub use root_user::RootUser;
 
 use crate::api::health::{self, Part, Readiness};
 use crate::api::json::{self, Gate};
-use crate::audit::{self, Audit};
+use crate::audit::{self, Audit, Call, Event, EventSource};
 use crate::kms::{Kms, Markers, TrustedTime};
-use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret};
+use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret, Timestamp};
 use crate::settings::{self, Settings};
 use crate::store::{self, Change, Meta, Store};
 use crate::token::{self, Token};
@@ -113,6 +113,10 @@ pub enum Error {
 }
 
 impl Error {
+    fn rolled_back(data: &DataDir, store: u64, log: u64) -> Self {
+        Error::RolledBack { path: data.path().to_owned(), store, log }
+    }
+
     /// Whether no other start can mend it, so that a supervisor must not start again.
     pub fn is_for_good(&self) -> bool {
         match self {
@@ -151,12 +155,16 @@ impl App {
         let (audit, recovered) = Audit::open(&audit_settings(&settings, &data))?;
         let audit = Arc::new(audit);
         let token = open_token(&settings, &data, pin, audit.clone()).await?;
-        let (store, store_key, meta) = open_store(&data, &token).await?;
-        if store.epoch() < recovered.last_epoch && !accepted.rollback {
-            let (store, log) = (store.epoch(), recovered.last_epoch);
-            return Err(Error::RolledBack { path: data.path().to_owned(), store, log });
+        let may_be_new = recovered.last_epoch == 0 || accepted.rollback;
+        let opened = open_store(&data, &token, may_be_new, recovered.last_epoch).await;
+        if let Err(Error::Store(error @ store::Error::Tampered { .. })) = &opened {
+            record_tampering(&audit, &settings, clock.now(), recovered.last_epoch, error).await?;
         }
+        let (store, store_key, meta) = opened?;
         let rolled_back = store.epoch() < recovered.last_epoch;
+        if rolled_back && !accepted.rollback {
+            return Err(Error::rolled_back(&data, store.epoch(), recovered.last_epoch));
+        }
         let trusted_time = TrustedTime::start(&*clock, store.highest_time(), accepted.clock);
         let tokens: BTreeMap<_, _> = settings.regions.iter().map(|region| (region.clone(), token.clone())).collect();
         let markers = Markers::new(crypto::kbkdf(store_key.expose(), b"hsm-kms/v1/marker", &[], crypto::KEY_LEN));
@@ -276,12 +284,45 @@ fn end_process(audit: &Audit) {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
 }
 
-async fn open_store(data: &DataDir, token: &Token) -> Result<(Store, Secret, Meta), Error> {
+/// The store could not be opened, so that nothing in it can say whose it is: the record goes to the settings' account.
+async fn record_tampering(
+    audit: &Audit,
+    settings: &Settings,
+    time: Timestamp,
+    epoch: u64,
+    error: &store::Error,
+) -> Result<(), Error> {
+    let id = uuid::Uuid::new_v4().to_string();
+    let event = Event::service(Call {
+        time,
+        source: EventSource::Kms,
+        name: "StoreTampered",
+        region: settings.regions.first().ok_or(settings::Error::NoRegion)?,
+        account: &settings.account,
+        source_ip: "kms.amazonaws.com",
+        user_agent: "kms.amazonaws.com",
+        request_id: &id,
+        event_id: &id,
+        read_only: true,
+    });
+    let event = event.additional(serde_json::json!({ "what": error.to_string() }));
+    audit.append(audit.begin()?, event.to_json(), epoch).await?;
+    Ok(())
+}
+
+async fn open_store(
+    data: &DataDir,
+    token: &Token,
+    may_be_new: bool,
+    log_epoch: u64,
+) -> Result<(Store, Secret, Meta), Error> {
     let path = data.path().join("store.db");
     let identity = token.identity();
     let meta = match Store::read_meta(&path).await? {
         Some(meta) => meta,
-        None => return create_store(&path, token).await,
+        None if may_be_new => return create_store(&path, token).await,
+        // There was a store: a new one in its place would forget every key.
+        None => return Err(Error::rolled_back(data, 0, log_epoch)),
     };
     let name = store_root(&meta.store_id);
     let unwrapped = token.unwrap_seed(&name, meta.scheme, STORE_ROOT, &meta.wrapped_key, soon()).await;

@@ -20,6 +20,7 @@ fn every_edit_of_every_row_is_refused_at_the_start() {
         let failed = Service::try_start_in(&data, &[]).err();
         let failed = failed.unwrap_or_else(|| panic!("it starts with {edits:?}"));
         refused(&failed, "tampered", &format!("{edits:?}"));
+        assert_eq!(events(&data, "StoreTampered").len(), 1, "{edits:?}");
         std::fs::remove_dir_all(data).unwrap();
     }
     // And unedited, it starts.
@@ -45,6 +46,19 @@ fn loose_rows_widen_nothing() {
         assert_eq!(refused.error(), "KMSInvalidStateException");
         assert_eq!(call(&service, "Decrypt", json!({ "CiphertextBlob": history.sealed }))["Plaintext"], "eHk=");
     }
+}
+
+/// A store that is gone is an old one too: a new one in its place would forget every key.
+#[test]
+fn a_store_that_is_gone_is_not_made_anew() {
+    let history = History::make();
+    let data = history.copy("gone");
+    for file in ["store.db", "store.db-wal", "store.db-shm"] {
+        let _ = std::fs::remove_file(data.join(file));
+    }
+    let failed = Service::try_start_in(&data, &[]).err().expect("its log knows of a store");
+    refused(&failed, "--accept-rollback", "no store");
+    assert!(!data.join("store.db").exists());
 }
 
 #[test]

@@ -1,17 +1,21 @@
 //! What both ways to ask for a data key share.
 
+use serde::Deserialize;
+
 use super::{check_context, check_grant_tokens};
 use crate::kms::{Blob, Context, Error, Operation, UsableKey};
 use crate::model::{EncryptionContext, KeyUsage, Secret};
 
 /// What is asked for.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct DataKeyRequest {
-    pub key_id: String,
-    pub encryption_context: Option<EncryptionContext>,
-    pub key_spec: Option<String>,
-    pub number_of_bytes: Option<u16>,
-    pub grant_tokens: Option<Vec<String>>,
-    pub dry_run: Option<bool>,
+    key_id: String,
+    encryption_context: Option<EncryptionContext>,
+    key_spec: Option<String>,
+    number_of_bytes: Option<u16>,
+    grant_tokens: Option<Vec<String>>,
+    dry_run: Option<bool>,
 }
 
 /// A data key, in the clear and encrypted.

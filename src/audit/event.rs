@@ -116,9 +116,55 @@ pub struct UserIdentity {
     /// The user's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_name: Option<String>,
+    /// The session, of temporary credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_context: Option<SessionContext>,
     /// The service that acted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invoked_by: Option<String>,
+}
+
+/// What temporary credentials are.
+///
+/// Source: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html>
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionContext {
+    /// The role that was assumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_issuer: Option<SessionIssuer>,
+    /// When, and how.
+    pub attributes: SessionAttributes,
+    /// The person behind it, as `sts:SourceIdentity` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<String>,
+}
+
+/// The role of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionIssuer {
+    /// Always `Role`.
+    #[serde(rename = "type")]
+    pub kind: Cow<'static, str>,
+    /// Its unique id.
+    pub principal_id: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Its account.
+    pub account_id: String,
+    /// Its name.
+    pub user_name: String,
+}
+
+/// When a session began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionAttributes {
+    /// RFC 3339, UTC, seconds.
+    pub creation_date: String,
+    /// Always `false`.
+    pub mfa_authenticated: Cow<'static, str>,
 }
 
 /// The kind of a principal.
@@ -129,6 +175,10 @@ pub enum IdentityType {
     /// A user.
     #[serde(rename = "IAMUser")]
     IamUser,
+    /// A session of a role.
+    AssumedRole,
+    /// Whoever ran a command on the host, by his Unix user.
+    Operator,
     /// The service itself.
     #[serde(rename = "AWSService")]
     AwsService,
@@ -146,6 +196,9 @@ pub enum EventSource {
     /// STS.
     #[serde(rename = "sts.amazonaws.com")]
     Sts,
+    /// IAM.
+    #[serde(rename = "iam.amazonaws.com")]
+    Iam,
 }
 
 /// A caller's request or an act of the service.

@@ -19,7 +19,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Call, Event, EventSource, EventType, IdentityType, MAX_EVENT_LEN, Resource, UserIdentity};
+pub use event::{
+    Call, Event, EventSource, EventType, IdentityType, MAX_EVENT_LEN, Resource, SessionAttributes, SessionContext,
+    SessionIssuer, UserIdentity,
+};
 pub use room::{Permit, Status};
 pub use verify::{Report, contains, verify};
 pub use writer::{Appended, Audit, Recovered, Settings};

@@ -1,14 +1,75 @@
 //! The decision, and its proof.
 
-use std::fmt::Display;
-
 use super::Caller;
+use super::policy::{By, Conditions, Decision, Evidence, Grantee, Policy, Reason, Request, decide};
 use crate::model::AccountId;
 
-/// Proof that the caller may do `action` to the thing inside; made by [`authorize`] alone.
+/// Proof that the caller may do what was asked to the thing inside; made by [`authorize`] alone.
+///
+/// ```compile_fail
+/// let forged = hsm_kms::auth::Authorized { thing: "a key" };
+/// ```
 #[derive(Debug)]
 pub struct Authorized<T> {
     thing: T,
+    by: Permission,
+}
+
+/// Which kind of permission allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// The key policy, or the trust policy of a role.
+    ResourcePolicy,
+    /// The caller's identity policies.
+    IdentityPolicy,
+    /// The grant with this id.
+    Grant(String),
+    /// The root user needs no policy.
+    RootUser,
+}
+
+/// What is asked: may `caller` do `action` to `resource`?
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// For example `kms:Encrypt`.
+    pub action: &'a str,
+    /// The ARN of what it is done to; `*` for an action on no resource.
+    pub resource: &'a str,
+    /// The account that owns the resource.
+    pub owner: &'a AccountId,
+    /// The resource's own policy; none for what identity policies alone decide.
+    pub resource_policy: Option<&'a Policy>,
+    /// The condition keys of the request and the resource.
+    pub conditions: &'a dyn Conditions,
+    /// The id of a grant for this request to exactly this grantee, its constraints kept.
+    pub grants: &'a dyn Fn(Grantee) -> Option<&'a str>,
+    /// Whether the resource was named, or found in a ciphertext.
+    pub named: Named,
+}
+
+/// How the caller named the resource, which decides how much a refusal may tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// By its id, ARN or alias.
+    Explicitly,
+    /// By a ciphertext.
+    ByCiphertext,
+}
+
+/// The caller may not.
+///
+/// The text is the caller's: of another account's resource it does not tell whether there is one.
+/// Source for the wording: <https://docs.aws.amazon.com/kms/latest/developerguide/policy-evaluation.html> and the
+/// messages that users of AWS KMS report.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("User: {caller} is not authorized to perform: {action} {why}")]
+pub struct Denied {
+    caller: String,
+    action: String,
+    why: String,
+    reason: Option<Reason>,
 }
 
 impl<T> Authorized<T> {
@@ -17,73 +78,104 @@ impl<T> Authorized<T> {
         &self.thing
     }
 
+    /// Which kind of permission allowed.
+    pub fn by(&self) -> &Permission {
+        &self.by
+    }
+
     /// Gives the thing up together with the proof.
     pub fn into_thing(self) -> T {
         self.thing
     }
 }
 
-/// The caller may not.
-///
-/// Source for the text: <https://docs.aws.amazon.com/kms/latest/developerguide/policy-evaluation.html>
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("User: {caller} is not authorized to perform: {action} on resource: {resource} because {reason}")]
-pub struct Denied {
-    caller: String,
-    action: String,
-    resource: String,
-    reason: String,
-}
-
-/// Asks whether `caller` may do `action` (for example `kms:Encrypt`) to `thing`, which `owner` owns and which is
-/// called `resource` in the refusal; the two are written out only there.
-///
-/// Until policies are evaluated, the root user of the owning account may do everything and nobody else anything.
-pub fn authorize<T>(
-    caller: &Caller,
-    action: impl Display,
-    owner: &AccountId,
-    resource: impl Display,
-    thing: T,
-) -> Result<Authorized<T>, Denied> {
-    if caller.is_root_user() && caller.account == *owner {
-        return Ok(Authorized { thing });
+/// Asks whether the caller may, and proves it for `thing`.
+pub fn authorize<T>(question: &Question<'_>, thing: T) -> Result<Authorized<T>, Denied> {
+    match question.decide() {
+        Ok(by) => Ok(Authorized { thing, by }),
+        Err(reason) => Err(question.denied(reason)),
     }
-    let kind = if caller.account == *owner { "identity-based" } else { "resource-based" };
-    Err(Denied {
-        caller: caller.arn.clone(),
-        action: action.to_string(),
-        resource: resource.to_string(),
-        reason: format!("no {kind} policy allows the {action} action"),
-    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Question<'_> {
+    /// The refusal for a resource that does not exist, in the words for one that the caller may not use.
+    pub fn unknown(caller: &Caller, action: &str, named: Named) -> Denied {
+        Denied { caller: caller.arn.clone(), action: action.to_owned(), why: undisclosed(named), reason: None }
+    }
 
-    fn caller(arn: &str) -> Caller {
-        Caller {
-            account: "111122223333".parse().unwrap(),
-            arn: arn.into(),
-            user_id: "111122223333".into(),
-            access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
+    /// Why a policy forbids this explicitly, if one does; for what no policy can allow.
+    pub fn forbidden(&self) -> Result<(), Denied> {
+        match self.decide() {
+            Err(reason @ Reason::ExplicitDeny(_)) => Err(self.denied(reason)),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    fn ask(arn: &str, owner: &str) -> Result<Authorized<()>, Denied> {
-        authorize(&caller(arn), "kms:Encrypt", &owner.parse().unwrap(), "the key", ())
+    /// The refusal of what no policy was asked for.
+    pub fn refused(&self) -> Denied {
+        self.denied(Reason::NoAllow(super::policy::Kind::KeyPolicy))
     }
 
-    #[test]
-    fn only_the_root_user_of_the_owning_account_is_served() {
-        assert!(ask("arn:aws:iam::111122223333:root", "111122223333").is_ok());
-        assert!(ask("arn:aws:iam::111122223333:user/root", "111122223333").is_err());
-        assert!(ask("arn:aws:iam::444455556666:root", "111122223333").is_err());
-        assert_eq!(
-            ask("arn:aws:iam::111122223333:root", "444455556666").unwrap_err().to_string(),
-            "User: arn:aws:iam::111122223333:root is not authorized to perform: kms:Encrypt on resource: the key \
-             because no resource-based policy allows the kms:Encrypt action"
-        );
+    fn decide(&self) -> Result<Permission, Reason> {
+        let subject = self.caller.subject();
+        let Question { action, resource, owner, conditions, .. } = *self;
+        let permissions = &self.caller.permissions;
+        let identity_policies: Vec<&Policy> = permissions.identity_policies.iter().map(AsRef::as_ref).collect();
+        let session_policies: Vec<&Policy> = permissions.session_policies.iter().map(AsRef::as_ref).collect();
+        let evidence = Evidence {
+            resource_policy: self.resource_policy,
+            identity_policies: &identity_policies,
+            boundary: permissions.boundary.as_deref(),
+            session_policies: &session_policies,
+            grants: &|grantee| (self.grants)(grantee),
+        };
+        match decide(&Request { subject, action, resource, owner, conditions }, &evidence) {
+            Decision::Allowed(by) => Ok(by.into()),
+            Decision::Denied(reason) => Err(reason),
+        }
+    }
+
+    fn denied(&self, reason: Reason) -> Denied {
+        let foreign = self.caller.account != *self.owner;
+        let own_policies_lack = matches!(reason, Reason::NoAllow(kind) if !kind.has_principals());
+        let why = if foreign && !own_policies_lack {
+            undisclosed(self.named)
+        } else {
+            let clause = reason.clause(self.action);
+            match self.named {
+                Named::Explicitly => format!("on resource: {} {clause}", self.resource),
+                Named::ByCiphertext => format!("on the resource associated with this ciphertext {clause}"),
+            }
+        };
+        Denied { caller: self.caller.arn.clone(), action: self.action.to_owned(), why, reason: Some(reason) }
+    }
+}
+
+impl Denied {
+    /// Why, for the record, which may know more than the caller.
+    pub fn because(&self, action: &str) -> String {
+        self.reason.map_or_else(|| "there is no such resource".into(), |reason| reason.clause(action))
+    }
+}
+
+fn undisclosed(named: Named) -> String {
+    let resource = match named {
+        Named::Explicitly => "this resource",
+        Named::ByCiphertext => "the resource associated with this ciphertext",
+    };
+    format!(
+        "on {resource} because the resource does not exist in this Region, no resource-based policies allow access, or \
+         a resource-based policy explicitly denies access"
+    )
+}
+
+impl From<By<'_>> for Permission {
+    fn from(by: By<'_>) -> Self {
+        match by {
+            By::ResourcePolicy => Permission::ResourcePolicy,
+            By::IdentityPolicy => Permission::IdentityPolicy,
+            By::Grant(id) => Permission::Grant(id.to_owned()),
+            By::RootUser => Permission::RootUser,
+        }
     }
 }

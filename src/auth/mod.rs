@@ -5,5 +5,5 @@ mod identity;
 pub mod policy;
 pub mod sigv4;
 
-pub use authorize::{Authorized, Denied, authorize};
-pub use identity::Caller;
+pub use authorize::{Authorized, Denied, Named, Permission, Question, authorize};
+pub use identity::{Caller, Identity, Permissions, Session};

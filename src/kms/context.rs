@@ -1,20 +1,32 @@
 //! What an operation has at hand while it serves one request.
 
-use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{CommitError, Error, Kms, Operation};
-use crate::audit::{self, Call, Event, EventSource, UserIdentity};
-use crate::auth::{self, Authorized, Caller};
-use crate::model::{AccountId, Arn, KeyRef, KeyRefError, Region, Timestamp, key_arn};
+use super::caller::key_policy;
+use super::conditions::{Circumstances, Facts};
+use super::grant::Search;
+use super::{CommitError, Error, Kms, Operation, identity_of};
+use crate::audit::{self, Call, Event, EventSource};
+use crate::auth::{self, Authorized, Caller, Denied, Named, Permission, Question};
+use crate::model::{AccountId, AliasName, Arn, KeyId, KeyRef, KeyRefError, Region, Timestamp, key_arn};
 use crate::store::{AliasRecord, Change, KeyRecord, Row, Store};
 use crate::token::Token;
 
 /// A key as the store has it, with its revision.
 pub type KeyRow = Arc<Row<KeyRecord>>;
+
+/// A key that a request names, and how it does.
+pub struct Target {
+    /// The key.
+    pub key: KeyRow,
+    /// The alias by which it was named.
+    pub alias: Option<AliasName>,
+    /// Whether it was named at all, or found in a ciphertext.
+    pub named: Named,
+}
 
 /// One request: who asked, for what, when, and what of it is on record.
 pub struct Context {
@@ -65,6 +77,8 @@ struct Trail {
     permit: Option<audit::Permit>,
     parameters: Value,
     resources: Vec<Arn>,
+    /// What was decided on the way, for the record.
+    decisions: Vec<Value>,
     used: Vec<(Region, crate::model::KeyId)>,
     recorded: bool,
 }
@@ -76,6 +90,7 @@ impl Context {
             permit: Some(permit),
             parameters: Value::Null,
             resources: Vec::new(),
+            decisions: Vec::new(),
             used: Vec::new(),
             recorded: false,
         };
@@ -88,23 +103,21 @@ impl Context {
     }
 
     /// Finds the key that `key_id` names by id, key ARN, alias name or alias ARN.
-    pub fn key(&self, key_id: &str) -> Result<KeyRow, Error> {
+    pub fn key(&self, key_id: &str) -> Result<Target, Error> {
         match self.key_ref(key_id)? {
-            KeyRef::Key { account, key_id } => self.key_by_id(account, key_id),
+            KeyRef::Key { account, key_id } => self.key_by_id(account, key_id, None),
             KeyRef::Alias { account, name } => {
                 let account = account.unwrap_or_else(|| self.caller.account.clone());
-                let arn = fmt::from_fn(|f| Arn::alias(&self.request.region, &account, &name).fmt(f));
-                self.own_account(&account, arn)?;
                 let alias = self.alias(&account, &name)?;
-                self.key_by_id(None, alias.record.target)
+                self.key_by_id(Some(account), alias.record.target, Some(name))
             }
         }
     }
 
     /// Finds the key that `key_id` names by id or key ARN; an alias is refused.
-    pub fn key_without_alias(&self, key_id: &str) -> Result<KeyRow, Error> {
+    pub fn key_without_alias(&self, key_id: &str) -> Result<Target, Error> {
         match self.key_ref(key_id)? {
-            KeyRef::Key { account, key_id } => self.key_by_id(account, key_id),
+            KeyRef::Key { account, key_id } => self.key_by_id(account, key_id, None),
             // Seen for CreateGrant; unverified for the others.
             KeyRef::Alias { account: Some(_), .. } => {
                 Err(Error::InvalidArn("Key Aliases are not supported for this operation.".into()))
@@ -113,37 +126,102 @@ impl Context {
         }
     }
 
+    /// Finds the key that a ciphertext names, in whichever account; whether there is one is not told.
+    pub fn key_of_ciphertext(&self, key_id: &KeyId) -> Result<Target, Error> {
+        let key = self.kms.store.key(&self.request.region, key_id);
+        let key = key.ok_or_else(|| self.unknown(Named::ByCiphertext))?;
+        Ok(Target { key, alias: None, named: Named::ByCiphertext })
+    }
+
     /// Finds an alias of an account in the request's Region.
-    pub fn alias(&self, account: &AccountId, name: &crate::model::AliasName) -> Result<Arc<Row<AliasRecord>>, Error> {
-        self.kms.store.alias(&self.request.region, account, name).ok_or_else(|| {
-            let arn = Arn::alias(&self.request.region, account, name);
-            Error::NotFound(format!("Alias {arn} is not found."))
+    pub fn alias(&self, account: &AccountId, name: &AliasName) -> Result<Arc<Row<AliasRecord>>, Error> {
+        let found = self.kms.store.alias(&self.request.region, account, name);
+        found.ok_or_else(|| match *account == self.caller.account {
+            true => Error::NotFound(format!("Alias {} is not found.", Arn::alias(&self.request.region, account, name))),
+            false => self.unknown(Named::Explicitly),
         })
     }
 
-    /// Asks whether the caller may do this operation to `key`, and notes the key in the record.
-    pub fn authorize<O: Operation>(&self, key: KeyRow) -> Result<Authorized<KeyRow>, Error> {
-        self.authorize_action(O::NAME, key)
+    /// Asks whether the caller may do this operation to the key, and notes both for the record.
+    pub fn authorize<O: Operation>(&self, target: Target, facts: &Facts<'_>) -> Result<Authorized<KeyRow>, Error> {
+        self.authorize_action::<O>(O::NAME, target, facts)
     }
 
     /// As [`Context::authorize`], for the operations whose permission has another name (`ReEncryptFrom`).
-    pub fn authorize_action(&self, action: &str, key: KeyRow) -> Result<Authorized<KeyRow>, Error> {
+    pub fn authorize_action<O: Operation>(
+        &self,
+        action: &str,
+        target: Target,
+        facts: &Facts<'_>,
+    ) -> Result<Authorized<KeyRow>, Error> {
+        let Target { key, alias, named } = target;
         let (arn, owner) = (arn_of(&key.record), key.record.account.clone());
-        let decision = auth::authorize(&self.caller, format_args!("kms:{action}"), &owner, &arn, key);
+        if owner != self.caller.account && !O::CROSS_ACCOUNT {
+            return Err(self.unknown(named));
+        }
+        self.check_grant_tokens(facts.grant_tokens)?;
+        let policy = key_policy(&key)?;
+        let search = Search::new(self, action, &key.record, facts);
+        let conditions = Circumstances { cx: self, key: Some(&key.record), alias: alias.as_ref(), facts };
+        let decision = self.ask(
+            &Question {
+                caller: &self.caller,
+                action: &format!("kms:{action}"),
+                resource: &arn.to_string(),
+                owner: &owner,
+                resource_policy: Some(&policy),
+                conditions: &conditions,
+                grants: &|grantee| search.find(grantee),
+                named,
+            },
+            key.clone(),
+        );
         self.note_arn(arn);
-        Ok(decision?)
+        decision
     }
 
     /// Asks whether the caller may do this operation in its own account, where no key is involved.
-    pub fn authorize_account<O: Operation>(&self) -> Result<Authorized<AccountId>, Error> {
+    pub fn authorize_account<O: Operation>(&self, facts: &Facts<'_>) -> Result<Authorized<AccountId>, Error> {
+        self.authorize_own(O::NAME, "*", facts)
+    }
+
+    /// Asks whether the caller's own policies permit `action` on what is its own account's: an alias by its ARN, or `*`.
+    pub fn authorize_own(
+        &self,
+        action: &str,
+        resource: &str,
+        facts: &Facts<'_>,
+    ) -> Result<Authorized<AccountId>, Error> {
         let account = self.caller.account.clone();
-        Ok(auth::authorize(&self.caller, format_args!("kms:{}", O::NAME), &account.clone(), "*", account)?)
+        self.ask(
+            &Question {
+                caller: &self.caller,
+                action: &format!("kms:{action}"),
+                resource,
+                owner: &account,
+                resource_policy: None,
+                conditions: &Circumstances { cx: self, key: None, alias: None, facts },
+                grants: &|_| None,
+                named: Named::Explicitly,
+            },
+            account.clone(),
+        )
+    }
+
+    /// Decides, and notes the decision for the record.
+    pub fn ask<T>(&self, question: &Question<'_>, thing: T) -> Result<Authorized<T>, Error> {
+        let decision = auth::authorize(question, thing);
+        self.note_decision(question, decision.as_ref().map(Authorized::by));
+        Ok(decision?)
     }
 
     /// Decides on what the store says now and commits the change together with this request's record; decides
     /// again if another change came first.
     pub async fn change<T>(&self, decide: impl Fn(&Store) -> Result<(Change, T), Error>) -> Result<T, Error> {
+        let before = self.trail().decisions.len();
         for _ in 0..DECISIONS {
+            // What an earlier round decided is overtaken.
+            self.trail().decisions.truncate(before);
             let (change, outcome) = decide(&self.kms.store)?;
             let parameters = self.trail().parameters.clone();
             let event = self.event(parameters, Ok(())).to_json();
@@ -173,6 +251,19 @@ impl Context {
         Ok(())
     }
 
+    /// Notes for the record what was decided: by which permission, or why not.
+    pub fn note_decision(&self, question: &Question<'_>, decision: Result<&Permission, &Denied>) {
+        let mut note = json!({ "action": question.action, "resource": question.resource });
+        match decision {
+            Ok(Permission::Grant(id)) => note["allowedBy"] = json!({ "grant": id }),
+            Ok(Permission::ResourcePolicy) => note["allowedBy"] = "resource policy".into(),
+            Ok(Permission::IdentityPolicy) => note["allowedBy"] = "identity policy".into(),
+            Ok(Permission::RootUser) => note["allowedBy"] = "root user".into(),
+            Err(denied) => note["refusedBecause"] = denied.because(question.action).into(),
+        }
+        self.trail().decisions.push(note);
+    }
+
     /// Notes the request's parameters for the record.
     pub fn note_parameters(&self, parameters: Value) {
         self.trail().parameters = parameters;
@@ -195,6 +286,11 @@ impl Context {
         self.trail().used.push((key.region.clone(), key.key_id));
     }
 
+    /// Refuses grant tokens that were not given out here.
+    fn check_grant_tokens(&self, tokens: &[String]) -> Result<(), Error> {
+        if tokens.is_empty() { Ok(()) } else { Err(Error::InvalidGrantToken) }
+    }
+
     fn key_ref(&self, text: &str) -> Result<KeyRef, Error> {
         KeyRef::parse(text, &self.request.region).map_err(|error| match error {
             KeyRefError::InvalidArn => Error::InvalidArn(format!("Invalid arn {text}")),
@@ -203,21 +299,21 @@ impl Context {
         })
     }
 
-    fn key_by_id(&self, account: Option<AccountId>, key_id: crate::model::KeyId) -> Result<KeyRow, Error> {
+    fn key_by_id(&self, account: Option<AccountId>, key_id: KeyId, alias: Option<AliasName>) -> Result<Target, Error> {
         let account = account.unwrap_or_else(|| self.caller.account.clone());
-        let arn = fmt::from_fn(|f| key_arn(&self.request.region, &account, &key_id).fmt(f));
-        self.own_account(&account, &arn)?;
-        self.kms
-            .store
-            .key(&self.request.region, &key_id)
-            .filter(|key| key.record.account == account)
-            .ok_or_else(|| Error::NotFound(format!("Key '{arn}' does not exist")))
+        let found = self.kms.store.key(&self.request.region, &key_id).filter(|key| key.record.account == account);
+        let key = found.ok_or_else(|| match account == self.caller.account {
+            true => {
+                Error::NotFound(format!("Key '{}' does not exist", key_arn(&self.request.region, &account, &key_id)))
+            }
+            false => self.unknown(Named::Explicitly),
+        })?;
+        Ok(Target { key, alias, named: Named::Explicitly })
     }
 
     /// Whether a thing of another account exists is not told: it is refused as it would be if it did.
-    fn own_account(&self, account: &AccountId, resource: impl Display) -> Result<(), Error> {
-        auth::authorize(&self.caller, format_args!("kms:{}", self.request.operation), account, resource, ())?;
-        Ok(())
+    fn unknown(&self, named: Named) -> Error {
+        Question::unknown(&self.caller, &format!("kms:{}", self.request.operation), named).into()
     }
 
     fn event(&self, parameters: Value, outcome: Result<(), Failure>) -> Event {
@@ -235,7 +331,11 @@ impl Context {
             read_only: request.read_only,
         });
         let trail = self.trail();
-        let event = event.by(UserIdentity::root(&self.caller.account, &self.caller.access_key_id));
+        let event = event.by(identity_of(&self.caller));
+        let event = match trail.decisions.is_empty() {
+            true => event,
+            false => event.additional(json!({ "authorization": trail.decisions })),
+        };
         let event = trail.resources.iter().fold(event.parameters(parameters), Event::key);
         match outcome {
             Ok(()) => event,

@@ -1,10 +1,14 @@
 //! What the operations of AWS KMS mean; one file an operation, in folders by family.
 
 pub mod alias;
+mod caller;
+mod conditions;
 mod context;
 pub mod cryptography;
 mod envelope;
 mod error;
+pub mod grant;
+mod identity;
 mod input;
 pub mod janitor;
 pub mod key;
@@ -22,8 +26,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use crate::model::Document;
-pub use context::{Context, Failure, KeyRow, Request, arn_of};
+pub use caller::Signer;
+pub use conditions::Facts;
+pub use context::{Context, Failure, KeyRow, Request, Target, arn_of};
 pub use error::Error;
+pub use identity::identity_of;
 pub use input::{Blob, epoch_seconds};
 pub use marker::Markers;
 pub use service::{CommitError, Kms};
@@ -38,6 +45,8 @@ pub trait Operation: DeserializeOwned + Send + Sync + 'static {
     const MEMBERS: &'static [shape::Member];
     /// Whether it changes nothing, as CloudTrail counts it: true for Encrypt and Decrypt too.
     const READ_ONLY: bool;
+    /// Whether it can be done to another account's key.
+    const CROSS_ACCOUNT: bool = false;
     /// The answer.
     type Output: Serialize + Send;
 

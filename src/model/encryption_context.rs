@@ -22,6 +22,11 @@ impl EncryptionContext {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
+    /// Whether every pair of `other` is here.
+    pub fn has(&self, other: &EncryptionContext) -> bool {
+        other.0.iter().all(|(key, value)| self.0.get(key) == Some(value))
+    }
+
     /// The one byte string for these pairs: sorted by key bytes, every key and value behind its length
     /// (4 bytes big endian), so that `{"a":"bc"}` and `{"ab":"c"}` differ. Empty for no pairs.
     pub fn canonical(&self) -> Vec<u8> {

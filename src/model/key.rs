@@ -49,6 +49,33 @@ pub enum KeyState {
     Destroying,
 }
 
+impl KeySpec {
+    /// The model's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KeySpec::SymmetricDefault => "SYMMETRIC_DEFAULT",
+        }
+    }
+}
+
+impl KeyUsage {
+    /// The model's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KeyUsage::EncryptDecrypt => "ENCRYPT_DECRYPT",
+        }
+    }
+}
+
+impl Origin {
+    /// The model's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Origin::AwsKms => "AWS_KMS",
+        }
+    }
+}
+
 impl KeyState {
     /// The model's word.
     pub fn wire(self) -> &'static str {

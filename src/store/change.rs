@@ -160,7 +160,7 @@ impl<R: Record> Step for Typed<R> {
         match &self.to {
             To::Put(record) if record.primary_key() != self.key => Err(self.unsound("the primary key changes")),
             _ => {
-                let live = R::table(index).fingerprint(&self.key);
+                let live = index.table::<R>().fingerprint(&self.key);
                 if live.map(|row| row.revision) == self.expected {
                     Ok(live)
                 } else {
@@ -185,7 +185,7 @@ impl<R: Record> Step for Typed<R> {
     fn install(self: Box<Self>, index: &mut Index, epoch: u64, digest: [u8; 32]) {
         match self.to {
             To::Put(record) => {
-                index.put(Row { revision: epoch, record }, digest);
+                index.put(Row::new(epoch, record), digest);
             }
             To::Remove => {
                 index.remove::<R>(&self.key);

@@ -81,7 +81,7 @@ pub(super) async fn what_was_committed_is_read_now_and_after_opening<F: Fixture>
     let change = Change::new(Timestamp::from_millis(5)).update(&row, changed.clone()).delete(&access_key);
     assert_eq!(store.commit(change).await.unwrap(), 2);
     for store in [&store, &reopened(&fixture).await] {
-        assert_eq!(*store.key(&region(), &key_id(7)).unwrap(), Row { revision: 2, record: changed.clone() });
+        assert_eq!(*store.key(&region(), &key_id(7)).unwrap(), Row::new(2, changed.clone()));
         assert!(store.access_key("AKIAEXAMPLE").is_none() && store.access_keys().is_empty());
         assert_eq!((store.epoch(), store.highest_time()), (2, now()), "an earlier time changes nothing");
         store.scrub().await.unwrap();

@@ -1,25 +1,31 @@
 //! Every record in memory, by primary key and by what requests ask for: the authority once the store is open.
 
 use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Unbounded};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
 use super::backend::{Fingerprint, RawRow};
+use super::grants::GrantsTo;
 use super::seal::{Keys, Kind, Place};
-use super::{AccessKeyRecord, AliasRecord, Error, IntentRecord, KeyRecord, OutboxRecord, Record, Row};
+use super::{
+    AccessKeyRecord, AccountRecord, AliasRecord, Error, GrantRecord, IntentRecord, KeyRecord, OutboxRecord,
+    PolicyRecord, PrincipalRecord, Record, Row,
+};
 use crate::model::{AccountId, AliasName, KeyId, Region};
 
 /// All live records.
 #[derive(Default)]
 pub struct Index {
-    pub(super) keys: Table<KeyRecord>,
-    pub(super) aliases: Table<AliasRecord>,
-    pub(super) access_keys: Table<AccessKeyRecord>,
-    pub(super) intents: Table<IntentRecord>,
-    pub(super) outbox: Table<OutboxRecord>,
+    tables: Tables,
     keys_of: Nested<(Region, AccountId), KeyId, KeyRecord>,
     aliases_of: Nested<(Region, AccountId), AliasName, AliasRecord>,
     aliases_of_key: Nested<(Region, KeyId), String, AliasRecord>,
+    access_keys_of: Nested<String, String, AccessKeyRecord>,
+    principals_by_id: BTreeMap<String, Arc<Row<PrincipalRecord>>>,
+    grants_on: Nested<(Region, KeyId), String, GrantRecord>,
+    grants_to: BTreeMap<(Region, KeyId, String), GrantsTo>,
+    grants_retired_by: Nested<(Region, String), String, GrantRecord>,
+    grants_named: Nested<(Region, KeyId, String), String, GrantRecord>,
 }
 
 /// The live records of one type by primary key, with what their rows in the database are compared by.
@@ -33,14 +39,17 @@ struct Entry<T> {
     fingerprint: Fingerprint,
 }
 
+/// Where the records of a type are.
+pub trait Tabled: Sized {
+    #[doc(hidden)]
+    fn table(tables: &Tables) -> &Table<Self>;
+
+    #[doc(hidden)]
+    fn table_mut(tables: &mut Tables) -> &mut Table<Self>;
+}
+
 /// Where the index keeps a type of record. Not to be implemented outside of the store.
-pub trait Indexed: Sized {
-    #[doc(hidden)]
-    fn table(index: &Index) -> &Table<Self>;
-
-    #[doc(hidden)]
-    fn table_mut(index: &mut Index) -> &mut Table<Self>;
-
+pub trait Indexed: Tabled {
     /// Enters a new row into the indices beside the primary key.
     #[doc(hidden)]
     fn link(_index: &mut Index, _row: &Arc<Row<Self>>) {}
@@ -58,13 +67,13 @@ impl Index {
         let fingerprint = Fingerprint { revision: row.revision, digest };
         let row = Arc::new(row);
         R::link(self, &row);
-        R::table_mut(self).0.insert(key, Entry { row, fingerprint });
+        R::table_mut(&mut self.tables).0.insert(key, Entry { row, fingerprint });
         fresh
     }
 
     /// Takes a row out; answers whether there was one.
     pub(super) fn remove<R: Record>(&mut self, key: &str) -> bool {
-        match R::table_mut(self).0.remove(key) {
+        match R::table_mut(&mut self.tables).0.remove(key) {
             Some(entry) => {
                 R::unlink(self, &entry.row);
                 true
@@ -73,38 +82,9 @@ impl Index {
         }
     }
 
-    /// Opens a row of the database and enters it.
-    pub(super) fn admit(&mut self, keys: &Keys, raw: &RawRow, digest: [u8; 32]) -> Result<(), Error> {
-        match raw.table.as_str() {
-            KeyRecord::TABLE => self.admit_as::<KeyRecord>(keys, raw, digest),
-            AliasRecord::TABLE => self.admit_as::<AliasRecord>(keys, raw, digest),
-            AccessKeyRecord::TABLE => self.admit_as::<AccessKeyRecord>(keys, raw, digest),
-            IntentRecord::TABLE => self.admit_as::<IntentRecord>(keys, raw, digest),
-            OutboxRecord::TABLE => self.admit_as::<OutboxRecord>(keys, raw, digest),
-            _ => Err(raw.refused("is of no known table")),
-        }
-    }
-
-    /// What the row in the database must be like; `None` if there must be none.
-    pub(super) fn fingerprint(&self, table: &str, key: &str) -> Option<Fingerprint> {
-        match table {
-            KeyRecord::TABLE => self.keys.fingerprint(key),
-            AliasRecord::TABLE => self.aliases.fingerprint(key),
-            AccessKeyRecord::TABLE => self.access_keys.fingerprint(key),
-            IntentRecord::TABLE => self.intents.fingerprint(key),
-            OutboxRecord::TABLE => self.outbox.fingerprint(key),
-            _ => None,
-        }
-    }
-
-    /// The table and primary key of every row.
-    pub(super) fn places(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let keys = self.keys.0.keys().map(|key| (KeyRecord::TABLE, key.as_str()));
-        let aliases = self.aliases.0.keys().map(|key| (AliasRecord::TABLE, key.as_str()));
-        let access_keys = self.access_keys.0.keys().map(|key| (AccessKeyRecord::TABLE, key.as_str()));
-        let intents = self.intents.0.keys().map(|key| (IntentRecord::TABLE, key.as_str()));
-        let outbox = self.outbox.0.keys().map(|key| (OutboxRecord::TABLE, key.as_str()));
-        keys.chain(aliases).chain(access_keys).chain(intents).chain(outbox)
+    /// The records of one type.
+    pub(super) fn table<R: Record>(&self) -> &Table<R> {
+        R::table(&self.tables)
     }
 
     /// The keys of an account behind `after`, by id.
@@ -134,17 +114,60 @@ impl Index {
         page(self.aliases_of_key.get(&(region.clone(), *key_id)), None, usize::MAX)
     }
 
+    /// The access keys of one principal, by id.
+    pub(super) fn access_keys_of(&self, user_id: &str) -> Vec<Arc<Row<AccessKeyRecord>>> {
+        page(self.access_keys_of.get(user_id), None, usize::MAX)
+    }
+
+    /// The user or role with this unique id.
+    pub(super) fn principal_by_id(&self, unique_id: &str) -> Option<Arc<Row<PrincipalRecord>>> {
+        self.principals_by_id.get(unique_id).cloned()
+    }
+
+    /// The grants on a key behind the id `after`, by id.
+    pub(super) fn grants_on(
+        &self,
+        region: &Region,
+        key_id: &KeyId,
+        after: Option<&String>,
+        limit: usize,
+    ) -> Vec<Arc<Row<GrantRecord>>> {
+        page(self.grants_on.get(&(region.clone(), *key_id)), after, limit)
+    }
+
+    /// The grants on a key to one grantee.
+    pub(super) fn grants_to(&self, region: &Region, key_id: &KeyId, grantee: &str) -> Option<&GrantsTo> {
+        // Most requests are of principals without any grant, and these keys are long.
+        if self.grants_to.is_empty() {
+            None
+        } else {
+            self.grants_to.get(&(region.clone(), *key_id, grantee.to_owned()))
+        }
+    }
+
+    /// The grants of this name on a key.
+    pub(super) fn grants_named(&self, region: &Region, key_id: &KeyId, name: &str) -> Vec<Arc<Row<GrantRecord>>> {
+        page(self.grants_named.get(&(region.clone(), *key_id, name.to_owned())), None, usize::MAX)
+    }
+
+    /// The grants that this principal may retire, behind the primary key `after`.
+    pub(super) fn grants_retired_by(
+        &self,
+        region: &Region,
+        principal: &str,
+        after: Option<&String>,
+        limit: usize,
+    ) -> Vec<Arc<Row<GrantRecord>>> {
+        page(self.grants_retired_by.get(&(region.clone(), principal.to_owned())), after, limit)
+    }
+
     fn admit_as<R: Record>(&mut self, keys: &Keys, raw: &RawRow, digest: [u8; 32]) -> Result<(), Error> {
         let json = keys.open(Kind::Row, raw.place(), &raw.sealed).map_err(|_| raw.refused("does not open"))?;
         let record: R = serde_json::from_slice(json.expose()).map_err(|_| raw.refused("is not readable"))?;
         if record.primary_key() != raw.key {
             return Err(raw.refused("is another record"));
         }
-        if self.put(Row { revision: raw.revision, record }, digest) {
-            Ok(())
-        } else {
-            Err(raw.refused("is there twice"))
-        }
+        if self.put(Row::new(raw.revision, record), digest) { Ok(()) } else { Err(raw.refused("is there twice")) }
     }
 }
 
@@ -157,6 +180,13 @@ impl<T> Table<T> {
     /// All records, by primary key.
     pub(super) fn all(&self) -> Vec<Arc<Row<T>>> {
         self.0.values().map(|entry| entry.row.clone()).collect()
+    }
+
+    /// At most `limit` records whose primary keys begin with `prefix`, behind the primary key `after`.
+    pub(super) fn beginning_with(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Arc<Row<T>>> {
+        let start = after.map_or(Included(prefix), Excluded);
+        let rows = self.0.range::<str, _>((start, Unbounded)).take_while(|(key, _)| key.starts_with(prefix));
+        rows.map(|(_, entry)| entry.row.clone()).take(limit).collect()
     }
 
     /// All records, in the order in which they were last written.
@@ -190,15 +220,64 @@ impl RawRow {
     }
 }
 
+/// Makes the tables, and what goes over all of them.
+macro_rules! tables {
+    ($($table:ident: $record:ty,)+) => {
+        /// The live records of every type.
+        #[derive(Default)]
+        pub struct Tables {
+            $($table: Table<$record>,)+
+        }
+
+        $(impl Tabled for $record {
+            fn table(tables: &Tables) -> &Table<Self> {
+                &tables.$table
+            }
+
+            fn table_mut(tables: &mut Tables) -> &mut Table<Self> {
+                &mut tables.$table
+            }
+        })+
+
+        impl Index {
+            /// Opens a row of the database and enters it.
+            pub(super) fn admit(&mut self, keys: &Keys, raw: &RawRow, digest: [u8; 32]) -> Result<(), Error> {
+                match raw.table.as_str() {
+                    $(<$record>::TABLE => self.admit_as::<$record>(keys, raw, digest),)+
+                    _ => Err(raw.refused("is of no known table")),
+                }
+            }
+
+            /// What the row in the database must be like; `None` if there must be none.
+            pub(super) fn fingerprint(&self, table: &str, key: &str) -> Option<Fingerprint> {
+                match table {
+                    $(<$record>::TABLE => self.tables.$table.fingerprint(key),)+
+                    _ => None,
+                }
+            }
+
+            /// The table and primary key of every row.
+            pub(super) fn places(&self) -> impl Iterator<Item = (&'static str, &str)> {
+                let none = std::iter::empty();
+                $(let none = none.chain(self.tables.$table.0.keys().map(|key| (<$record>::TABLE, key.as_str())));)+
+                none
+            }
+        }
+    };
+}
+tables! {
+    keys: KeyRecord,
+    aliases: AliasRecord,
+    grants: GrantRecord,
+    accounts: AccountRecord,
+    principals: PrincipalRecord,
+    policies: PolicyRecord,
+    access_keys: AccessKeyRecord,
+    intents: IntentRecord,
+    outbox: OutboxRecord,
+}
+
 impl Indexed for KeyRecord {
-    fn table(index: &Index) -> &Table<Self> {
-        &index.keys
-    }
-
-    fn table_mut(index: &mut Index) -> &mut Table<Self> {
-        &mut index.keys
-    }
-
     fn link(index: &mut Index, row: &Arc<Row<Self>>) {
         index.keys_of.entry(row.record.owner()).or_default().insert(row.record.key_id, row.clone());
     }
@@ -209,14 +288,6 @@ impl Indexed for KeyRecord {
 }
 
 impl Indexed for AliasRecord {
-    fn table(index: &Index) -> &Table<Self> {
-        &index.aliases
-    }
-
-    fn table_mut(index: &mut Index) -> &mut Table<Self> {
-        &mut index.aliases
-    }
-
     fn link(index: &mut Index, row: &Arc<Row<Self>>) {
         let alias = &row.record;
         index.aliases_of.entry(alias.owner()).or_default().insert(alias.name.clone(), row.clone());
@@ -230,32 +301,73 @@ impl Indexed for AliasRecord {
 }
 
 impl Indexed for AccessKeyRecord {
-    fn table(index: &Index) -> &Table<Self> {
-        &index.access_keys
+    fn link(index: &mut Index, row: &Arc<Row<Self>>) {
+        let (owner, id) = (row.record.user_id.clone(), row.record.access_key_id.clone());
+        index.access_keys_of.entry(owner).or_default().insert(id, row.clone());
     }
 
-    fn table_mut(index: &mut Index) -> &mut Table<Self> {
-        &mut index.access_keys
-    }
-}
-
-impl Indexed for IntentRecord {
-    fn table(index: &Index) -> &Table<Self> {
-        &index.intents
-    }
-
-    fn table_mut(index: &mut Index) -> &mut Table<Self> {
-        &mut index.intents
+    fn unlink(index: &mut Index, row: &Arc<Row<Self>>) {
+        drop_from(&mut index.access_keys_of, &row.record.user_id, &row.record.access_key_id);
     }
 }
 
-impl Indexed for OutboxRecord {
-    fn table(index: &Index) -> &Table<Self> {
-        &index.outbox
+impl Indexed for PrincipalRecord {
+    fn link(index: &mut Index, row: &Arc<Row<Self>>) {
+        index.principals_by_id.insert(row.record.unique_id.clone(), row.clone());
     }
 
-    fn table_mut(index: &mut Index) -> &mut Table<Self> {
-        &mut index.outbox
+    fn unlink(index: &mut Index, row: &Arc<Row<Self>>) {
+        index.principals_by_id.remove(&row.record.unique_id);
+    }
+}
+
+impl Indexed for GrantRecord {
+    fn link(index: &mut Index, row: &Arc<Row<Self>>) {
+        let grant = &row.record;
+        index.grants_on.entry(grant.on()).or_default().insert(grant.grant_id.clone(), row.clone());
+        index.grants_to.entry(grant.on_for(&grant.grantee)).or_default().insert(row);
+        if let Some(place) = grant.retired_by() {
+            index.grants_retired_by.entry(place).or_default().insert(grant.primary_key(), row.clone());
+        }
+        if !grant.name.is_empty() {
+            let named = index.grants_named.entry(grant.on_for(&grant.name)).or_default();
+            named.insert(grant.grant_id.clone(), row.clone());
+        }
+    }
+
+    fn unlink(index: &mut Index, row: &Arc<Row<Self>>) {
+        let grant = &row.record;
+        drop_from(&mut index.grants_on, &grant.on(), &grant.grant_id);
+        drop_from(&mut index.grants_named, &grant.on_for(&grant.name), &grant.grant_id);
+        if let Some(place) = grant.retired_by() {
+            drop_from(&mut index.grants_retired_by, &place, &grant.primary_key());
+        }
+        let place = grant.on_for(&grant.grantee);
+        if let Some(grants) = index.grants_to.get_mut(&place) {
+            grants.remove(row);
+            if grants.is_empty() {
+                index.grants_to.remove(&place);
+            }
+        }
+    }
+}
+
+impl Indexed for AccountRecord {}
+impl Indexed for PolicyRecord {}
+impl Indexed for IntentRecord {}
+impl Indexed for OutboxRecord {}
+
+impl GrantRecord {
+    fn on(&self) -> (Region, KeyId) {
+        (self.region.clone(), self.key_id)
+    }
+
+    fn on_for(&self, what: &str) -> (Region, KeyId, String) {
+        (self.region.clone(), self.key_id, what.to_owned())
+    }
+
+    fn retired_by(&self) -> Option<(Region, String)> {
+        Some((self.region.clone(), self.retiring.clone()?))
     }
 }
 
@@ -322,7 +434,7 @@ mod tests {
     fn no_empty_owner_is_kept() {
         let mut index = Index::default();
         let alias = samples::alias(&samples::region(), "alias/x", 1);
-        index.put(Row { revision: 1, record: alias.clone() }, [0; 32]);
+        index.put(Row::new(1, alias.clone()), [0; 32]);
         assert!(index.remove::<AliasRecord>(&alias.primary_key()));
         assert!(!index.remove::<AliasRecord>(&alias.primary_key()));
         assert!(index.aliases_of.is_empty() && index.aliases_of_key.is_empty());

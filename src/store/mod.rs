@@ -7,8 +7,10 @@ mod backend;
 mod change;
 mod embedded;
 mod error;
+mod grants;
 mod index;
 mod meta;
+mod principals;
 mod record;
 mod root;
 mod seal;
@@ -28,13 +30,17 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::Mutex;
 use tracing::error;
 
-use crate::model::{AccountId, AliasName, KeyId, Region, Secret, Timestamp};
+use crate::model::{
+    AccountId, AliasName, EncryptionContext, FriendlyName, GrantOperation, KeyId, Region, Secret, Timestamp,
+};
 
 pub use backend::{After, Answer, Backend, Batch, Ends, Fingerprint, LooseRow, RawRow, RootRow, RowChange, Visit};
 pub use change::Change;
 pub use embedded::Embedded;
 pub use error::Error;
+pub use grants::{GrantConstraints, GrantRecord};
 pub use meta::Meta;
+pub use principals::{AccountRecord, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails};
 pub use record::{
     AccessKeyRecord, AliasRecord, IntentKind, IntentRecord, KeyRecord, Material, OutboxRecord, Record, Row,
 };
@@ -173,7 +179,7 @@ impl Store {
 
     /// The key with this id.
     pub fn key(&self, region: &Region, key_id: &KeyId) -> Option<Arc<Row<KeyRecord>>> {
-        self.0.index().keys.find(&record::key_row(region, key_id))
+        self.0.index().table::<KeyRecord>().find(&record::key_row(region, key_id))
     }
 
     /// At most `limit` keys of an account, by id, behind the id `after`.
@@ -189,12 +195,12 @@ impl Store {
 
     /// All keys, by Region and id.
     pub fn all_keys(&self) -> Vec<Arc<Row<KeyRecord>>> {
-        self.0.index().keys.all()
+        self.0.index().table::<KeyRecord>().all()
     }
 
     /// The alias with this name.
     pub fn alias(&self, region: &Region, account: &AccountId, name: &AliasName) -> Option<Arc<Row<AliasRecord>>> {
-        self.0.index().aliases.find(&record::alias_row(region, account, name))
+        self.0.index().table::<AliasRecord>().find(&record::alias_row(region, account, name))
     }
 
     /// At most `limit` aliases of an account, by name, behind the name `after`.
@@ -215,22 +221,121 @@ impl Store {
 
     /// The access key with this id.
     pub fn access_key(&self, access_key_id: &str) -> Option<Arc<Row<AccessKeyRecord>>> {
-        self.0.index().access_keys.find(access_key_id)
+        self.0.index().table::<AccessKeyRecord>().find(access_key_id)
     }
 
     /// All access keys, by id.
     pub fn access_keys(&self) -> Vec<Arc<Row<AccessKeyRecord>>> {
-        self.0.index().access_keys.all()
+        self.0.index().table::<AccessKeyRecord>().all()
+    }
+
+    /// The access keys of the principal with this unique id, by id; of a root user, its account's id.
+    pub fn access_keys_of(&self, user_id: &str) -> Vec<Arc<Row<AccessKeyRecord>>> {
+        self.0.index().access_keys_of(user_id)
+    }
+
+    /// The account with this id.
+    pub fn account(&self, account: &AccountId) -> Option<Arc<Row<AccountRecord>>> {
+        self.0.index().table::<AccountRecord>().find(account.as_str())
+    }
+
+    /// All accounts, by id.
+    pub fn accounts(&self) -> Vec<Arc<Row<AccountRecord>>> {
+        self.0.index().table::<AccountRecord>().all()
+    }
+
+    /// The user or role of this name.
+    pub fn principal(
+        &self,
+        account: &AccountId,
+        kind: PrincipalKind,
+        name: &FriendlyName,
+    ) -> Option<Arc<Row<PrincipalRecord>>> {
+        self.0.index().table::<PrincipalRecord>().find(&principals::principal_row(account, kind, name))
+    }
+
+    /// The user or role with this unique id.
+    pub fn principal_by_id(&self, unique_id: &str) -> Option<Arc<Row<PrincipalRecord>>> {
+        self.0.index().principal_by_id(unique_id)
+    }
+
+    /// All users or roles of an account, by name.
+    pub fn principals_of(&self, account: &AccountId, kind: PrincipalKind) -> Vec<Arc<Row<PrincipalRecord>>> {
+        let prefix = principals::principals_of(account, kind);
+        self.0.index().table::<PrincipalRecord>().beginning_with(&prefix, None, usize::MAX)
+    }
+
+    /// The policy of this name that users and roles of an account share.
+    pub fn policy(&self, account: &AccountId, name: &FriendlyName) -> Option<Arc<Row<PolicyRecord>>> {
+        self.0.index().table::<PolicyRecord>().find(&principals::policy_row(account, name))
+    }
+
+    /// All policies that users and roles of an account share, by name.
+    pub fn policies_of(&self, account: &AccountId) -> Vec<Arc<Row<PolicyRecord>>> {
+        let prefix = format!("{account}/");
+        self.0.index().table::<PolicyRecord>().beginning_with(&prefix, None, usize::MAX)
+    }
+
+    /// The grant with this id.
+    pub fn grant(&self, region: &Region, key_id: &KeyId, grant_id: &str) -> Option<Arc<Row<GrantRecord>>> {
+        self.0.index().table::<GrantRecord>().find(&grants::grant_row(region, key_id, grant_id))
+    }
+
+    /// At most `limit` grants on a key, by id, behind the id `after`.
+    pub fn grants_on(
+        &self,
+        region: &Region,
+        key_id: &KeyId,
+        after: Option<&String>,
+        limit: usize,
+    ) -> Vec<Arc<Row<GrantRecord>>> {
+        self.0.index().grants_on(region, key_id, after, limit)
+    }
+
+    /// The grants of this name on a key.
+    pub fn grants_named(&self, region: &Region, key_id: &KeyId, name: &str) -> Vec<Arc<Row<GrantRecord>>> {
+        self.0.index().grants_named(region, key_id, name)
+    }
+
+    /// At most `limit` grants in a Region that this principal, an ARN, may retire, behind the primary key `after`.
+    pub fn grants_retired_by(
+        &self,
+        region: &Region,
+        principal: &str,
+        after: Option<&String>,
+        limit: usize,
+    ) -> Vec<Arc<Row<GrantRecord>>> {
+        self.0.index().grants_retired_by(region, principal, after, limit)
+    }
+
+    /// A grant on a key to this grantee, an ARN, that permits `operation` and is `wanted`. With a `context`, only one whose
+    /// demands on the encryption context it may keep: the caller checks them whole.
+    ///
+    /// Ten thousand other grants cost no more than a few steps.
+    pub fn grant_for(
+        &self,
+        (region, key_id): (&Region, &KeyId),
+        grantee: &str,
+        operation: GrantOperation,
+        context: Option<&EncryptionContext>,
+        wanted: &dyn Fn(&GrantRecord) -> bool,
+    ) -> Option<Arc<Row<GrantRecord>>> {
+        let index = self.0.index();
+        let grants = index.grants_to(region, key_id, grantee)?;
+        match context {
+            Some(context) => grants.find(operation, context, wanted),
+            None => grants.find_any(operation, wanted),
+        }
     }
 
     /// All intents, the oldest first.
     pub fn intents(&self) -> Vec<Arc<Row<IntentRecord>>> {
-        self.0.index().intents.by_revision()
+        self.0.index().table::<IntentRecord>().by_revision()
     }
 
     /// All events that are not known to be in the audit log, the oldest first.
     pub fn outbox(&self) -> Vec<Arc<Row<OutboxRecord>>> {
-        self.0.index().outbox.by_revision()
+        self.0.index().table::<OutboxRecord>().by_revision()
     }
 
     /// The last use of a key, as far as it is known.

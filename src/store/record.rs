@@ -1,7 +1,9 @@
 //! The records of the store, as they are written inside their seal (JSON).
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,12 +22,46 @@ pub trait Record: Indexed + Serialize + DeserializeOwned + Clone + Send + Sync +
 }
 
 /// One record as it is in the store now.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row<T> {
     /// The epoch that wrote it: grows with every write and is never used again for this primary key.
     pub revision: u64,
     /// The record.
     pub record: T,
+    derived: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl<T> Row<T> {
+    /// A record of this revision.
+    pub fn new(revision: u64, record: T) -> Self {
+        Row { revision, record, derived: OnceLock::new() }
+    }
+
+    /// What follows from the record alone, such as its compiled policy: made at the first call and kept as long as the
+    /// row is, so that it is never that of another revision. One type a record; another is made anew at every call.
+    pub fn derived<D: Send + Sync + 'static>(&self, make: impl Fn(&T) -> D) -> Arc<D> {
+        let kept = self.derived.get_or_init(|| Arc::new(make(&self.record))).clone();
+        kept.downcast().unwrap_or_else(|_| Arc::new(make(&self.record)))
+    }
+}
+
+impl<T: Clone> Clone for Row<T> {
+    fn clone(&self) -> Self {
+        Row { revision: self.revision, record: self.record.clone(), derived: self.derived.clone() }
+    }
+}
+
+impl<T: PartialEq> PartialEq for Row<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.revision == other.revision && self.record == other.record
+    }
+}
+
+impl<T: Eq> Eq for Row<T> {}
+
+impl<T: fmt::Debug> fmt::Debug for Row<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row").field("revision", &self.revision).field("record", &self.record).finish_non_exhaustive()
+    }
 }
 
 /// A KMS key.
@@ -56,6 +92,10 @@ pub struct KeyRecord {
     pub pending_window_days: Option<u32>,
     /// The key policy, the JSON text as it was given.
     pub policy: String,
+    /// The unique ids of the users and roles that the policy named when it was written, by ARN: one who has such a name
+    /// later is not meant.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policy_principals: BTreeMap<String, String>,
     /// The tags.
     pub tags: BTreeMap<String, String>,
     /// The token objects, in the order of their numbers; the last one encrypts.
@@ -247,7 +287,7 @@ mod tests {
     #[test]
     fn the_secret_is_not_in_debug() {
         let record = samples::access_key("AKIAEXAMPLE");
-        let shown = format!("{record:?} {:?}", Row { revision: 1, record: record.clone() });
+        let shown = format!("{record:?} {:?}", Row::new(1, record.clone()));
         assert!(shown.contains("AKIAEXAMPLE") && !shown.contains(&record.secret), "{shown}");
     }
 

@@ -122,7 +122,7 @@ mod tests {
     use crate::store::backend::RawRow;
     use crate::store::index::Index;
     use crate::store::seal::tests::{fixed_keys, seal_fixed};
-    use crate::store::{AccessKeyRecord, Record, meta, samples};
+    use crate::store::{AccessKeyRecord, AliasRecord, IntentRecord, KeyRecord, OutboxRecord, Record, meta, samples};
 
     #[derive(Deserialize)]
     struct Vectors {
@@ -174,12 +174,14 @@ mod tests {
             index.admit(&fixed_keys(), &RawRow { table, key, revision, sealed }, [0; 32]).unwrap();
         }
         let region = samples::region();
-        let find = |record: AccessKeyRecord| index.access_keys.find(&record.primary_key()).unwrap().record == record;
+        let find = |record: AccessKeyRecord| {
+            index.table::<AccessKeyRecord>().find(&record.primary_key()).unwrap().record == record
+        };
         assert!(find(samples::access_key("AKIAEXAMPLE")));
-        assert_eq!(index.keys.all()[0].record, samples::key(&region, 7));
-        assert_eq!(index.aliases.all()[0].record, samples::alias(&region, "alias/a/b", 7));
-        assert_eq!(index.intents.all()[0].record, samples::intent(&region, 7, 2));
-        assert_eq!(index.outbox.all()[0].record, samples::outbox("e-1"));
+        assert_eq!(index.table::<KeyRecord>().all()[0].record, samples::key(&region, 7));
+        assert_eq!(index.table::<AliasRecord>().all()[0].record, samples::alias(&region, "alias/a/b", 7));
+        assert_eq!(index.table::<IntentRecord>().all()[0].record, samples::intent(&region, 7, 2));
+        assert_eq!(index.table::<OutboxRecord>().all()[0].record, samples::outbox("e-1"));
     }
 
     #[test]

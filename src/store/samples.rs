@@ -40,6 +40,7 @@ pub(super) fn key(region: &Region, first: u8) -> KeyRecord {
         deletion_date: None,
         pending_window_days: None,
         policy: r#"{"Version":"2012-10-17","Statement":[]}"#.into(),
+        policy_principals: BTreeMap::new(),
         tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
         materials: vec![Material { number: 1, scheme: 2, key_material_id: "ab".repeat(32), created: now() }],
         next_material: 2,

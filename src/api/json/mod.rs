@@ -26,7 +26,7 @@ use crate::auth::Caller;
 use crate::auth::sigv4::{self, Door, Paths, SigningKeys};
 use crate::crypto;
 use crate::kms::{Context, Error, Failure, Kms, Request};
-use crate::model::{Region, Secret};
+use crate::model::Region;
 
 /// The door through which AWS clients come.
 pub struct Gate {
@@ -160,17 +160,10 @@ impl Arrival {
         };
         let door = Door { services: &[protocol.service()], paths: Paths::Root, max_skew: MAX_SKEW };
         let claim = sigv4::read(&request, gate.kms.clock().now(), &door)?;
-        let key = gate.kms.store.access_key(&claim.access_key_id).filter(|key| key.record.active);
-        let key = key.ok_or_else(|| claim.unknown_access_key())?;
-        claim.verify(&Secret::new(key.record.secret.as_bytes().to_vec()), &gate.signing_keys)?;
+        let signer = gate.kms.signer(&claim.access_key_id)?.ok_or_else(|| claim.unknown_access_key())?;
+        claim.verify(&signer.secret, &gate.signing_keys)?;
         let region = served_region(gate, &claim.region, protocol)?;
-        let caller = Caller {
-            account: key.record.account.clone(),
-            arn: key.record.principal.clone(),
-            user_id: key.record.user_id.clone(),
-            access_key_id: key.record.access_key_id.clone(),
-        };
-        Ok((caller, region))
+        Ok((signer.caller, region))
     }
 
     fn route(&self, protocol: Protocol) -> Option<&'static Route> {

@@ -1,5 +1,7 @@
 //! Whom a statement is about.
 
+use std::collections::BTreeMap;
+
 use super::document::{Malformed, known_names, malformed, texts};
 use super::request::{Subject, Who};
 use crate::model::{AccountId, Arn, Document};
@@ -15,6 +17,13 @@ pub enum Principal {
     Account(AccountId),
     /// A user, a role with all its sessions, or one session, by its whole ARN.
     Arn(Box<str>),
+    /// The same, bound to the one who had the ARN when the policy was written.
+    Bound {
+        /// The ARN.
+        arn: Box<str>,
+        /// The unique id of the user or role, which another one of the same name does not have.
+        unique_id: Box<str>,
+    },
     /// An AWS service, which is never the caller here.
     Service(Box<str>),
     /// An identity provider, which is never the caller here.
@@ -55,6 +64,17 @@ impl Principals {
         }
     }
 
+    pub(super) fn bind(&mut self, unique_ids: &BTreeMap<String, String>) {
+        let (Principals::These(named) | Principals::AllBut(named)) = self;
+        for principal in named {
+            if let Principal::Arn(arn) = principal
+                && let Some(unique_id) = unique_ids.get(&**arn)
+            {
+                *principal = Principal::Bound { arn: arn.clone(), unique_id: unique_id.as_str().into() };
+            }
+        }
+    }
+
     /// How an Allow names the subject. No Allow has a NotPrincipal.
     pub(super) fn how_named(&self, subject: &Subject<'_>) -> Option<How> {
         match self {
@@ -74,7 +94,7 @@ impl Principals {
             Principals::These(named) => named.iter().any(|principal| principal.how_names(subject).is_some()),
             Principals::AllBut(named) if named.contains(&Principal::Everyone) => false,
             Principals::AllBut(named) => {
-                let lists = |arn: &str| named.iter().any(|principal| principal.is_arn(arn));
+                let lists = |arn: &str| named.iter().any(|principal| principal.is(arn, subject));
                 let account = named.iter().any(|principal| principal.is_account(subject.account));
                 let itself = match subject.who {
                     Who::Root => true,
@@ -116,14 +136,19 @@ impl Principal {
             (Principal::Account(account), who) if account == subject.account => {
                 Some(if who == Who::Root { How::Directly } else { How::ByAccount })
             }
-            (Principal::Arn(arn), _) if **arn == *subject.arn => Some(How::Directly),
-            (Principal::Arn(arn), Who::Session { role_arn }) if **arn == *role_arn => Some(How::ByRole),
+            (principal, _) if principal.is(subject.arn, subject) => Some(How::Directly),
+            (principal, Who::Session { role_arn }) if principal.is(role_arn, subject) => Some(How::ByRole),
             _ => None,
         }
     }
 
-    fn is_arn(&self, arn: &str) -> bool {
-        matches!(self, Principal::Arn(named) if **named == *arn)
+    /// Whether this is `arn`, which is one of the subject's own.
+    fn is(&self, arn: &str, subject: &Subject<'_>) -> bool {
+        match self {
+            Principal::Arn(named) => **named == *arn,
+            Principal::Bound { arn: named, unique_id } => **named == *arn && **unique_id == *subject.unique_id(),
+            _ => false,
+        }
     }
 
     fn is_account(&self, account: &AccountId) -> bool {

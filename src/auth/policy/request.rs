@@ -112,6 +112,11 @@ impl Request<'_> {
 }
 
 impl<'a> Subject<'a> {
+    /// The unique id of the user or role itself: of a session, the part of its id before the colon.
+    pub fn unique_id(&self) -> &'a str {
+        self.user_id.split(':').next().unwrap_or_default()
+    }
+
     /// The keys that follow from who asks.
     ///
     /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principal-properties>

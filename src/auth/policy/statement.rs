@@ -41,6 +41,10 @@ impl Statement {
         })
     }
 
+    pub(super) fn bind(&mut self, unique_ids: &std::collections::BTreeMap<String, String>) {
+        self.principals.iter_mut().for_each(|principals| principals.bind(unique_ids));
+    }
+
     pub(super) fn named_principals(&self) -> &[Principal] {
         self.principals.as_ref().map_or(&[], Principals::named)
     }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{ALIASES_PER_KEY, alias_name, authorize_alias};
 use crate::kms::shape::{Member, required};
 use crate::kms::usable::not_pending_deletion;
-use crate::kms::{Context, Error, Operation, shapes};
+use crate::kms::{Context, Error, Facts, Operation, shapes};
 use crate::model::Arn;
 use crate::store::{AliasRecord, Change};
 
@@ -27,7 +27,7 @@ impl Operation for CreateAlias {
     async fn run(self, cx: &Context) -> Result<(), Error> {
         let name = alias_name(&self.alias_name)?;
         cx.change(|store| {
-            let key = cx.authorize::<Self>(cx.key_without_alias(&self.target_key_id)?)?.into_thing();
+            let key = cx.authorize::<Self>(cx.key_without_alias(&self.target_key_id)?, &Facts::default())?.into_thing();
             authorize_alias::<Self>(cx, &name)?;
             not_pending_deletion(&key)?;
             let (region, account) = (&key.record.region, &key.record.account);

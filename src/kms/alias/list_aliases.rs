@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::kms::shape::{Member, optional};
-use crate::kms::{Context, Error, Operation, epoch_seconds, page_limit, shapes};
+use crate::kms::{Context, Error, Facts, Operation, epoch_seconds, page_limit, shapes};
 use crate::model::{AccountId, AliasName, Arn, KeyId, Timestamp};
 use crate::store::{AliasRecord, Row};
 
@@ -48,7 +48,7 @@ impl Operation for ListAliases {
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
-        let account = cx.authorize_account::<Self>()?.into_thing();
+        let account = cx.authorize_account::<Self>(&Facts::default())?.into_thing();
         let limit = page_limit(self.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
         let list = format!("{}/{}", Self::NAME, self.key_id.as_deref().unwrap_or("*"));
         let last = cx.kms.markers.read(cx, &list, self.marker.as_deref())?;
@@ -72,7 +72,7 @@ impl ListAliases {
         let Some(key_id) = &self.key_id else {
             return Ok(cx.kms.store.aliases_of(&cx.request.region, account, after, limit));
         };
-        let key = cx.key_without_alias(key_id)?;
+        let key = cx.key_without_alias(key_id)?.key;
         let mut aliases = cx.kms.store.aliases_of_key(&cx.request.region, &key.record.key_id);
         aliases.sort_by(|one, other| one.record.name.cmp(&other.record.name));
         aliases.retain(|alias| after.is_none_or(|after| alias.record.name > *after));

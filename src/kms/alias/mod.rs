@@ -10,8 +10,7 @@ pub use delete_alias::DeleteAlias;
 pub use list_aliases::ListAliases;
 pub use update_alias::UpdateAlias;
 
-use super::{Context, Error, Operation};
-use crate::auth;
+use super::{Context, Error, Facts, Operation};
 use crate::model::{AliasName, Arn, InvalidAliasName};
 use crate::store::{AliasRecord, Row};
 
@@ -42,15 +41,14 @@ fn alias_name(text: &str) -> Result<AliasName, Error> {
 
 /// Asks whether the caller may do this operation to the alias itself; the key behind it is asked separately.
 fn authorize_alias<O: Operation>(cx: &Context, name: &AliasName) -> Result<(), Error> {
-    let account = &cx.caller.account;
-    let arn = Arn::alias(&cx.request.region, account, name).to_string();
-    auth::authorize(&cx.caller, format_args!("kms:{}", O::NAME), account, &arn, ())?;
+    let arn = Arn::alias(&cx.request.region, &cx.caller.account, name).to_string();
+    cx.authorize_own(O::NAME, &arn, &Facts::default())?;
     Ok(())
 }
 
 /// Asks whether the caller may do this operation to the key that an alias stands for. A key that is destroyed
 /// takes its aliases along, so that there is one.
 fn authorize_target<O: Operation>(cx: &Context, alias: &Row<AliasRecord>) -> Result<(), Error> {
-    cx.authorize::<O>(cx.key_without_alias(&alias.record.target.to_string())?)?;
+    cx.authorize::<O>(cx.key_without_alias(&alias.record.target.to_string())?, &Facts::default())?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{check_context, check_grant_tokens};
+use super::{check_context, facts};
 use crate::kms::{Blob, Context, Error, Operation, UsableKey};
 use crate::model::{EncryptionContext, KeyUsage, Secret};
 
@@ -32,8 +32,8 @@ impl DataKeyRequest {
         let len = self.len()?;
         let context = self.encryption_context.unwrap_or_default();
         check_context(&context)?;
-        check_grant_tokens(self.grant_tokens.as_deref().unwrap_or_default())?;
-        let key = cx.authorize::<O>(cx.key(&self.key_id)?)?;
+        let facts = facts(&context, self.grant_tokens.as_deref());
+        let key = cx.authorize::<O>(cx.key(&self.key_id)?, &facts)?;
         let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);

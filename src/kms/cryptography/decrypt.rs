@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    SYMMETRIC_DEFAULT, check_algorithm, check_context, check_grant_tokens, check_recipient, key_of_blob, parse_blob,
+    SYMMETRIC_DEFAULT, check_algorithm, check_context, check_named, check_recipient, facts, key_of_blob, parse_blob,
 };
 use crate::kms::shape::{Member, defaulted, optional};
-use crate::kms::{Blob, Context, Error, Operation, UsableKey, shapes};
+use crate::kms::{Blob, Context, Error, Facts, Operation, UsableKey, shapes};
 use crate::model::{EncryptionContext, KeyUsage};
 
 /// Decrypts what a KMS key encrypted.
@@ -46,19 +46,21 @@ impl Operation for Decrypt {
         optional("DryRunModifiers", &shapes::DRY_RUN_MODIFIER_LIST),
     ];
     const READ_ONLY: bool = true;
+    const CROSS_ACCOUNT: bool = true;
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let context = self.encryption_context.clone().unwrap_or_default();
         check_context(&context)?;
         check_recipient(self.recipient.as_ref())?;
-        check_grant_tokens(self.grant_tokens.as_deref().unwrap_or_default())?;
+        let facts = facts(&context, self.grant_tokens.as_deref());
         if self.ignores_ciphertext() {
-            return self.dry_run_without_ciphertext(cx);
+            return self.dry_run_without_ciphertext(cx, &facts);
         }
         let ciphertext = self.ciphertext_blob.as_ref().ok_or_else(ciphertext_missing)?;
         let blob = parse_blob(ciphertext.expose())?;
-        let key = cx.authorize::<Self>(key_of_blob(cx, &blob, self.key_id.as_deref())?)?;
+        let key = cx.authorize::<Self>(key_of_blob(cx, &blob, self.key_id.as_deref())?, &facts)?;
+        check_named(key.thing(), &blob)?;
         let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.encryption_algorithm.as_deref())?;
         let plaintext = Blob(cx.open(&key, &blob, &context).await?);
@@ -76,9 +78,9 @@ impl Decrypt {
     }
 
     /// `IGNORE_CIPHERTEXT` makes the ciphertext optional and the key id mandatory.
-    fn dry_run_without_ciphertext(&self, cx: &Context) -> Result<Output, Error> {
+    fn dry_run_without_ciphertext(&self, cx: &Context, facts: &Facts<'_>) -> Result<Output, Error> {
         let key_id = self.key_id.as_deref().ok_or_else(|| Error::Validation("KeyId is required.".into()))?;
-        let key = cx.authorize::<Self>(cx.key(key_id)?)?;
+        let key = cx.authorize::<Self>(cx.key(key_id)?, facts)?;
         UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.encryption_algorithm.as_deref())?;
         Err(Error::DryRun)

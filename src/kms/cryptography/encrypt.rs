@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{SYMMETRIC_DEFAULT, check_algorithm, check_context, check_grant_tokens};
+use super::{SYMMETRIC_DEFAULT, check_algorithm, check_context, facts};
 use crate::kms::shape::{Member, defaulted, optional, required};
 use crate::kms::{Blob, Context, Error, Operation, UsableKey, shapes};
 use crate::model::{EncryptionContext, KeyUsage};
@@ -41,13 +41,14 @@ impl Operation for Encrypt {
         optional("DryRun", &shapes::BOOLEAN),
     ];
     const READ_ONLY: bool = true;
+    const CROSS_ACCOUNT: bool = true;
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let context = self.encryption_context.unwrap_or_default();
         check_context(&context)?;
-        check_grant_tokens(self.grant_tokens.as_deref().unwrap_or_default())?;
-        let key = cx.authorize::<Self>(cx.key(&self.key_id)?)?;
+        let facts = facts(&context, self.grant_tokens.as_deref());
+        let key = cx.authorize::<Self>(cx.key(&self.key_id)?, &facts)?;
         let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.encryption_algorithm.as_deref())?;
         if self.dry_run == Some(true) {

@@ -38,6 +38,7 @@ impl Operation for GenerateDataKey {
         optional("DryRun", &shapes::BOOLEAN),
     ];
     const READ_ONLY: bool = true;
+    const CROSS_ACCOUNT: bool = true;
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {

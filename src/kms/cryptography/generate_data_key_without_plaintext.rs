@@ -32,6 +32,7 @@ impl Operation for GenerateDataKeyWithoutPlaintext {
         optional("DryRun", &shapes::BOOLEAN),
     ];
     const READ_ONLY: bool = true;
+    const CROSS_ACCOUNT: bool = true;
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {

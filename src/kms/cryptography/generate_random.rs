@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check_recipient;
 use crate::kms::shape::{Member, optional};
-use crate::kms::{Blob, Context, Error, Operation, shapes};
+use crate::kms::{Blob, Context, Error, Facts, Operation, shapes};
 
 /// Gives 1 to 1,024 random bytes, made of the operating system's and the token's.
 #[derive(Deserialize)]
@@ -36,7 +36,7 @@ impl Operation for GenerateRandom {
         let missing = || Error::Validation("NumberOfBytes is required.".into());
         let len = self.number_of_bytes.ok_or_else(missing)?;
         check_recipient(self.recipient.as_ref())?;
-        cx.authorize_account::<Self>()?;
+        cx.authorize_account::<Self>(&Facts::default())?;
         if let Some(id) = self.custom_key_store_id {
             return Err(Error::CustomKeyStoreNotFound(id));
         }

@@ -15,7 +15,7 @@ pub use generate_data_key_without_plaintext::GenerateDataKeyWithoutPlaintext;
 pub use generate_random::GenerateRandom;
 pub use re_encrypt::ReEncrypt;
 
-use super::{Context, Error, KeyRow};
+use super::{Context, Error, Facts, KeyRow, Target};
 use crate::blob::{self, Blob};
 use crate::model::EncryptionContext;
 
@@ -47,9 +47,11 @@ fn check_context(context: &EncryptionContext) -> Result<(), Error> {
     Ok(())
 }
 
-/// No grant was ever made, so that no token of one can be valid.
-pub(super) fn check_grant_tokens(tokens: &[String]) -> Result<(), Error> {
-    if tokens.is_empty() { Ok(()) } else { Err(Error::InvalidGrantToken) }
+/// What policies and grants can ask of a request with an encryption context.
+fn facts<'f>(context: &'f EncryptionContext, grant_tokens: Option<&'f [String]>) -> Facts<'f> {
+    let facts =
+        Facts { encryption_context: Some(context), grant_tokens: grant_tokens.unwrap_or_default(), ..Facts::default() };
+    facts.with("kms:encryptionalgorithm", Some(SYMMETRIC_DEFAULT))
 }
 
 /// An attestation document asks for an answer that only an enclave can read; better refused than ignored.
@@ -60,24 +62,15 @@ fn check_recipient(recipient: Option<&serde_json::Value>) -> Result<(), Error> {
     }
 }
 
-/// Finds the key that a blob names, held against the key that the request names, if it does.
-fn key_of_blob(cx: &Context, blob: &Blob<'_>, named: Option<&str>) -> Result<KeyRow, Error> {
-    let in_blob = blob.header().key_id;
-    let Some(named) = named else {
-        let found = cx.kms.store.key(&cx.request.region, &in_blob);
-        return found.filter(|key| key.record.account == cx.caller.account).ok_or_else(unknown_key);
-    };
-    let key = cx.key(named)?;
-    if key.record.key_id == in_blob { Ok(key) } else { Err(Error::IncorrectKey) }
+/// Finds the key that the request names, or else the one that the blob names.
+fn key_of_blob(cx: &Context, blob: &Blob<'_>, named: Option<&str>) -> Result<Target, Error> {
+    named.map_or_else(|| cx.key_of_ciphertext(&blob.header().key_id), |named| cx.key(named))
 }
 
-/// Whether a foreign key exists is not told.
-fn unknown_key() -> Error {
-    Error::AccessDenied(
-        "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or \
-         you are not allowed to access."
-            .into(),
-    )
+/// Refuses a key that the caller may use and that is not the blob's. Not sooner: whether there is a foreign key is not
+/// told.
+fn check_named(key: &KeyRow, blob: &Blob<'_>) -> Result<(), Error> {
+    if key.record.key_id == blob.header().key_id { Ok(()) } else { Err(Error::IncorrectKey) }
 }
 
 fn parse_blob(bytes: &[u8]) -> Result<Blob<'_>, Error> {

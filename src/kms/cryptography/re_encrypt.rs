@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::decrypt::{ciphertext_missing, material_id};
-use super::{SYMMETRIC_DEFAULT, check_algorithm, check_context, check_grant_tokens, key_of_blob, parse_blob};
+use super::{SYMMETRIC_DEFAULT, check_algorithm, check_context, check_named, facts, key_of_blob, parse_blob};
 use crate::blob;
 use crate::kms::shape::{Member, defaulted, optional, required};
-use crate::kms::{Blob, Context, Error, Operation, UsableKey, shapes};
+use crate::kms::{Blob, Context, Error, Facts, Operation, Target, UsableKey, shapes};
 use crate::model::{EncryptionContext, KeyUsage};
 
 /// Decrypts a ciphertext and encrypts it again under another key or context, without showing the plaintext.
@@ -53,6 +53,7 @@ impl Operation for ReEncrypt {
         optional("DryRunModifiers", &shapes::DRY_RUN_MODIFIER_LIST),
     ];
     const READ_ONLY: bool = true;
+    const CROSS_ACCOUNT: bool = true;
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
@@ -60,14 +61,15 @@ impl Operation for ReEncrypt {
         let destination_context = self.destination_encryption_context.clone().unwrap_or_default();
         check_context(&source_context)?;
         check_context(&destination_context)?;
-        check_grant_tokens(self.grant_tokens.as_deref().unwrap_or_default())?;
         if self.ignores_ciphertext() {
-            return self.dry_run_without_ciphertext(cx);
+            return self.dry_run_without_ciphertext(cx, &source_context, &destination_context);
         }
         let ciphertext = self.ciphertext_blob.as_ref().ok_or_else(ciphertext_missing)?;
         let blob = parse_blob(ciphertext.expose())?;
-        let source = self.source(cx, &blob)?;
-        let destination = self.destination(cx)?;
+        let destination = cx.key(&self.destination_key_id)?;
+        let same = destination.key.record.key_id == blob.header().key_id;
+        let source = self.source(cx, &blob, self.facts(&source_context, same))?;
+        let destination = self.destination(cx, destination, self.facts(&destination_context, same))?;
         let plaintext = cx.open(&source, &blob, &source_context).await?;
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);
@@ -85,18 +87,25 @@ impl Operation for ReEncrypt {
 }
 
 impl ReEncrypt {
-    fn source(&self, cx: &Context, blob: &blob::Blob<'_>) -> Result<UsableKey, Error> {
-        let key = cx.authorize_action("ReEncryptFrom", key_of_blob(cx, blob, self.source_key_id.as_deref())?)?;
+    fn source(&self, cx: &Context, blob: &blob::Blob<'_>, facts: Facts<'_>) -> Result<UsableKey, Error> {
+        let named = key_of_blob(cx, blob, self.source_key_id.as_deref())?;
+        let key = cx.authorize_action::<Self>("ReEncryptFrom", named, &facts)?;
+        check_named(key.thing(), blob)?;
         let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.source_encryption_algorithm.as_deref())?;
         Ok(key)
     }
 
-    fn destination(&self, cx: &Context) -> Result<UsableKey, Error> {
-        let key = cx.authorize_action("ReEncryptTo", cx.key(&self.destination_key_id)?)?;
+    fn destination(&self, cx: &Context, target: Target, facts: Facts<'_>) -> Result<UsableKey, Error> {
+        let key = cx.authorize_action::<Self>("ReEncryptTo", target, &facts)?;
         let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.destination_encryption_algorithm.as_deref())?;
         Ok(key)
+    }
+
+    /// What policies can ask of one side; `same` if the key of both sides is the same.
+    fn facts<'f>(&'f self, context: &'f EncryptionContext, same: bool) -> Facts<'f> {
+        facts(context, self.grant_tokens.as_deref()).with("kms:reencryptonsamekey", Some(same.to_string()))
     }
 
     fn ignores_ciphertext(&self) -> bool {
@@ -104,12 +113,20 @@ impl ReEncrypt {
     }
 
     /// `IGNORE_CIPHERTEXT` makes the ciphertext optional and the source key id mandatory.
-    fn dry_run_without_ciphertext(&self, cx: &Context) -> Result<Output, Error> {
+    fn dry_run_without_ciphertext(
+        &self,
+        cx: &Context,
+        source_context: &EncryptionContext,
+        destination_context: &EncryptionContext,
+    ) -> Result<Output, Error> {
         let missing = || Error::Validation("SourceKeyId is required.".into());
         let source = cx.key(self.source_key_id.as_deref().ok_or_else(missing)?)?;
-        UsableKey::new(cx.authorize_action("ReEncryptFrom", source)?, KeyUsage::EncryptDecrypt)?;
+        let destination = cx.key(&self.destination_key_id)?;
+        let same = source.key.record.key_id == destination.key.record.key_id;
+        let source = cx.authorize_action::<Self>("ReEncryptFrom", source, &self.facts(source_context, same))?;
+        UsableKey::new(source, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.source_encryption_algorithm.as_deref())?;
-        self.destination(cx)?;
+        self.destination(cx, destination, self.facts(destination_context, same))?;
         Err(Error::DryRun)
     }
 }

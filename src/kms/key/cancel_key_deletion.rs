@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::updated;
 use crate::kms::shape::{Member, required};
-use crate::kms::{Context, Error, Operation, arn_of, shapes};
+use crate::kms::{Context, Error, Facts, Operation, arn_of, shapes};
 use crate::model::KeyState;
 
 /// Takes back a scheduled deletion; the key is disabled then.
@@ -29,7 +29,7 @@ impl Operation for CancelKeyDeletion {
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         cx.change(|_| {
-            let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?)?.into_thing();
+            let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
             let arn = arn_of(&key.record);
             match key.record.state {
                 KeyState::PendingDeletion => {}

@@ -1,5 +1,7 @@
 //! CreateKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html>
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::KeyMetadata;
@@ -7,7 +9,7 @@ use crate::crash_point;
 use crate::crypto;
 use crate::kms::shape::{Member, defaulted, optional};
 use crate::kms::tag::{Tag, check_tags, merged};
-use crate::kms::{Context, Error, Operation, policy, shapes};
+use crate::kms::{Context, Error, Facts, Operation, policy, shapes};
 use crate::model::{AccountId, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, key_arn};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material};
 
@@ -55,7 +57,10 @@ impl Operation for CreateKey {
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         self.check_kind()?;
-        let account = cx.authorize_account::<Self>()?.into_thing();
+        let account = cx.authorize_account::<Self>(&self.facts())?.into_thing();
+        if self.tags.is_some() {
+            cx.authorize_own("TagResource", "*", &self.facts())?;
+        }
         let record = self.record(cx, account)?;
         let name = ObjectName { purpose: Purpose::Kms, key_id: record.key_id, material: 1 };
         cx.kms.commit(Change::new(record.created).insert(intent(cx, name, &record))).await?;
@@ -98,6 +103,21 @@ impl CreateKey {
         }
     }
 
+    /// What policies can ask of the key to be.
+    fn facts(&self) -> Facts<'_> {
+        let spec = self.key_spec.as_deref().or(self.customer_master_key_spec.as_deref()).unwrap_or("SYMMETRIC_DEFAULT");
+        let usage = self.key_usage.as_deref().unwrap_or("ENCRYPT_DECRYPT");
+        let facts = Facts { tags: self.tags.as_deref().unwrap_or_default(), ..Facts::default() };
+        facts
+            .with("kms:keyspec", Some(spec))
+            .with("kms:customermasterkeyspec", Some(spec))
+            .with("kms:keyusage", Some(usage))
+            .with("kms:customermasterkeyusage", Some(usage))
+            .with("kms:keyorigin", Some(self.origin.as_deref().unwrap_or("AWS_KMS")))
+            .with("kms:multiregion", Some((self.multi_region == Some(true)).to_string()))
+            .with(policy::BYPASS, Some((self.bypass_policy_lockout_safety_check == Some(true)).to_string()))
+    }
+
     fn check_origin(&self) -> Result<(), Error> {
         if let Some(id) = &self.custom_key_store_id {
             return Err(Error::CustomKeyStoreNotFound(id.clone()));
@@ -123,13 +143,14 @@ impl CreateKey {
         let tags = self.tags.unwrap_or_default();
         check_tags(&tags)?;
         let key_id = KeyId::from_random(crypto::random_array()?);
-        let policy = match self.policy {
+        let (policy, policy_principals) = match self.policy {
             Some(text) => {
                 let bypass = self.bypass_policy_lockout_safety_check == Some(true);
-                policy::check(&cx.caller, &key_arn(&cx.request.region, &account, &key_id), &text, bypass)?;
-                text
+                let arn = key_arn(&cx.request.region, &account, &key_id);
+                let principals = policy::check(cx, &arn, &text, bypass)?;
+                (text, principals)
             }
-            None => policy::default_policy(&account),
+            None => (policy::default_policy(&account), BTreeMap::new()),
         };
         let created = cx.kms.now();
         let scheme = cx.token()?.scheme();
@@ -146,6 +167,7 @@ impl CreateKey {
             deletion_date: None,
             pending_window_days: None,
             policy,
+            policy_principals,
             tags: merged(Default::default(), tags)?,
             materials: vec![Material { number: 1, scheme, key_material_id: key_material_id(&key_id, 1), created }],
             next_material: 2,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::KeyMetadata;
 use crate::kms::shape::{Member, optional, required};
-use crate::kms::{Context, Error, Operation, cryptography, shapes};
+use crate::kms::{Context, Error, Facts, Operation, shapes};
 
 /// Tells what is known of a key.
 #[derive(Deserialize)]
@@ -26,11 +26,12 @@ impl Operation for DescribeKey {
     const MEMBERS: &'static [Member] =
         &[required("KeyId", &shapes::KEY_ID), optional("GrantTokens", &shapes::GRANT_TOKEN_LIST)];
     const READ_ONLY: bool = true;
+    const CROSS_ACCOUNT: bool = true;
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
-        cryptography::check_grant_tokens(self.grant_tokens.as_deref().unwrap_or_default())?;
-        let key = cx.authorize::<Self>(cx.key(&self.key_id)?)?;
+        let facts = Facts { grant_tokens: self.grant_tokens.as_deref().unwrap_or_default(), ..Facts::default() };
+        let key = cx.authorize::<Self>(cx.key(&self.key_id)?, &facts)?;
         Ok(Output { key_metadata: KeyMetadata::of(&key.thing().record) })
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::kms::shape::{Member, required};
-use crate::kms::{Context, Error, Operation, arn_of, epoch_seconds, shapes};
+use crate::kms::{Context, Error, Facts, Operation, arn_of, epoch_seconds, shapes};
 use crate::model::Timestamp;
 use crate::store::Usage;
 
@@ -46,7 +46,7 @@ impl Operation for GetKeyLastUsage {
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
-        let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?)?.into_thing();
+        let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
         let usage = cx.kms.store.usage(&key.record.region, &key.record.key_id);
         Ok(Output {
             key_id: arn_of(&key.record).to_string(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::kms::shape::{Member, optional};
-use crate::kms::{Context, Error, KeyRow, Operation, arn_of, shapes};
+use crate::kms::{Context, Error, Facts, KeyRow, Operation, arn_of, shapes};
 use crate::model::KeyId;
 
 /// Lists the keys of the account in the Region, a page at a time.
@@ -43,7 +43,7 @@ impl Operation for ListKeys {
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
-        let account = cx.authorize_account::<Self>()?.into_thing();
+        let account = cx.authorize_account::<Self>(&Facts::default())?.into_thing();
         let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
         let last = cx.kms.markers.read(cx, Self::NAME, self.marker.as_deref())?;
         let after = last.map(|last| last.parse::<KeyId>().map_err(|_| Error::InvalidMarker)).transpose()?;

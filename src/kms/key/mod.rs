@@ -23,17 +23,18 @@ pub use schedule_key_deletion::ScheduleKeyDeletion;
 pub use update_key_description::UpdateKeyDescription;
 
 use super::usable::not_pending_deletion;
-use super::{Context, Error, KeyRow, Operation};
+use super::{Context, Error, Facts, KeyRow, Operation};
 use crate::store::{Change, KeyRecord};
 
 /// Changes the record of one key that the caller may change and that is not on its way to deletion.
 pub(super) async fn update_key<O: Operation>(
     cx: &Context,
     key_id: &str,
+    facts: &Facts<'_>,
     update: impl Fn(&mut KeyRecord),
 ) -> Result<(), Error> {
     cx.change(|_| {
-        let key = cx.authorize::<O>(cx.key_without_alias(key_id)?)?.into_thing();
+        let key = cx.authorize::<O>(cx.key_without_alias(key_id)?, facts)?.into_thing();
         not_pending_deletion(&key)?;
         Ok((updated(cx, &key, &update), ()))
     })

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::updated;
 use crate::kms::shape::{Member, optional, required};
 use crate::kms::usable::not_pending_deletion;
-use crate::kms::{Context, Error, Operation, arn_of, epoch_seconds, shapes};
+use crate::kms::{Context, Error, Facts, Operation, arn_of, epoch_seconds, shapes};
 use crate::model::{KeyState, Timestamp};
 
 /// Sets the date, 7 to 30 days ahead, when the key's token objects are destroyed.
@@ -42,8 +42,9 @@ impl Operation for ScheduleKeyDeletion {
         if !(7..=30).contains(&days) {
             return Err(Error::Validation("PendingWindowInDays must be between 7 and 30 (inclusive).".into()));
         }
+        let facts = Facts::default().with("kms:schedulekeydeletionpendingwindowindays", Some(days.to_string()));
         cx.change(|_| {
-            let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?)?.into_thing();
+            let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?.into_thing();
             not_pending_deletion(&key)?;
             let deletion_date = cx.kms.now().plus(Duration::from_secs(u64::from(days) * 86_400));
             let change = updated(cx, &key, |record| {

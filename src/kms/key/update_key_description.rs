@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::update_key;
 use crate::kms::shape::{Member, required};
-use crate::kms::{Context, Error, Operation, shapes};
+use crate::kms::{Context, Error, Facts, Operation, shapes};
 
 /// Replaces the description of a key.
 #[derive(Deserialize)]
@@ -22,6 +22,7 @@ impl Operation for UpdateKeyDescription {
     type Output = ();
 
     async fn run(self, cx: &Context) -> Result<(), Error> {
-        update_key::<Self>(cx, &self.key_id, |key| key.description.clone_from(&self.description)).await
+        update_key::<Self>(cx, &self.key_id, &Facts::default(), |key| key.description.clone_from(&self.description))
+            .await
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{POLICY_NAME, check_name};
 use crate::kms::shape::{Member, optional, required};
-use crate::kms::{Context, Error, Operation, shapes};
+use crate::kms::{Context, Error, Facts, Operation, shapes};
 
 /// Gives the policy of a key, as it was put.
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ impl Operation for GetKeyPolicy {
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
-        let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?)?.into_thing();
+        let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
         check_name(self.policy_name.as_deref())?;
         Ok(Output { policy: key.record.policy.clone(), policy_name: POLICY_NAME })
     }

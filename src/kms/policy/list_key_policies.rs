@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::POLICY_NAME;
 use crate::kms::shape::{Member, optional, required};
-use crate::kms::{Context, Error, Operation, shapes};
+use crate::kms::{Context, Error, Facts, Operation, shapes};
 
 /// Lists the names of a key's policies, which is always `default`.
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ impl Operation for ListKeyPolicies {
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
-        cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?)?;
+        cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?;
         // One name never fills a page, so that no marker was ever given out.
         cx.kms.markers.read(cx, Self::NAME, self.marker.as_deref())?;
         Ok(Output { policy_names: [POLICY_NAME], truncated: false })

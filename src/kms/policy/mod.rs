@@ -10,13 +10,15 @@ pub use put_key_policy::PutKeyPolicy;
 
 use std::collections::BTreeMap;
 
-use super::Error;
-use crate::auth::Caller;
-use crate::auth::policy::{Kind, Policy, Subject, Who};
+use super::{Context, Error};
+use crate::auth::policy::{Kind, Policy};
 use crate::model::{AccountId, Arn};
 
 /// The one name that a key policy has.
 pub const POLICY_NAME: &str = "default";
+
+/// The condition key of the parameter that leaves out the check against locking oneself out.
+pub const BYPASS: &str = "kms:bypasspolicylockoutsafetycheck";
 
 /// The policy of a key that is made without one: the account may delegate everything.
 ///
@@ -42,31 +44,24 @@ pub fn default_policy(account: &AccountId) -> String {
 }
 
 /// Refuses a policy for the key `arn` that is too long, malformed, of principals that do not exist, or that would
-/// keep its writer from writing another; `bypass` leaves out the last check.
-pub fn check(caller: &Caller, arn: &Arn, text: &str, bypass: bool) -> Result<(), Error> {
+/// keep its writer from writing another; `bypass` leaves out the last check. Gives the unique ids of the users and roles
+/// that it names, by ARN.
+pub fn check(cx: &Context, arn: &Arn, text: &str, bypass: bool) -> Result<BTreeMap<String, String>, Error> {
     // The model's shape admits four times as much.
     if text.len() > MAX_POLICY_LEN {
         return Err(Error::LimitExceeded(format!("The policy is longer than {MAX_POLICY_LEN} bytes.")));
     }
     let policy =
         Policy::parse(text, Kind::KeyPolicy).map_err(|error| Error::MalformedPolicyDocument(error.to_string()))?;
-    if !policy.names_only(&arn.account) {
-        return Err(Error::MalformedPolicyDocument(
-            "Policy contains a statement with one or more invalid principals.".into(),
-        ));
-    }
-    if !bypass && !policy.keeps_way_back(subject(caller), &arn.to_string()) {
+    let unique_ids = cx.kms.unique_ids(&policy).ok_or_else(|| {
+        Error::MalformedPolicyDocument("Policy contains a statement with one or more invalid principals.".into())
+    })?;
+    if !bypass && !policy.keeps_way_back(cx.caller.subject(), &arn.to_string()) {
         return Err(Error::MalformedPolicyDocument(
             "The new key policy will not allow you to update the key policy in the future.".into(),
         ));
     }
-    Ok(())
-}
-
-fn subject(caller: &Caller) -> Subject<'_> {
-    let name = caller.arn.rsplit('/').next().unwrap_or_default();
-    let who = if caller.is_root_user() { Who::Root } else { Who::User { name } };
-    Subject { account: &caller.account, arn: &caller.arn, user_id: &caller.user_id, who, tags: NO_TAGS }
+    Ok(unique_ids)
 }
 
 /// Refuses a policy name that is not `default`.
@@ -77,7 +72,5 @@ fn check_name(name: Option<&str>) -> Result<(), Error> {
         Some(_) => Err(Error::NotFound("No such policy exists".into())),
     }
 }
-
-const NO_TAGS: &BTreeMap<String, String> = &BTreeMap::new();
 
 const MAX_POLICY_LEN: usize = 32_768;

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::check_name;
+use super::{BYPASS, check_name};
 use crate::kms::shape::{Member, optional, required};
-use crate::kms::{Context, Error, Operation, arn_of, shapes};
+use crate::kms::{Context, Error, Facts, Operation, arn_of, shapes};
 use crate::store::Change;
 
 /// Replaces the policy of a key, whatever the key's state.
@@ -29,12 +29,13 @@ impl Operation for PutKeyPolicy {
     type Output = ();
 
     async fn run(self, cx: &Context) -> Result<(), Error> {
+        let bypass = self.bypass_policy_lockout_safety_check == Some(true);
+        let facts = Facts::default().with(BYPASS, Some(bypass.to_string()));
         cx.change(|_| {
-            let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?)?.into_thing();
+            let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?.into_thing();
             check_name(self.policy_name.as_deref())?;
-            let bypass = self.bypass_policy_lockout_safety_check == Some(true);
-            super::check(&cx.caller, &arn_of(&key.record), &self.policy, bypass)?;
             let mut record = key.record.clone();
+            record.policy_principals = super::check(cx, &arn_of(&key.record), &self.policy, bypass)?;
             record.policy.clone_from(&self.policy);
             Ok((Change::new(cx.kms.now()).update(&key, record), ()))
         })

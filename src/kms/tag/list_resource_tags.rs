@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Tag;
 use crate::kms::shape::{Member, optional, required};
-use crate::kms::{Context, Error, Operation, page_limit, shapes};
+use crate::kms::{Context, Error, Facts, Operation, page_limit, shapes};
 
 /// Lists the tags of a key, a page at a time.
 #[derive(Deserialize)]
@@ -36,7 +36,7 @@ impl Operation for ListResourceTags {
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let limit = page_limit(self.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
-        let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?)?.into_thing();
+        let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
         let list = format!("{}/{}", Self::NAME, key.record.key_id);
         let last = cx.kms.markers.read(cx, &list, self.marker.as_deref())?;
         let after = last.map_or(Bound::Unbounded, Bound::Excluded);

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{Tag, check_tags, merged};
 use crate::kms::shape::{Member, required};
 use crate::kms::usable::not_pending_deletion;
-use crate::kms::{Context, Error, Operation, shapes};
+use crate::kms::{Context, Error, Facts, Operation, shapes};
 use crate::store::Change;
 
 /// Adds tags to a key, over those with the same tag keys.
@@ -24,8 +24,9 @@ impl Operation for TagResource {
 
     async fn run(self, cx: &Context) -> Result<(), Error> {
         check_tags(&self.tags)?;
+        let facts = Facts { tags: &self.tags, ..Facts::default() };
         cx.change(|_| {
-            let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?)?.into_thing();
+            let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?.into_thing();
             not_pending_deletion(&key)?;
             let mut record = key.record.clone();
             record.tags = merged(record.tags, self.tags.clone())?;

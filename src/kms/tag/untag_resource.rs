@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::kms::key::update_key;
 use crate::kms::shape::{Member, required};
-use crate::kms::{Context, Error, Operation, shapes};
+use crate::kms::{Context, Error, Facts, Operation, shapes};
 
 /// Removes tags from a key; tag keys that it does not have are passed over.
 #[derive(Deserialize)]
@@ -22,6 +22,8 @@ impl Operation for UntagResource {
     type Output = ();
 
     async fn run(self, cx: &Context) -> Result<(), Error> {
-        update_key::<Self>(cx, &self.key_id, |key| key.tags.retain(|name, _| !self.tag_keys.contains(name))).await
+        let facts = Facts { tag_keys: &self.tag_keys, ..Facts::default() };
+        update_key::<Self>(cx, &self.key_id, &facts, |key| key.tags.retain(|name, _| !self.tag_keys.contains(name)))
+            .await
     }
 }

@@ -1,0 +1,159 @@
+//! Who asks: what the store says of the principal of an access key.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Error, Kms};
+use crate::auth::policy::{Kind, Malformed, Policy, Principal};
+use crate::auth::{Caller, Identity, Permissions};
+use crate::model::{AccountId, Arn, FriendlyName, Secret};
+use crate::store::{AccessKeyRecord, KeyRecord, PolicyRecord, PrincipalKind, PrincipalRecord, Row};
+
+/// A caller, and the secret that his signature must have been made with.
+pub struct Signer {
+    /// Who it is, if the signature holds.
+    pub caller: Caller,
+    /// The secret access key.
+    pub secret: Secret,
+}
+
+/// The policies in a principal's own record, compiled.
+pub(super) struct OwnPolicies {
+    inline: Vec<Arc<Policy>>,
+    /// The trust policy of a role.
+    pub trust: Option<Policy>,
+}
+
+/// A policy that principals share, compiled for both of its uses.
+struct SharedPolicy {
+    identity: Arc<Policy>,
+    boundary: Arc<Policy>,
+}
+
+impl Kms {
+    /// Whose long-term access key this is, as the store says now; none if nobody's, or if it is not active.
+    pub fn signer(&self, access_key_id: &str) -> Result<Option<Signer>, Error> {
+        let found = self.store.access_key(access_key_id).filter(|key| key.record.active);
+        let Some(key) = found else { return Ok(None) };
+        let Some(caller) = self.holder(&key.record)? else { return Ok(None) };
+        Ok(Some(Signer { caller, secret: Secret::new(key.record.secret.as_bytes().to_vec()) }))
+    }
+
+    fn holder(&self, key: &AccessKeyRecord) -> Result<Option<Caller>, Error> {
+        if key.user_id == key.account.as_str() {
+            return Ok(Some(root_user(&key.account, &key.access_key_id)));
+        }
+        let Some(user) = self.store.principal_by_id(&key.user_id) else { return Ok(None) };
+        Ok(Some(Caller {
+            account: user.record.account.clone(),
+            arn: user.record.arn().to_string(),
+            user_id: user.record.unique_id.clone(),
+            access_key_id: key.access_key_id.clone(),
+            identity: Identity::User { name: user.record.name.to_string() },
+            tags: Arc::new(user.record.tags.clone()),
+            permissions: self.permissions(&user)?,
+            session: None,
+        }))
+    }
+
+    /// What a user's or role's own policies say.
+    pub(super) fn permissions(&self, principal: &Row<PrincipalRecord>) -> Result<Permissions, Error> {
+        let mut identity_policies = own_policies(principal)?.inline.clone();
+        let account = &principal.record.account;
+        for name in &principal.record.attached_policies {
+            identity_policies.push(self.shared_policy(account, name)?.identity.clone());
+        }
+        let boundary = principal.record.permissions_boundary.as_ref();
+        let boundary = boundary.map(|name| self.shared_policy(account, name)).transpose()?;
+        let boundary = boundary.map(|policy| policy.boundary.clone());
+        Ok(Permissions { identity_policies, boundary, session_policies: Vec::new() })
+    }
+
+    /// The unique ids of the users and roles that a policy names, by ARN; none if one of its principals does not exist.
+    pub fn unique_ids(&self, policy: &Policy) -> Option<BTreeMap<String, String>> {
+        let mut unique_ids = BTreeMap::new();
+        for principal in policy.principals() {
+            match principal {
+                Principal::Everyone | Principal::Service(_) | Principal::Federated(_) => {}
+                Principal::Account(account) => drop(self.store.account(account)?),
+                Principal::Arn(arn) | Principal::Bound { arn, .. } => {
+                    let found = self.principal_of(arn)?.record.unique_id.clone();
+                    unique_ids.insert(arn.to_string(), found);
+                }
+            }
+        }
+        Some(unique_ids)
+    }
+
+    /// The user or role with this ARN, or the role of a session with this ARN.
+    pub fn principal_of(&self, arn: &str) -> Option<Arc<Row<PrincipalRecord>>> {
+        let Arn { service, account, resource, .. } = arn.parse::<Arn>().ok()?;
+        let (kind, rest) = resource.split_once('/')?;
+        let (kind, name) = match (service.as_str(), kind) {
+            ("iam", "user") => (PrincipalKind::User, rest.rsplit('/').next()?),
+            ("iam", "role") => (PrincipalKind::Role, rest.rsplit('/').next()?),
+            ("sts", "assumed-role") => (PrincipalKind::Role, rest.split('/').next()?),
+            _ => return None,
+        };
+        let found = self.store.principal(&account, kind, &name.parse().ok()?)?;
+        // The whole ARN must be right, path and case too.
+        let right = service == "sts" || found.record.arn().to_string() == arn;
+        right.then_some(found)
+    }
+
+    fn shared_policy(&self, account: &AccountId, name: &FriendlyName) -> Result<Arc<SharedPolicy>, Error> {
+        // Attached policies cannot be deleted: without one that might deny, nothing can be decided.
+        let row = self.store.policy(account, name);
+        let row = row.ok_or_else(|| Error::Internal(format!("the policy {account}/{name} is attached and missing")))?;
+        let compile = |record: &PolicyRecord| {
+            let parse = |kind| Policy::parse(&record.document, kind).map(Arc::new);
+            let (identity, boundary) = (parse(Kind::IdentityPolicy)?, parse(Kind::Boundary)?);
+            Ok(Arc::new(SharedPolicy { identity, boundary }))
+        };
+        whole(row.derived::<Compiled<Arc<SharedPolicy>>>(compile), &row.record.arn())
+    }
+}
+
+/// The policies in a principal's record, compiled when it was written.
+pub(super) fn own_policies(row: &Row<PrincipalRecord>) -> Result<Arc<OwnPolicies>, Error> {
+    let compile = |record: &PrincipalRecord| {
+        let inline = record.inline_policies.values();
+        let inline = inline.map(|text| Policy::parse(text, Kind::IdentityPolicy).map(Arc::new));
+        let trust = record.role.as_ref().map(|role| {
+            let policy = Policy::parse(&role.trust_policy, Kind::TrustPolicy)?;
+            Ok(policy.bound(&role.trusted))
+        });
+        Ok(Arc::new(OwnPolicies { inline: inline.collect::<Result<_, _>>()?, trust: trust.transpose()? }))
+    };
+    whole(row.derived::<Compiled<Arc<OwnPolicies>>>(compile), &row.record.arn())
+}
+
+/// The key policy, compiled when it was written.
+pub(super) fn key_policy(row: &Row<KeyRecord>) -> Result<Arc<Policy>, Error> {
+    let compile = |record: &KeyRecord| {
+        let policy = Policy::parse(&record.policy, Kind::KeyPolicy)?;
+        Ok(Arc::new(policy.bound(&record.policy_principals)))
+    };
+    let derived = row.derived::<Compiled<Arc<Policy>>>(compile);
+    if derived.is_ok() { whole(derived, "") } else { whole(derived, super::arn_of(&row.record)) }
+}
+
+fn root_user(account: &AccountId, access_key_id: &str) -> Caller {
+    Caller {
+        account: account.clone(),
+        arn: Arn::root_user(account).to_string(),
+        user_id: account.to_string(),
+        access_key_id: access_key_id.to_owned(),
+        identity: Identity::Root,
+        tags: Arc::new(BTreeMap::new()),
+        permissions: Permissions::default(),
+        session: None,
+    }
+}
+
+type Compiled<T> = Result<T, Malformed>;
+
+/// Only policies that compile are written; one that an older version took and this one does not is no reason to guess.
+fn whole<T: Clone>(compiled: Arc<Compiled<T>>, of: impl std::fmt::Display) -> Result<T, Error> {
+    compiled.as_ref().as_ref().map(T::clone).map_err(|error| Error::Internal(format!("a policy of {of}: {error}")))
+}

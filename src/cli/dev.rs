@@ -63,7 +63,7 @@ impl Dev {
             self.accept,
             |_, _| Ok(()),
             |app, address| {
-                env_file::write(&env, app.root_user(), address, region.as_ref())?;
+                env_file::write(&env, &self.account, app.root_user(), address, region.as_ref())?;
                 // Nobody may be listening, and that is no reason not to serve.
                 let _ = writeln!(std::io::stdout(), "{}", self.greeting(app, &env, address));
                 Ok(())

@@ -44,7 +44,8 @@ impl Serve {
         let pin = settings.pin()?;
         let (env, region) = (settings.data.join("env"), settings.regions.first().cloned());
         // The one time that the access key is told: an operator takes the file to where it belongs.
-        let tell = |user: &RootUser, address| env_file::write(&env, user, address, region.as_ref());
+        let tell =
+            |user: &RootUser, address| env_file::write(&env, &user.account, Some(user), address, region.as_ref());
         run_service(settings, pin, self.accept, tell, |_, _| Ok(()))
     }
 }

@@ -5,7 +5,7 @@ mod housekeeping;
 mod root_user;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ pub struct App {
     root_user: Option<RootUser>,
     desk: Arc<Desk>,
     housekeeping: Housekeeping,
-    _data: DataDir,
+    data: DataDir,
 }
 
 /// What an operator accepts at this start, on purpose.
@@ -181,7 +181,7 @@ impl App {
         }
         let housekeeping = Housekeeping::new(kms.clone(), trusted_time);
         let desk = Arc::new(Desk::new(kms.clone(), settings.account.clone()));
-        let app = App { kms, token, settings, root_user, desk, housekeeping, _data: data };
+        let app = App { kms, token, settings, root_user, desk, housekeeping, data };
         app.settle(&store_root(&meta.store_id)).await?;
         Ok(app)
     }
@@ -189,6 +189,11 @@ impl App {
     /// The root user of the account in the settings; none if it has no active access key.
     pub fn root_user(&self) -> Option<&RootUser> {
         self.root_user.as_ref()
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        self.data.path()
     }
 
     /// Where operators are served.
@@ -348,7 +353,7 @@ async fn open_store(
     Ok((Store::open(&path, &key).await?, key, meta))
 }
 
-async fn create_store(path: &std::path::Path, token: &Token) -> Result<(Store, Secret, Meta), Error> {
+async fn create_store(path: &Path, token: &Token) -> Result<(Store, Secret, Meta), Error> {
     let store_id = KeyId::from_random(crypto::random_array()?);
     let name = store_root(&store_id);
     token.generate(&name, soon()).await?;

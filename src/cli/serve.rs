@@ -8,8 +8,10 @@ use std::time::Duration;
 use clap::Args;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::{Failure, env_file, harden};
+use crate::api::admin::{self, Socket};
 use crate::api::http::{Limits, Listener};
 use crate::app::{Accepted, App, RootUser};
 use crate::model::SystemClock;
@@ -85,6 +87,7 @@ async fn serve(
     let accepted = Accepted { rollback: accept.accept_rollback, clock: accept.accept_clock };
     let app = App::open(settings, pin, Arc::new(SystemClock), accepted, |user| tell(user, address)).await?;
     let app = Arc::new(app);
+    let operators = Socket::bind(app.data()).map_err(|error| Failure::now(format!("admin.sock: {error}")))?;
     ready(&app, address)?;
     tracing::info!(%address, "serving");
     let limits = Limits {
@@ -93,7 +96,11 @@ async fn serve(
         ..Limits::default()
     };
     let keeper = tokio::spawn(keep_house(app.clone()));
+    let (stop, stopping) = watch::channel(false);
+    let operators = tokio::spawn(operators.serve(app.desk().clone(), admin::Limits::default(), stopping));
     crate::api::http::serve(listener, app.router(), limits, shutdown()).await;
+    stop.send_replace(true);
+    let _ = operators.await;
     keeper.abort();
     let _ = keeper.await;
     tracing::info!("drained; stopping");

@@ -61,16 +61,22 @@ pub fn run_service(
     tell: impl FnOnce(&RootUser, SocketAddr) -> std::io::Result<()>,
     ready: impl FnOnce(&App, SocketAddr) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    start_log();
+    run("info", async { Ok((serve(settings, pin, accept, tell, ready).await?, ())) })
+}
+
+/// Runs a service to its end in a runtime of its own: `work` says whether every call into the token came back. `level`
+/// is how much is logged where `HSM_KMS_LOG` says nothing.
+pub fn run<T>(level: &str, work: impl Future<Output = Result<(bool, T), Failure>>) -> Result<T, Failure> {
+    start_log(level);
     harden::harden();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::now)?;
-    let clean = runtime.block_on(serve(settings, pin, accept, tell, ready))?;
+    let (clean, made) = runtime.block_on(work)?;
     if !clean {
         // A thread is still inside the token's module: exit handlers would crash there.
         tracing::error!("a call into the token did not come back; ending without exit handlers");
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
-    Ok(())
+    Ok(made)
 }
 
 async fn serve(
@@ -128,10 +134,10 @@ async fn shutdown() {
     }
 }
 
-/// The log on standard error: `HSM_KMS_LOG` chooses what (`info` by default), a terminal gets text, others JSON.
-fn start_log() {
+/// The log on standard error: `HSM_KMS_LOG` chooses what (else `level`), a terminal gets text, others JSON.
+fn start_log(level: &str) {
     use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HSM_KMS_LOG").unwrap_or_else(|_| "info".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HSM_KMS_LOG").unwrap_or_else(|_| level.into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() { log.init() } else { log.json().init() }
 }

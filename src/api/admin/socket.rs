@@ -71,6 +71,7 @@ impl Socket {
         loop {
             let slot = slots.clone().acquire_owned().await;
             let accepted = tokio::select! {
+                biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 accepted = self.listener.accept() => accepted,
             };
@@ -109,8 +110,9 @@ async fn serve_one(mut stream: UnixStream, desk: &Desk, limits: Limits, mut stop
     let Some(operator) = operator(&stream, desk) else { return };
     let mut line = Vec::new();
     let read = tokio::select! {
-        read = timeout(limits.line_time, read_line(&mut stream, &mut line, limits.max_line)) => read,
+        biased;
         _ = stop.wait_for(|stop| *stop) => return,
+        read = timeout(limits.line_time, read_line(&mut stream, &mut line, limits.max_line)) => read,
     };
     // From here on the client may go: what it asked for is done, and on record.
     let answer = match read {

@@ -108,12 +108,17 @@ impl Context {
 
     /// Finds the key that `key_id` names by id, key ARN, alias name or alias ARN.
     pub fn key(&self, key_id: &str) -> Result<Target, Error> {
+        self.key_for(self.request.operation, key_id)
+    }
+
+    /// As [`Context::key`], for the operations whose permission has another name (`ReEncryptFrom`).
+    pub fn key_for(&self, action: &str, key_id: &str) -> Result<Target, Error> {
         match self.key_ref(key_id)? {
-            KeyRef::Key { account, key_id } => self.key_by_id(account, key_id, None),
+            KeyRef::Key { account, key_id } => self.key_by_id(action, account, key_id, None),
             KeyRef::Alias { account, name } => {
                 let account = account.unwrap_or_else(|| self.caller.account.clone());
-                let alias = self.alias(&account, &name)?;
-                self.key_by_id(Some(account), alias.record.target, Some(name))
+                let alias = self.alias_for(action, &account, &name)?;
+                self.key_by_id(action, Some(account), alias.record.target, Some(name))
             }
         }
     }
@@ -121,7 +126,7 @@ impl Context {
     /// Finds the key that `key_id` names by id or key ARN; an alias is refused.
     pub fn key_without_alias(&self, key_id: &str) -> Result<Target, Error> {
         match self.key_ref(key_id)? {
-            KeyRef::Key { account, key_id } => self.key_by_id(account, key_id, None),
+            KeyRef::Key { account, key_id } => self.key_by_id(self.request.operation, account, key_id, None),
             // Seen for CreateGrant; unverified for the others.
             KeyRef::Alias { account: Some(_), .. } => {
                 Err(Error::InvalidArn("Key Aliases are not supported for this operation.".into()))
@@ -131,18 +136,22 @@ impl Context {
     }
 
     /// Finds the key that a ciphertext names, in whichever account; whether there is one is not told.
-    pub fn key_of_ciphertext(&self, key_id: &KeyId) -> Result<Target, Error> {
+    pub fn key_of_ciphertext(&self, action: &str, key_id: &KeyId) -> Result<Target, Error> {
         let key = self.kms.store.key(&self.request.region, key_id);
-        let key = key.ok_or_else(|| self.unknown(Named::ByCiphertext))?;
+        let key = key.ok_or_else(|| self.unknown(action, Named::ByCiphertext))?;
         Ok(Target { key, alias: None, named: Named::ByCiphertext })
     }
 
     /// Finds an alias of an account in the request's Region.
     pub fn alias(&self, account: &AccountId, name: &AliasName) -> Result<Arc<Row<AliasRecord>>, Error> {
+        self.alias_for(self.request.operation, account, name)
+    }
+
+    fn alias_for(&self, action: &str, account: &AccountId, name: &AliasName) -> Result<Arc<Row<AliasRecord>>, Error> {
         let found = self.kms.store.alias(&self.request.region, account, name);
         found.ok_or_else(|| match *account == self.caller.account {
             true => Error::NotFound(format!("Alias {} is not found.", Arn::alias(&self.request.region, account, name))),
-            false => self.unknown(Named::Explicitly),
+            false => self.unknown(action, Named::Explicitly),
         })
     }
 
@@ -161,9 +170,8 @@ impl Context {
         let Target { key, alias, named } = target;
         let (arn, owner) = (arn_of(&key.record), key.record.account.clone());
         if owner != self.caller.account && !O::CROSS_ACCOUNT {
-            return Err(self.unknown(named));
+            return Err(self.unknown(action, named));
         }
-        let tokens = self.check_grant_tokens(facts.grant_tokens);
         let policy = key_policy(&key)?;
         let search = Search::new(self, action, &key.record, facts);
         let conditions = Circumstances { cx: self, key: Some(&key.record), alias: alias.as_ref(), facts };
@@ -181,8 +189,10 @@ impl Context {
             key.clone(),
         );
         self.note_arn(arn);
-        // What is said of the tokens must not tell that there is a foreign key.
-        if owner == self.caller.account { tokens.and(decision) } else { decision.and_then(|key| tokens.map(|()| key)) }
+        // Not sooner: whether there is a foreign key is not told.
+        let decision = decision?;
+        self.check_grant_tokens(facts.grant_tokens)?;
+        Ok(decision)
     }
 
     /// Asks whether the caller may do this operation to a grant on the key, which only the grant itself can permit:
@@ -335,21 +345,29 @@ impl Context {
         })
     }
 
-    fn key_by_id(&self, account: Option<AccountId>, key_id: KeyId, alias: Option<AliasName>) -> Result<Target, Error> {
+    fn key_by_id(
+        &self,
+        action: &str,
+        account: Option<AccountId>,
+        key_id: KeyId,
+        alias: Option<AliasName>,
+    ) -> Result<Target, Error> {
         let account = account.unwrap_or_else(|| self.caller.account.clone());
         let found = self.kms.store.key(&self.request.region, &key_id).filter(|key| key.record.account == account);
         let key = found.ok_or_else(|| match account == self.caller.account {
             true => {
                 Error::NotFound(format!("Key '{}' does not exist", key_arn(&self.request.region, &account, &key_id)))
             }
-            false => self.unknown(Named::Explicitly),
+            false => self.unknown(action, Named::Explicitly),
         })?;
         Ok(Target { key, alias, named: Named::Explicitly })
     }
 
     /// Whether a thing of another account exists is not told: it is refused as it would be if it did.
-    pub(super) fn unknown(&self, named: Named) -> Error {
-        Question::unknown(&self.caller, &format!("kms:{}", self.request.operation), named).into()
+    pub(super) fn unknown(&self, action: &str, named: Named) -> Error {
+        let action = format!("kms:{action}");
+        self.trail().decisions.push(json!({ "action": action, "refusedBecause": "there is no such resource" }));
+        Question::unknown(&self.caller, &action, named).into()
     }
 
     fn event(&self, parameters: Value, outcome: Result<(), Failure>) -> Event {

@@ -74,7 +74,7 @@ fn by_id(cx: &Context, key_id: &str, grant_id: &str) -> Result<(KeyRow, Arc<Row<
     // On another account's key, a grant that is not there is refused as one that the caller may not retire.
     let grant = found.ok_or_else(|| match key.record.account == cx.caller.account {
         true => no_such_grant(grant_id),
-        false => cx.unknown(Named::Explicitly),
+        false => cx.unknown(RetireGrant::NAME, Named::Explicitly),
     })?;
     Ok((key, grant))
 }

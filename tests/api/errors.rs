@@ -148,7 +148,7 @@ fn unknown_operations_are_refused_in_awss_form() {
     let mut request = Request::kms("", &json!({}));
     request.headers.remove(1);
     is_refusal(&checked(request.send(&service)), "UnknownOperationException", "");
-    let answer = call(&service, "CreateGrant", &json!({}));
+    let answer = call(&service, "RotateKeyOnDemand", &json!({}));
     assert_eq!(answer.body, br#"{"__type":"UnknownOperationException"}"#);
     assert_eq!(event(&service, &answer)["errorCode"], "UnknownOperationException");
 }

@@ -115,8 +115,12 @@ impl Kms {
         }
         crash_point::reached("object-destroyed");
         let change = Change::new(self.now()).delete(key);
-        let aliases = self.store.aliases_of_key(&key.record.region, &key.record.key_id);
+        let (region, key_id) = (&key.record.region, &key.record.key_id);
+        let aliases = self.store.aliases_of_key(region, key_id);
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
+        // No new ones: who adds an alias or a grant expects a key that is not being destroyed.
+        let grants = self.store.grants_on(region, key_id, None, usize::MAX);
+        let change = grants.iter().fold(change, |change, grant| change.delete(grant));
         let evidence = json!({ "phase": "done", "destroyed": labels(&key.record), "objectsFoundAfterwards": 0 });
         self.commit_key_act(change, "DeleteKey", key, evidence).await?;
         tracing::info!(key = %arn_of(&key.record), "the key's material is destroyed");

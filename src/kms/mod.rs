@@ -32,6 +32,7 @@ pub use caller::Signer;
 pub use conditions::Facts;
 pub use context::{Context, Failure, KeyRow, Request, Target, arn_of};
 pub use error::Error;
+pub use grant::GrantTokens;
 pub use identity::identity_of;
 pub use input::{Blob, epoch_seconds};
 pub use marker::Markers;

@@ -294,9 +294,14 @@ impl Store {
         self.0.index().grants_on(region, key_id, after, limit)
     }
 
-    /// The grants of this name on a key.
-    pub fn grants_named(&self, region: &Region, key_id: &KeyId, name: &str) -> Vec<Arc<Row<GrantRecord>>> {
-        self.0.index().grants_named(region, key_id, name)
+    /// How many grants a key has.
+    pub fn count_grants(&self, region: &Region, key_id: &KeyId) -> usize {
+        self.0.index().count_grants(region, key_id)
+    }
+
+    /// The grant that a creation of `grant` would make once more: see [`GrantRecord::is_twin_of`].
+    pub fn twin_of(&self, grant: &GrantRecord) -> Option<Arc<Row<GrantRecord>>> {
+        self.0.index().twin_of(grant).cloned()
     }
 
     /// At most `limit` grants in a Region that this principal, an ARN, may retire, behind the primary key `after`.

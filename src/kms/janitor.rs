@@ -170,9 +170,10 @@ impl Kms {
         (event_id.clone(), event.additional(details))
     }
 
-    /// The account whose log has what concerns the service as a whole.
+    /// The account whose log has what concerns the service as a whole: the first there was.
     fn account(&self) -> Option<AccountId> {
-        self.store.access_keys().first().map(|row| row.record.account.clone())
+        let first = self.store.accounts().into_iter().min_by_key(|row| row.record.created)?;
+        Some(first.record.account.clone())
     }
 
     fn known_objects(&self, store_root: &ObjectName) -> HashSet<String> {

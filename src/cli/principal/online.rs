@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::api::admin;
 use crate::cli::Failure;
+use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, TimedOut, UnexpectedEof, WouldBlock};
 
 /// The answer of the service of this data folder; none if no service runs.
 pub fn ask(folder: &Path, line: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
-    use io::ErrorKind::{ConnectionRefused, NotFound};
     let mut stream = match admin::connect(folder) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), ConnectionRefused | NotFound) => return Ok(None),
@@ -24,11 +24,21 @@ pub fn ask(folder: &Path, line: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, Fai
     let sent = stream.write_all(line);
     let mut answer = Zeroizing::new(Vec::with_capacity(1 << 16));
     let read = stream.read_to_end(&mut answer);
-    if answer.last() != Some(&b'\n') {
-        sent.and(read.map(drop)).map_err(lost)?;
-        return Err(lost(io::ErrorKind::UnexpectedEof.into()));
+    match answer.last() {
+        Some(b'\n') => Ok(Some(answer)),
+        Some(_) => Err(lost(read.err().unwrap_or_else(|| UnexpectedEof.into()))),
+        None if read.as_ref().is_err_and(|error| error.kind() == WouldBlock) => Err(lost(TimedOut.into())),
+        None => {
+            sent.or_else(
+                |error| if matches!(error.kind(), BrokenPipe | ConnectionReset) { Ok(()) } else { Err(error) },
+            )
+            .map_err(lost)?;
+            Err(Failure::now(
+                "the service closed without an answer: it serves root and its own user only; if it ended meanwhile, it may \
+                 have done it or not",
+            ))
+        }
     }
-    Ok(Some(answer))
 }
 
 /// Longer than any request takes.

@@ -24,6 +24,20 @@ fn finds_what_the_service_was_started_with() {
     assert_eq!(done(&service, "ListAccounts", json!({}))["Accounts"].as_array().unwrap().len(), 1);
 }
 
+/// The folder is what is in it, wherever it was.
+#[test]
+fn works_in_a_folder_that_was_moved() {
+    let service = Service::start();
+    let data = service.data().to_owned();
+    let (_, _folder) = service.terminate();
+    let moved = data.with_file_name("moved folder");
+    std::fs::rename(&data, &moved).unwrap();
+    assert!(principal(&moved, &["create-user", "--user-name", "alice"]).status.success());
+    assert!(!data.exists());
+    let service = Service::start_in(&moved, &[]);
+    done(&service, "GetUser", json!({ "UserName": "alice" }));
+}
+
 /// After a kill the socket file is still there, and nobody behind it.
 #[test]
 fn works_beside_a_stale_socket() {

@@ -198,7 +198,7 @@ fn a_grant_outlives_all_but_its_key() {
         assert_eq!(people.grants(&key).await.len(), 3);
         people.ok(&root, "RevokeGrant", json!({ "KeyId": key, "GrantId": third })).await;
         people.ok(&alice, "RetireGrant", json!({ "KeyId": key, "GrantId": spare })).await;
-        assert_eq!(people.grants(&key).await, [id.clone()]);
+        assert_eq!(people.grants(&key).await, std::slice::from_ref(&id));
 
         for _ in 0..8 * 24 {
             people.service.clock.pass(crate::in_process::HOUR);

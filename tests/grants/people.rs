@@ -170,6 +170,11 @@ impl People {
     }
 
     pub async fn ask_in(&self, person: &Person, region: &str, operation: &str, body: &Value) -> Said {
+        self.send(self.request(person, region, operation, body)).await
+    }
+
+    /// A request as it arrives, signed.
+    pub fn request(&self, person: &Person, region: &str, operation: &str, body: &Value) -> axum::http::Request<Body> {
         let body = body.to_string();
         let mut headers = vec![
             ("host".to_owned(), "localhost".to_owned()),
@@ -177,11 +182,13 @@ impl People {
             ("x-amz-target".to_owned(), format!("TrentService.{operation}")),
         ];
         headers.extend(self.signature(person, region, &headers, body.as_bytes()));
-        let mut request = axum::http::Request::post("/").extension(Peer(([127, 0, 0, 1], 1).into()));
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let answer = self.router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+        let request = axum::http::Request::post("/").extension(Peer(([127, 0, 0, 1], 1).into()));
+        let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+        request.body(Body::from(body)).unwrap()
+    }
+
+    pub async fn send(&self, request: axum::http::Request<Body>) -> Said {
+        let answer = self.router.clone().oneshot(request).await.unwrap();
         let status = answer.status().as_u16();
         let bytes = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
         Said::of(status, &bytes)

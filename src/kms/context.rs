@@ -104,12 +104,17 @@ impl Context {
 
     /// Finds the key that `key_id` names by id, key ARN, alias name or alias ARN.
     pub fn key(&self, key_id: &str) -> Result<Target, Error> {
+        self.key_to(self.request.operation, key_id)
+    }
+
+    /// As [`Context::key`], for the operations whose permission has another name (`ReEncryptFrom`).
+    pub fn key_to(&self, action: &str, key_id: &str) -> Result<Target, Error> {
         match self.key_ref(key_id)? {
-            KeyRef::Key { account, key_id } => self.key_by_id(account, key_id, None),
+            KeyRef::Key { account, key_id } => self.key_by_id(action, account, key_id, None),
             KeyRef::Alias { account, name } => {
                 let account = account.unwrap_or_else(|| self.caller.account.clone());
-                let alias = self.alias(&account, &name)?;
-                self.key_by_id(Some(account), alias.record.target, Some(name))
+                let alias = self.alias_to(action, &account, &name)?;
+                self.key_by_id(action, Some(account), alias.record.target, Some(name))
             }
         }
     }
@@ -117,7 +122,7 @@ impl Context {
     /// Finds the key that `key_id` names by id or key ARN; an alias is refused.
     pub fn key_without_alias(&self, key_id: &str) -> Result<Target, Error> {
         match self.key_ref(key_id)? {
-            KeyRef::Key { account, key_id } => self.key_by_id(account, key_id, None),
+            KeyRef::Key { account, key_id } => self.key_by_id(self.request.operation, account, key_id, None),
             // Seen for CreateGrant; unverified for the others.
             KeyRef::Alias { account: Some(_), .. } => {
                 Err(Error::InvalidArn("Key Aliases are not supported for this operation.".into()))
@@ -126,19 +131,23 @@ impl Context {
         }
     }
 
-    /// Finds the key that a ciphertext names, in whichever account; whether there is one is not told.
-    pub fn key_of_ciphertext(&self, key_id: &KeyId) -> Result<Target, Error> {
+    /// Finds the key that a ciphertext names, in whichever account, for `action`; whether there is one is not told.
+    pub fn key_of_ciphertext(&self, action: &str, key_id: &KeyId) -> Result<Target, Error> {
         let key = self.kms.store.key(&self.request.region, key_id);
-        let key = key.ok_or_else(|| self.unknown(Named::ByCiphertext))?;
+        let key = key.ok_or_else(|| self.unknown_to(action, Named::ByCiphertext))?;
         Ok(Target { key, alias: None, named: Named::ByCiphertext })
     }
 
     /// Finds an alias of an account in the request's Region.
     pub fn alias(&self, account: &AccountId, name: &AliasName) -> Result<Arc<Row<AliasRecord>>, Error> {
+        self.alias_to(self.request.operation, account, name)
+    }
+
+    fn alias_to(&self, action: &str, account: &AccountId, name: &AliasName) -> Result<Arc<Row<AliasRecord>>, Error> {
         let found = self.kms.store.alias(&self.request.region, account, name);
         found.ok_or_else(|| match *account == self.caller.account {
             true => Error::NotFound(format!("Alias {} is not found.", Arn::alias(&self.request.region, account, name))),
-            false => self.unknown(Named::Explicitly),
+            false => self.unknown_to(action, Named::Explicitly),
         })
     }
 
@@ -299,21 +308,35 @@ impl Context {
         })
     }
 
-    fn key_by_id(&self, account: Option<AccountId>, key_id: KeyId, alias: Option<AliasName>) -> Result<Target, Error> {
+    fn key_by_id(
+        &self,
+        action: &str,
+        account: Option<AccountId>,
+        key_id: KeyId,
+        alias: Option<AliasName>,
+    ) -> Result<Target, Error> {
         let account = account.unwrap_or_else(|| self.caller.account.clone());
         let found = self.kms.store.key(&self.request.region, &key_id).filter(|key| key.record.account == account);
         let key = found.ok_or_else(|| match account == self.caller.account {
             true => {
                 Error::NotFound(format!("Key '{}' does not exist", key_arn(&self.request.region, &account, &key_id)))
             }
-            false => self.unknown(Named::Explicitly),
+            false => self.unknown_to(action, Named::Explicitly),
         })?;
         Ok(Target { key, alias, named: Named::Explicitly })
     }
 
     /// Whether a thing of another account exists is not told: it is refused as it would be if it did.
-    fn unknown(&self, named: Named) -> Error {
-        Question::unknown(&self.caller, &format!("kms:{}", self.request.operation), named).into()
+    pub(super) fn unknown(&self, named: Named) -> Error {
+        self.unknown_to(self.request.operation, named)
+    }
+
+    fn unknown_to(&self, action: &str, named: Named) -> Error {
+        let action = format!("kms:{action}");
+        let denied = Question::unknown(&self.caller, &action, named);
+        let note = json!({ "action": action, "refusedBecause": denied.because(&action) });
+        self.trail().decisions.push(note);
+        denied.into()
     }
 
     fn event(&self, parameters: Value, outcome: Result<(), Failure>) -> Event {

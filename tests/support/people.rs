@@ -10,11 +10,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use aws_credential_types::Credentials;
 use hsm_kms::api::http::{Limits, Listener, serve};
 use hsm_kms::app::Accepted;
-use hsm_kms::kms::Kms;
+use hsm_kms::kms::{Kms, arn_of};
 use hsm_kms::model::{AccountId, Arn, FriendlyName};
 use hsm_kms::settings::Settings;
 use hsm_kms::store::{
-    AccessKeyRecord, AccountRecord, Change, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails, Row,
+    AccessKeyRecord, AccountRecord, Change, KeyRecord, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails, Row,
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -230,6 +230,20 @@ impl Served {
         self.new_key(&self.root, body)
     }
 
+    /// What the store says of a key.
+    pub fn key_record(&self, key: &Key) -> KeyRecord {
+        self.kms.store.key(&"us-east-1".parse().unwrap(), &key.id.parse().unwrap()).unwrap().record.clone()
+    }
+
+    /// Puts a key back to what it was, without grants: cheaper than a new one.
+    pub fn restore_key(&self, record: &KeyRecord) {
+        let row = self.kms.store.key(&record.region, &record.key_id).unwrap();
+        let grants = self.kms.store.grants_on(&record.region, &record.key_id, None, usize::MAX);
+        self.commit(|change| {
+            grants.iter().fold(change.update(&row, record.clone()), |change, grant| change.delete(grant))
+        });
+    }
+
     /// The events of the audit log so far, by request id.
     pub fn events(&self) -> BTreeMap<String, Value> {
         let events = audit_lines(&self.data).into_iter().map(|line| line["event"].clone());
@@ -269,6 +283,13 @@ impl Served {
 pub struct Key {
     pub id: String,
     pub arn: String,
+}
+
+impl Key {
+    /// The key of this record.
+    pub fn of(record: &KeyRecord) -> Self {
+        Key { id: record.key_id.to_string(), arn: arn_of(record).to_string() }
+    }
 }
 
 /// The text of a policy with these statements.

@@ -1,5 +1,6 @@
 //! Who may do what: every operation for every kind of caller, every condition key, and attacks on the promises.
 
+mod conditions;
 #[path = "../support/in_process.rs"]
 mod in_process;
 #[path = "../support/people.rs"]

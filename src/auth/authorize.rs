@@ -154,10 +154,7 @@ impl Question<'_> {
 impl Denied {
     /// Why, for the record, which may know more than the caller.
     pub fn because(&self, action: &str) -> String {
-        self.reason.map_or_else(
-            || "there is no such resource, or it is of another account and cannot be shared".into(),
-            |reason| reason.clause(action),
-        )
+        self.reason.map_or_else(|| "there is no such resource".into(), |reason| reason.clause(action))
     }
 }
 

@@ -104,16 +104,16 @@ impl Context {
 
     /// Finds the key that `key_id` names by id, key ARN, alias name or alias ARN.
     pub fn key(&self, key_id: &str) -> Result<Target, Error> {
-        self.key_to(self.request.operation, key_id)
+        self.key_for(self.request.operation, key_id)
     }
 
     /// As [`Context::key`], for the operations whose permission has another name (`ReEncryptFrom`).
-    pub fn key_to(&self, action: &str, key_id: &str) -> Result<Target, Error> {
+    pub fn key_for(&self, action: &str, key_id: &str) -> Result<Target, Error> {
         match self.key_ref(key_id)? {
             KeyRef::Key { account, key_id } => self.key_by_id(action, account, key_id, None),
             KeyRef::Alias { account, name } => {
                 let account = account.unwrap_or_else(|| self.caller.account.clone());
-                let alias = self.alias_to(action, &account, &name)?;
+                let alias = self.alias_for(action, &account, &name)?;
                 self.key_by_id(action, Some(account), alias.record.target, Some(name))
             }
         }
@@ -131,23 +131,23 @@ impl Context {
         }
     }
 
-    /// Finds the key that a ciphertext names, in whichever account, for `action`; whether there is one is not told.
+    /// Finds the key that a ciphertext names, in whichever account; whether there is one is not told.
     pub fn key_of_ciphertext(&self, action: &str, key_id: &KeyId) -> Result<Target, Error> {
         let key = self.kms.store.key(&self.request.region, key_id);
-        let key = key.ok_or_else(|| self.unknown_to(action, Named::ByCiphertext))?;
+        let key = key.ok_or_else(|| self.unknown(action, Named::ByCiphertext))?;
         Ok(Target { key, alias: None, named: Named::ByCiphertext })
     }
 
     /// Finds an alias of an account in the request's Region.
     pub fn alias(&self, account: &AccountId, name: &AliasName) -> Result<Arc<Row<AliasRecord>>, Error> {
-        self.alias_to(self.request.operation, account, name)
+        self.alias_for(self.request.operation, account, name)
     }
 
-    fn alias_to(&self, action: &str, account: &AccountId, name: &AliasName) -> Result<Arc<Row<AliasRecord>>, Error> {
+    fn alias_for(&self, action: &str, account: &AccountId, name: &AliasName) -> Result<Arc<Row<AliasRecord>>, Error> {
         let found = self.kms.store.alias(&self.request.region, account, name);
         found.ok_or_else(|| match *account == self.caller.account {
             true => Error::NotFound(format!("Alias {} is not found.", Arn::alias(&self.request.region, account, name))),
-            false => self.unknown_to(action, Named::Explicitly),
+            false => self.unknown(action, Named::Explicitly),
         })
     }
 
@@ -166,9 +166,8 @@ impl Context {
         let Target { key, alias, named } = target;
         let (arn, owner) = (arn_of(&key.record), key.record.account.clone());
         if owner != self.caller.account && !O::CROSS_ACCOUNT {
-            return Err(self.unknown(named));
+            return Err(self.unknown(action, named));
         }
-        self.check_grant_tokens(facts.grant_tokens)?;
         let policy = key_policy(&key)?;
         let search = Search::new(self, action, &key.record, facts);
         let conditions = Circumstances { cx: self, key: Some(&key.record), alias: alias.as_ref(), facts };
@@ -186,7 +185,10 @@ impl Context {
             key.clone(),
         );
         self.note_arn(arn);
-        decision
+        // Not sooner: whether there is a foreign key is not told. Grants are effective at once, so that a token adds nothing.
+        let decision = decision?;
+        self.check_grant_tokens(facts.grant_tokens)?;
+        Ok(decision)
     }
 
     /// Asks whether the caller may do this operation in its own account, where no key is involved.
@@ -321,22 +323,16 @@ impl Context {
             true => {
                 Error::NotFound(format!("Key '{}' does not exist", key_arn(&self.request.region, &account, &key_id)))
             }
-            false => self.unknown_to(action, Named::Explicitly),
+            false => self.unknown(action, Named::Explicitly),
         })?;
         Ok(Target { key, alias, named: Named::Explicitly })
     }
 
     /// Whether a thing of another account exists is not told: it is refused as it would be if it did.
-    pub(super) fn unknown(&self, named: Named) -> Error {
-        self.unknown_to(self.request.operation, named)
-    }
-
-    fn unknown_to(&self, action: &str, named: Named) -> Error {
+    pub(super) fn unknown(&self, action: &str, named: Named) -> Error {
         let action = format!("kms:{action}");
-        let denied = Question::unknown(&self.caller, &action, named);
-        let note = json!({ "action": action, "refusedBecause": denied.because(&action) });
-        self.trail().decisions.push(note);
-        denied.into()
+        self.trail().decisions.push(json!({ "action": action, "refusedBecause": "there is no such resource" }));
+        Question::unknown(&self.caller, &action, named).into()
     }
 
     fn event(&self, parameters: Value, outcome: Result<(), Failure>) -> Event {

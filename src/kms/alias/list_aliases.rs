@@ -76,7 +76,7 @@ impl ListAliases {
         let key = cx.key_without_alias(key_id)?.key;
         // Another account's aliases are not shown, whatever its key policy says.
         if key.record.account != *account {
-            return Err(cx.unknown(Named::Explicitly));
+            return Err(cx.unknown(Self::NAME, Named::Explicitly));
         }
         let mut aliases = cx.kms.store.aliases_of_key(&cx.request.region, &key.record.key_id);
         aliases.sort_by(|one, other| one.record.name.cmp(&other.record.name));

@@ -66,8 +66,8 @@ impl Operation for ReEncrypt {
         }
         let ciphertext = self.ciphertext_blob.as_ref().ok_or_else(ciphertext_missing)?;
         let blob = parse_blob(ciphertext.expose())?;
-        // Whether there is such a key is told only to who may use the source, as it is of a key that is there.
-        let destination = cx.key_to(TO, &self.destination_key_id);
+        // Whoever may not use the source is not told whether the destination exists.
+        let destination = cx.key_for(TO, &self.destination_key_id);
         let same = destination.as_ref().is_ok_and(|target| target.key.record.key_id == blob.header().key_id);
         let source = self.source(cx, &blob, self.facts(&source_context, same))?;
         let destination = self.destination(cx, destination?, self.facts(&destination_context, same))?;
@@ -121,10 +121,9 @@ impl ReEncrypt {
         destination_context: &EncryptionContext,
     ) -> Result<Output, Error> {
         let missing = || Error::Validation("SourceKeyId is required.".into());
-        let source = cx.key_to(FROM, self.source_key_id.as_deref().ok_or_else(missing)?)?;
-        let destination = cx.key_to(TO, &self.destination_key_id);
-        let other = destination.as_ref().map(|target| target.key.record.key_id);
-        let same = other.is_ok_and(|key_id| key_id == source.key.record.key_id);
+        let source = cx.key_for(FROM, self.source_key_id.as_deref().ok_or_else(missing)?)?;
+        let destination = cx.key_for(TO, &self.destination_key_id);
+        let same = destination.as_ref().is_ok_and(|target| target.key.record.key_id == source.key.record.key_id);
         let source = cx.authorize_action::<Self>(FROM, source, &self.facts(source_context, same))?;
         UsableKey::new(source, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.source_encryption_algorithm.as_deref())?;
@@ -133,7 +132,6 @@ impl ReEncrypt {
     }
 }
 
-/// The permission for the source.
+/// The permissions of the two sides.
 const FROM: &str = "ReEncryptFrom";
-/// The permission for the destination.
 const TO: &str = "ReEncryptTo";

@@ -1,6 +1,10 @@
 //! Who may do what: every operation for every kind of caller, every condition key, and attacks on the promises.
 
+mod attacks;
 mod conditions;
+#[path = "../tamper/database.rs"]
+#[allow(dead_code)]
+mod database;
 #[path = "../support/in_process.rs"]
 mod in_process;
 #[path = "../support/people.rs"]
@@ -11,3 +15,4 @@ mod process;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
+mod tampering;

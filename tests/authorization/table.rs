@@ -4,7 +4,7 @@
 
 use hsm_kms::api::json::OPERATIONS;
 use hsm_kms::model::GrantOperation;
-use hsm_kms::store::{GrantConstraints, GrantRecord, KeyRecord};
+use hsm_kms::store::KeyRecord;
 use serde_json::{Value, json};
 
 use crate::in_process::{MovedClock, START};
@@ -341,7 +341,8 @@ struct Tried {
     cell: Cell,
     person: Person,
     request_id: String,
-    grant: String,
+    /// One for each key.
+    grants: Vec<String>,
     error: Option<(String, String)>,
 }
 
@@ -385,7 +386,8 @@ impl<'s> Stage<'s> {
         let request = (row.request)(&mut self);
         let person = self.person(row, cell, stranger);
         self.put_policies(row, cell, &person);
-        let grant = if cell.grant { self.grant(&person) } else { String::new() };
+        let grants = if cell.grant { self.keys.as_slice() } else { &[] };
+        let grants: Vec<String> = grants.iter().map(|key| self.service.grant(&person, key)).collect();
         let before = self.service.kms.store.epoch();
         let answer = match cell.caller {
             Caller::Nobody => self.unsigned(&request),
@@ -401,7 +403,7 @@ impl<'s> Stage<'s> {
                 assert_eq!(self.service.kms.store.epoch(), before, "{what}: nothing has changed");
             }
         }
-        Tried { what, cell, person, request_id, grant, error: told }
+        Tried { what, cell, person, request_id, grants, error: told }
     }
 
     fn person(&self, row: &Row, cell: Cell, stranger: &Person) -> Person {
@@ -436,34 +438,7 @@ impl<'s> Stage<'s> {
             KeyPolicy::NamesCaller => json!([named]),
             KeyPolicy::Closed => json!([]),
         };
-        for key in &self.keys {
-            let body = json!({ "KeyId": key.id, "Policy": policy(statements.clone()), "BypassPolicyLockoutSafetyCheck": true });
-            self.root("PutKeyPolicy", body);
-        }
-    }
-
-    /// Grants the person everything that can be granted, on every key; the id of the grants.
-    fn grant(&self, person: &Person) -> String {
-        let grant_id = "9".repeat(64);
-        for key in &self.keys {
-            let record = GrantRecord {
-                region: "us-east-1".parse().unwrap(),
-                account: self.service.root().account.clone(),
-                key_id: key.id.parse().unwrap(),
-                grant_id: grant_id.clone(),
-                name: String::new(),
-                grantee: person.arn.clone(),
-                grantee_id: Some(person.unique_id.clone()),
-                retiring: None,
-                retiring_id: None,
-                operations: GrantOperation::NAMES.iter().map(|name| name.parse().unwrap()).collect(),
-                constraints: GrantConstraints::default(),
-                creator: self.service.root().arn.clone(),
-                created: self.service.kms.now(),
-            };
-            self.service.commit(|change| change.insert(record));
-        }
-        grant_id
+        self.keys.iter().for_each(|key| self.service.put_policy(key, statements.clone()));
     }
 
     fn unsigned(&self, request: &Request) -> Answer {
@@ -563,15 +538,14 @@ impl Tried {
     }
 
     fn check_permissions(&self, by: By, decisions: &[Value]) {
-        let grant = json!({ "grant": self.grant });
-        for decision in decisions {
+        for (at, decision) in decisions.iter().enumerate() {
             let is_alias = decision["resource"].as_str().unwrap().contains(":alias/");
             let expected = match by {
                 By::Nothing => panic!("{}: {decision}", self.what),
                 By::RootUser => json!("root user"),
                 By::KeyPolicy => json!("resource policy"),
                 By::IdentityPolicy => json!("identity policy"),
-                By::Grant => grant.clone(),
+                By::Grant => json!({ "grant": self.grants[at] }),
                 By::AliasAnd(keys) => json!(if is_alias { "identity policy" } else { keys }),
                 By::RootUserAndKeyPolicy => json!(if is_alias { "root user" } else { "resource policy" }),
             };

@@ -5,6 +5,7 @@ mod conditions;
 #[path = "../tamper/database.rs"]
 #[allow(dead_code)]
 mod database;
+mod in_flight;
 #[path = "../support/in_process.rs"]
 mod in_process;
 #[path = "../support/people.rs"]

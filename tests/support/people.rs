@@ -295,7 +295,8 @@ impl Served {
         }
     }
 
-    fn time(&self) -> std::time::SystemTime {
+    /// The service's own time.
+    pub fn time(&self) -> std::time::SystemTime {
         let millis = u64::try_from(self.kms.clock().now().as_millis()).unwrap();
         UNIX_EPOCH + Duration::from_millis(millis)
     }

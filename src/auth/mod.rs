@@ -5,5 +5,5 @@ mod identity;
 pub mod policy;
 pub mod sigv4;
 
-pub use authorize::{Authorized, Denied, Named, Permission, Question, authorize};
+pub use authorize::{Authorized, Denied, Named, Permission, Question, authorize, authorize_by_grant};
 pub use identity::{Caller, Identity, Permissions, Session};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{Error, Kms};
 use crate::auth::policy::{Kind, Malformed, Policy, Principal};
 use crate::auth::{Caller, Identity, Permissions};
-use crate::model::{AccountId, Arn, FriendlyName, Secret};
-use crate::store::{AccessKeyRecord, KeyRecord, PolicyRecord, PrincipalKind, PrincipalRecord, Row};
+use crate::model::{AccountId, Arn, FriendlyName, Region, Secret};
+use crate::store::{AccessKeyRecord, AccessKeyUsage, KeyRecord, PolicyRecord, PrincipalKind, PrincipalRecord, Row};
 
 /// A caller, and the secret that his signature must have been made with.
 pub struct Signer {
@@ -83,6 +83,23 @@ impl Kms {
             }
         }
         Some(unique_ids)
+    }
+
+    /// Whether there is the account, user or role that a policy names.
+    pub fn has_principal(&self, principal: &Principal) -> bool {
+        match principal {
+            Principal::Everyone | Principal::Service(_) | Principal::Federated(_) => true,
+            Principal::Account(account) => self.store.account(account).is_some(),
+            Principal::Arn(arn) | Principal::Bound { arn, .. } => self.principal_of(arn).is_some(),
+        }
+    }
+
+    /// Notes that a long-term access key was used, for GetAccessKeyLastUsed.
+    pub fn note_access_key(&self, caller: &Caller, service: &str, region: &Region) {
+        if caller.session.is_none() {
+            let usage = AccessKeyUsage { at: self.now(), service: service.to_owned(), region: region.clone() };
+            self.store.note_access_key_usage(&caller.access_key_id, usage);
+        }
     }
 
     /// The user or role with this ARN, or the role of a session with this ARN.

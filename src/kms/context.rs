@@ -10,6 +10,7 @@ use super::conditions::{Circumstances, Facts};
 use super::grant::Search;
 use super::{CommitError, Error, Kms, Operation, identity_of};
 use crate::audit::{self, Call, Event, EventSource};
+use crate::auth::policy::Grantee;
 use crate::auth::{self, Authorized, Caller, Denied, Named, Permission, Question};
 use crate::model::{AccountId, AliasName, Arn, KeyId, KeyRef, KeyRefError, Region, Timestamp, key_arn};
 use crate::store::{AliasRecord, Change, KeyRecord, Row, Store};
@@ -79,6 +80,8 @@ struct Trail {
     resources: Vec<Arn>,
     /// What was decided on the way, for the record.
     decisions: Vec<Value>,
+    /// What was answered, as far as the record shows it.
+    response: Value,
     used: Vec<(Region, crate::model::KeyId)>,
     recorded: bool,
 }
@@ -91,6 +94,7 @@ impl Context {
             parameters: Value::Null,
             resources: Vec::new(),
             decisions: Vec::new(),
+            response: Value::Null,
             used: Vec::new(),
             recorded: false,
         };
@@ -185,10 +189,35 @@ impl Context {
             key.clone(),
         );
         self.note_arn(arn);
-        // Not sooner: whether there is a foreign key is not told. Grants are effective at once, so that a token adds nothing.
+        // Not sooner: whether there is a foreign key is not told.
         let decision = decision?;
         self.check_grant_tokens(facts.grant_tokens)?;
         Ok(decision)
+    }
+
+    /// Asks whether the caller may do this operation to a grant on the key, which only the grant itself can permit:
+    /// `names` says whether it does to the caller by exactly this one of its names.
+    pub fn authorize_by_grant<O: Operation, T>(
+        &self,
+        key: &KeyRow,
+        names: &dyn Fn(Grantee) -> bool,
+        (grant_id, grant): (&str, T),
+    ) -> Result<Authorized<T>, Error> {
+        let policy = key_policy(key)?;
+        let question = Question {
+            caller: &self.caller,
+            action: &format!("kms:{}", O::NAME),
+            resource: &arn_of(&key.record).to_string(),
+            owner: &key.record.account,
+            resource_policy: Some(&policy),
+            conditions: &Circumstances { cx: self, key: Some(&key.record), alias: None, facts: &Facts::default() },
+            grants: &|name| names(name).then_some(grant_id),
+            named: Named::Explicitly,
+        };
+        let decision = auth::authorize_by_grant(&question, grant);
+        self.note_decision(&question, decision.as_ref().map(Authorized::by));
+        self.note_resource(&key.record);
+        Ok(decision?)
     }
 
     /// Asks whether the caller may do this operation in its own account, where no key is involved.
@@ -280,6 +309,11 @@ impl Context {
         self.trail().parameters = parameters;
     }
 
+    /// Notes for the record what will be answered if the request succeeds, without anything secret.
+    pub fn note_response(&self, response: Value) {
+        self.trail().response = response;
+    }
+
     /// Notes for the record a key that the request touches.
     pub fn note_resource(&self, key: &KeyRecord) {
         self.note_arn(arn_of(key));
@@ -297,9 +331,10 @@ impl Context {
         self.trail().used.push((key.region.clone(), key.key_id));
     }
 
-    /// Refuses grant tokens that were not given out here.
+    /// Refuses grant tokens that were not given out here, and those of grants that are gone. A good one adds nothing:
+    /// grants hold from the moment that their creation is answered.
     fn check_grant_tokens(&self, tokens: &[String]) -> Result<(), Error> {
-        if tokens.is_empty() { Ok(()) } else { Err(Error::InvalidGrantToken) }
+        tokens.iter().try_for_each(|token| self.kms.grant_of_token(&self.request.region, token).map(drop))
     }
 
     fn key_ref(&self, text: &str) -> Result<KeyRef, Error> {
@@ -357,7 +392,7 @@ impl Context {
         };
         let event = trail.resources.iter().fold(event.parameters(parameters), Event::key);
         match outcome {
-            Ok(()) => event,
+            Ok(()) => event.response(trail.response.clone()),
             Err(Failure { code, message }) => event.error(code, &message),
         }
     }

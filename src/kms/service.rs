@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Error, Markers};
+use super::{Error, GrantTokens, Markers};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
 use crate::model::{Clock, Region, Timestamp};
@@ -18,6 +18,8 @@ pub struct Kms {
     pub audit: Arc<Audit>,
     /// Makes and reads pagination markers.
     pub markers: Markers,
+    /// Makes and reads grant tokens.
+    pub grant_tokens: GrantTokens,
     /// The id of this run of the service, which owns the intents that it makes.
     pub instance: String,
     tokens: BTreeMap<Region, Token>,
@@ -32,10 +34,10 @@ impl Kms {
         audit: Arc<Audit>,
         tokens: BTreeMap<Region, Token>,
         clock: Arc<dyn Clock>,
-        markers: Markers,
+        (markers, grant_tokens): (Markers, GrantTokens),
     ) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
-        Kms { store, audit, markers, instance, tokens, clock, outbox: Mutex::default() }
+        Kms { store, audit, markers, grant_tokens, instance, tokens, clock, outbox: Mutex::default() }
     }
 
     /// The token of a Region.

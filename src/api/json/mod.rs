@@ -168,6 +168,7 @@ impl Arrival {
         let signer = gate.kms.signer(&claim.access_key_id)?.ok_or_else(|| claim.unknown_access_key())?;
         claim.verify(&signer.secret, &gate.signing_keys)?;
         let region = served_region(gate, &claim.region, protocol)?;
+        gate.kms.note_access_key(&signer.caller, protocol.service(), &region);
         Ok((signer.caller, region))
     }
 

@@ -29,6 +29,8 @@ enum Asks {
     Account,
     /// For actions on keys, in this order.
     Keys { actions: &'static [&'static str], named: Named, across: bool },
+    /// A grant itself for its own action on it; no policy can permit that.
+    Grant,
     /// For its own action on an alias and on the keys behind it.
     Alias { first: Thing },
 }
@@ -54,6 +56,9 @@ const ROWS: &[Row] = &[
     }),
     alias("CreateAlias", Thing::Key, |stage| {
         stage.kms(json!({ "AliasName": stage.alias, "TargetKeyId": stage.keys[0].arn }))
+    }),
+    used("CreateGrant", &["CreateGrant"], Named::Explicitly, |stage| {
+        stage.about_key(json!({ "GranteePrincipal": stage.service.root().arn, "Operations": ["Decrypt"] }))
     }),
     account("CreateKey", |stage| stage.kms(json!({}))),
     used("Decrypt", &["Decrypt"], Named::ByCiphertext, |stage| {
@@ -81,9 +86,11 @@ const ROWS: &[Row] = &[
     key("GetKeyLastUsage", &["GetKeyLastUsage"], |stage| stage.about_key(json!({}))),
     key("GetKeyPolicy", &["GetKeyPolicy"], |stage| stage.about_key(json!({}))),
     account("ListAliases", |stage| stage.kms(json!({}))),
+    used("ListGrants", &["ListGrants"], Named::Explicitly, |stage| stage.about_key(json!({}))),
     key("ListKeyPolicies", &["ListKeyPolicies"], |stage| stage.about_key(json!({}))),
     account("ListKeys", |stage| stage.kms(json!({}))),
     key("ListResourceTags", &["ListResourceTags"], |stage| stage.about_key(json!({}))),
+    account("ListRetirableGrants", |stage| stage.kms(json!({ "RetiringPrincipal": stage.person.arn }))),
     key("PutKeyPolicy", &["PutKeyPolicy"], |stage| {
         stage.about_key(json!({ "Policy": policy(json!([])), "BypassPolicyLockoutSafetyCheck": true }))
     }),
@@ -91,6 +98,20 @@ const ROWS: &[Row] = &[
         let blob = stage.encrypted();
         let destination = stage.another_key();
         stage.kms(json!({ "CiphertextBlob": blob, "DestinationKeyId": destination.arn }))
+    }),
+    Row {
+        name: "RetireGrant",
+        asks: Asks::Grant,
+        request: |stage| {
+            let grantee = if stage.cell.grant { &stage.person } else { stage.service.root() };
+            let grant_id = stage.service.grant(grantee, &stage.keys[0]);
+            stage.grants.push(grant_id.clone());
+            stage.about_key(json!({ "GrantId": grant_id }))
+        },
+    },
+    used("RevokeGrant", &["RevokeGrant"], Named::Explicitly, |stage| {
+        let grant_id = stage.service.grant(stage.service.root(), &stage.keys[0]);
+        stage.about_key(json!({ "GrantId": grant_id }))
     }),
     key("ScheduleKeyDeletion", &["ScheduleKeyDeletion"], |stage| stage.about_key(json!({}))),
     key("TagResource", &["TagResource"], |stage| {
@@ -278,6 +299,16 @@ fn cells(row: &Row) -> Vec<Cell> {
                 Cell::new("only a grant", User, Closed, Own::Nothing, granted(ResourceLacks)).granted(),
             ]
         }
+        Asks::Grant => vec![
+            Cell::new("root", Root, Closed, Own::Nothing, Allowed(By::RootUser)),
+            Cell::new("key policy", User, NamesCaller, Own::Nothing, ResourceLacks),
+            Cell::new("delegation", User, Delegates, Own::Keys, ResourceLacks),
+            Cell::new("no policy", User, Delegates, Own::Nothing, ResourceLacks),
+            Cell::new("another account's root", ForeignRoot, Delegates, Own::Nothing, Undisclosed),
+            Cell::new("another account, both", ForeignUser, NamesCaller, Own::Keys, Undisclosed),
+            Cell::new("only a grant", User, Closed, Own::Nothing, Allowed(By::Grant)).granted(),
+            Cell::new("another account, only a grant", ForeignUser, Closed, Own::Nothing, Allowed(By::Grant)).granted(),
+        ],
         Asks::Alias { first } => {
             let (none, foreign_alone, foreign_both) = match first {
                 Thing::Key => (OwnPoliciesLack(Thing::Key), Undisclosed, Undisclosed),
@@ -312,9 +343,9 @@ fn every_operation_answers_every_caller_as_it_must() {
         let mut tried = Vec::new();
         for row in ROWS {
             for (number, cell) in cells(row).into_iter().enumerate() {
-                tried.push(
-                    Stage::new(&service, &pristine, row, format!("{}-{number}", row.name)).play(row, cell, &stranger),
-                );
+                let name = format!("{}-{number}", row.name);
+                let person = person(&service, cell, &stranger, &name);
+                tried.push(Stage::new(&service, &pristine, row, cell, person, &name).play(row));
             }
         }
         let events = service.events();
@@ -324,15 +355,28 @@ fn every_operation_answers_every_caller_as_it_must() {
     });
 }
 
+/// The caller of a cell, who may do nothing yet.
+fn person(service: &Served, cell: Cell, stranger: &Person, name: &str) -> Person {
+    match cell.caller {
+        Caller::Root | Caller::Nobody => service.root().clone(),
+        Caller::ForeignRoot => stranger.clone(),
+        Caller::User => service.user(&service.root().account, name),
+        Caller::ForeignUser => service.user(&stranger.account, name),
+    }
+}
+
 /// What one cell needs: keys as they were when they were made, and an alias of its own.
 struct Stage<'s> {
     service: &'s Served,
     pristine: &'s [KeyRecord],
     operation: &'static str,
-    name: String,
+    cell: Cell,
+    person: Person,
     /// Those that permission is asked for, in this order.
     keys: Vec<Key>,
     alias: String,
+    /// The ids of the grants to the person, one for each question.
+    grants: Vec<String>,
 }
 
 /// A cell that was played, as far as its record must show it.
@@ -347,12 +391,11 @@ struct Tried {
 }
 
 impl<'s> Stage<'s> {
-    fn new(service: &'s Served, pristine: &'s [KeyRecord], row: &Row, name: String) -> Self {
+    fn new(service: &'s Served, pristine: &'s [KeyRecord], row: &Row, cell: Cell, person: Person, name: &str) -> Self {
         let alias = format!("alias/{name}");
-        for record in pristine {
-            service.restore_key(record);
-        }
-        let mut stage = Stage { service, pristine, operation: row.name, name, keys: Vec::new(), alias };
+        pristine.iter().for_each(|record| service.restore_key(record));
+        let (keys, grants) = (Vec::new(), Vec::new());
+        let mut stage = Stage { service, pristine, operation: row.name, cell, person, keys, alias, grants };
         stage.another_key();
         stage
     }
@@ -381,59 +424,54 @@ impl<'s> Stage<'s> {
         self.kms(body)
     }
 
-    fn play(mut self, row: &Row, cell: Cell, stranger: &Person) -> Tried {
-        let what = format!("{}, {}", row.name, cell.what);
+    fn play(mut self, row: &Row) -> Tried {
+        let what = format!("{}, {}", row.name, self.cell.what);
         let request = (row.request)(&mut self);
-        let person = self.person(row, cell, stranger);
-        self.put_policies(row, cell, &person);
-        let grants = if cell.grant { self.keys.as_slice() } else { &[] };
-        let grants: Vec<String> = grants.iter().map(|key| self.service.grant(&person, key)).collect();
+        self.give_own(row);
+        self.put_policies(row);
+        if self.cell.grant && self.grants.is_empty() {
+            self.grants = self.keys.iter().map(|key| self.service.grant(&self.person, key)).collect();
+        }
         let before = self.service.kms.store.epoch();
-        let answer = match cell.caller {
+        let answer = match self.cell.caller {
             Caller::Nobody => self.unsigned(&request),
-            _ => self.service.send_as(&request, &person.credentials),
+            _ => self.service.send_as(&request, &self.person.credentials),
         };
         let request_id = answer.header("x-amzn-requestid").unwrap_or_default().to_owned();
         assert_eq!(request_id.len(), 36, "{what}: a request id");
         let told = told(&answer);
-        match self.expected(row, cell, &person) {
+        match self.expected(row) {
             None => assert_eq!((answer.status, &told), (200, &None), "{what}"),
             expected => {
                 assert_eq!(told, expected, "{what}");
                 assert_eq!(self.service.kms.store.epoch(), before, "{what}: nothing has changed");
             }
         }
+        let Stage { cell, person, grants, .. } = self;
         Tried { what, cell, person, request_id, grants, error: told }
     }
 
-    fn person(&self, row: &Row, cell: Cell, stranger: &Person) -> Person {
-        let account = match cell.caller {
-            Caller::Root | Caller::Nobody => return self.service.root().clone(),
-            Caller::ForeignRoot => return stranger.clone(),
-            Caller::User => &self.service.root().account,
-            Caller::ForeignUser => &stranger.account,
-        };
-        let user = self.service.user(account, &self.name);
-        let alias = format!("arn:aws:kms:us-east-1:{account}:{}", self.alias);
+    fn give_own(&self, row: &Row) {
+        let alias = format!("arn:aws:kms:us-east-1:{}:{}", self.person.account, self.alias);
         let keys: Vec<&str> = match row.asks {
             Asks::Account => vec!["*"],
             _ => self.keys.iter().map(|key| key.arn.as_str()).collect(),
         };
-        let resources = match cell.own {
-            Own::Nothing => return user,
+        let resources = match self.cell.own {
+            Own::Nothing => return,
             Own::Keys => keys,
             Own::Alias => vec![alias.as_str()],
             Own::All => [keys, vec![alias.as_str()]].concat(),
         };
         let statement = json!({ "Effect": "Allow", "Action": row.actions(), "Resource": resources });
-        self.service.give(&user, "own", json!([statement]));
-        user
+        self.service.give(&self.person, "own", json!([statement]));
     }
 
-    fn put_policies(&self, row: &Row, cell: Cell, person: &Person) {
+    fn put_policies(&self, row: &Row) {
+        let person = &self.person;
         let named =
             json!({ "Effect": "Allow", "Principal": { "AWS": person.arn }, "Action": row.actions(), "Resource": "*" });
-        let statements = match cell.keys {
+        let statements = match self.cell.keys {
             KeyPolicy::Delegates => return,
             KeyPolicy::NamesCaller => json!([named]),
             KeyPolicy::Closed => json!([]),
@@ -448,7 +486,8 @@ impl<'s> Stage<'s> {
     }
 
     /// The error that must come, and its message; none if it must succeed.
-    fn expected(&self, row: &Row, cell: Cell, person: &Person) -> Option<(String, String)> {
+    fn expected(&self, row: &Row) -> Option<(String, String)> {
+        let person = &self.person;
         let own_alias = format!("arn:aws:kms:us-east-1:{}:{}", person.account, self.alias);
         let action = format!("kms:{}", row.actions()[0].trim_start_matches("kms:"));
         let by_ciphertext = matches!(row.asks, Asks::Keys { named: Named::ByCiphertext, .. });
@@ -458,7 +497,7 @@ impl<'s> Stage<'s> {
             _ if by_ciphertext => format!("on {undisclosed}"),
             _ => format!("on resource: {}", self.keys[0].arn),
         };
-        let why = match cell.outcome {
+        let why = match self.cell.outcome {
             Outcome::Allowed(_) => return None,
             Outcome::Unsigned => {
                 let code = if request_is_sts(row) {
@@ -491,7 +530,7 @@ impl Row {
     fn actions(&self) -> Vec<String> {
         match self.asks {
             Asks::Keys { actions, .. } => actions.iter().map(|action| format!("kms:{action}")).collect(),
-            Asks::Nothing | Asks::Account | Asks::Alias { .. } => vec![format!("kms:{}", self.name)],
+            Asks::Nothing | Asks::Account | Asks::Grant | Asks::Alias { .. } => vec![format!("kms:{}", self.name)],
         }
     }
 }

@@ -371,6 +371,19 @@ fn whether_a_foreign_key_exists_is_not_told() {
         {
             pairs.push((operation, json!({ "KeyId": there }), json!({ "KeyId": absent })));
         }
+        let grant_id = service.grant(service.root(), &foreign);
+        let asked = |id: &str, more: Value| {
+            let mut body = json!({ "KeyId": id, "GranteePrincipal": user.arn, "Operations": ["Decrypt"] });
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            body
+        };
+        let grant = |id: &str| json!({ "KeyId": id, "GrantId": grant_id });
+        pairs.push(("CreateGrant", asked(there, json!({})), asked(absent, json!({}))));
+        let signs = json!({ "Operations": ["Sign"], "GranteePrincipal": "arn:aws:iam::111122223333:user/nobody" });
+        pairs.push(("CreateGrant", asked(there, signs.clone()), asked(absent, signs)));
+        pairs.push(("ListGrants", grant(there), grant(absent)));
+        pairs.push(("RevokeGrant", grant(there), grant(absent)));
+        pairs.push(("RetireGrant", grant(there), grant(absent)));
         let target = |id: &str| json!({ "AliasName": "alias/mine", "TargetKeyId": id });
         pairs.push(("CreateAlias", target(there), target(absent)));
         pairs.push(("Decrypt", json!({ "CiphertextBlob": sealed }), json!({ "CiphertextBlob": nowhere })));
@@ -390,7 +403,19 @@ fn whether_a_foreign_key_exists_is_not_told() {
                 told.1
             );
         }
-        assert_eq!(pairs.len(), 31);
+        assert_eq!(pairs.len(), 36);
+        // What is wrong with the request itself is told alike.
+        for more in [
+            json!({ "Operations": ["CreateGrant"] }),
+            json!({ "GranteePrincipal": "nobody" }),
+            json!({ "RetiringPrincipal": "nobody" }),
+            json!({ "Constraints": { "EncryptionContextEquals": { "k": "v".repeat(385) } } }),
+            json!({ "GranteeServicePrincipal": "s3.amazonaws.com" }),
+        ] {
+            let told = service.refused(&user, "CreateGrant", asked(there, more.clone()));
+            assert_eq!(told, service.refused(&user, "CreateGrant", asked(absent, more.clone())), "{more}");
+            assert_ne!(told.0, "AccessDeniedException", "{more}");
+        }
 
         // That a ciphertext is of another key is told of keys that he may use, only.
         let body = json!({ "KeyId": own.id, "CiphertextBlob": sealed });

@@ -3,6 +3,7 @@
 //! Source: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
 
 mod error;
+mod in_flight;
 mod operations;
 mod sts;
 
@@ -18,6 +19,7 @@ use axum::response::Response;
 use axum::routing::any;
 
 pub use error::Answer;
+use in_flight::InFlight;
 pub use operations::{OPERATIONS, Route};
 
 use crate::api::http::Peer;
@@ -33,12 +35,14 @@ pub struct Gate {
     kms: Arc<Kms>,
     signing_keys: SigningKeys,
     deadline: Duration,
+    in_flight: InFlight,
 }
 
 impl Gate {
-    /// A door to this service; every request has its answer within `deadline`.
-    pub fn new(kms: Arc<Kms>, deadline: Duration) -> Self {
-        Gate { kms, signing_keys: SigningKeys::default(), deadline }
+    /// A door to this service; every request has its answer within `deadline`, and each principal at most `max_in_flight`
+    /// requests at a time.
+    pub fn new(kms: Arc<Kms>, deadline: Duration, max_in_flight: usize) -> Self {
+        Gate { kms, signing_keys: SigningKeys::default(), deadline, in_flight: InFlight::new(max_in_flight) }
     }
 }
 
@@ -129,7 +133,7 @@ impl Arrival {
         let route = self.route(protocol);
         let permit = gate.kms.audit.begin().map_err(Error::from)?;
         let cx = Context::new(gate.kms.clone(), caller, self.request(gate, protocol, region, route)?, permit);
-        let result = self.run(&cx, route).await;
+        let result = self.run(gate, &cx, route).await;
         let result = result.map_err(|error| {
             error::log(&error, &self.id, cx.request.operation);
             Answer::from(error)
@@ -143,7 +147,8 @@ impl Arrival {
         result
     }
 
-    async fn run(&self, cx: &Context, route: Option<&Route>) -> Result<Vec<u8>, Error> {
+    async fn run(&self, gate: &Gate, cx: &Context, route: Option<&Route>) -> Result<Vec<u8>, Error> {
+        let _place = gate.in_flight.enter(cx.caller.unique_id()).ok_or(Error::Throttling)?;
         let route = route.ok_or(Error::UnknownOperation)?;
         cx.kms.store.guard()?;
         (route.serve)(cx, if route.source == EventSource::Sts { b"{}" } else { &self.body }).await

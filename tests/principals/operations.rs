@@ -140,6 +140,9 @@ impl Scene<'_> {
         self.call(&format!("Detach{kind}Policy"), arn, json!({}));
         self.call("ListPolicies", json!({}), json!({ "Policies": [policy(0, 0)] }));
         self.call(&format!("Revoke{kind}Sessions"), with(json!({})), json!({}));
+        made["SessionsRevokedBefore"] = "20*".into();
+        made.as_object_mut().unwrap().remove("PermissionsBoundary");
+        self.call(&format!("Get{kind}"), with(json!({})), json!({ kind: made }));
         if kind == "User" {
             self.call("DeleteUser", with(json!({})), json!({}));
         }

@@ -1,12 +1,14 @@
 //! The ways in which an operator can ask.
 
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use hsm_kms::admin::OPERATIONS;
 use serde_json::Value;
 
-use crate::support::PROGRAM;
+use crate::ALLOW_ALL;
+use crate::support::{PROGRAM, Service};
 
 /// How a request is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +106,25 @@ fn every_verb_has_help_with_an_example() {
     let all = Command::new(PROGRAM).args(["principal", "--help"]).output().unwrap();
     let text = String::from_utf8(all.stdout).unwrap();
     assert!(OPERATIONS.iter().all(|route| text.contains(&kebab(route.name))) && text.contains("Example: "), "{text}");
+}
+
+#[test]
+fn documents_come_from_files_and_from_standard_input() {
+    let service = Service::start();
+    let file = service.data().with_file_name("policy.json");
+    std::fs::write(&file, ALLOW_ALL).unwrap();
+    let url = format!("file://{}", file.display());
+    for (name, path) in [("one", file.to_str().unwrap()), ("two", &url), ("three", "-")] {
+        let mut command = Command::new(PROGRAM);
+        command.args(["principal", "create-policy", "--policy-name", name, "--policy-document", path, "--data"]);
+        let mut child = command.arg(service.data()).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(ALLOW_ALL.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+        let arn = format!("arn:aws:iam::111122223333:policy/{name}");
+        let shown = principal(service.data(), &["get-policy", "--policy-arn", &arn]);
+        let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        assert_eq!(shown["Policy"]["PolicyDocument"], serde_json::from_str::<Value>(ALLOW_ALL).unwrap());
+    }
 }
 
 #[test]

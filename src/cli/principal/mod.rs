@@ -94,7 +94,7 @@ fn as_text<'d>(document: &'d Document<'_>) -> Option<&'d str> {
 
 fn places() -> [Arg; 3] {
     let path = || value_parser!(PathBuf);
-    [
+    let places = [
         Arg::new("data")
             .long("data")
             .value_name("DIR")
@@ -115,7 +115,9 @@ fn places() -> [Arg; 3] {
             .value_parser(value_parser!(AccountId))
             .global(true)
             .help("The account meant; that of the settings if not given"),
-    ]
+    ];
+    // Behind the verb's own flags.
+    places.map(|place| place.display_order(900))
 }
 
 fn refused(why: impl ToString) -> clap::Error {

@@ -12,6 +12,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use zeroize::Zeroizing;
 
 use super::{Failure, dev};
+use crate::app::DataDir;
 use crate::model::{AccountId, Document};
 use crate::settings::Settings;
 
@@ -60,7 +61,10 @@ impl Principal {
             return print(&answer);
         }
         offline::check(folder)?;
-        let settings = settings.map_or_else(|| dev::settings_of(&self.data), Ok)?;
+        let settings = match settings {
+            Some(settings) => settings,
+            None => dev::settings_of(&DataDir::lock(&self.data).map_err(offline::in_use)?)?,
+        };
         offline::ask(settings, &self.line, print)
     }
 }

@@ -511,8 +511,11 @@ mod tests {
         assert_eq!(ids(index.grants_on(&region, &seven, Some(&first.grant_id), 9)), ['b']);
         assert_eq!(ids(index.grants_on(&region, &eight, None, 9)), ['c']);
         assert!(index.grants_on(&"us-east-1".parse().unwrap(), &seven, None, 9).is_empty());
-        assert_eq!(ids(index.grants_named(&region, &seven, "nightly")), ['a', 'b']);
-        assert!(index.grants_named(&region, &eight, "").is_empty(), "no name is no name");
+        let twin = |grant: &GrantRecord| index.twin_of(grant).map(|row| row.record.grant_id.clone());
+        assert_eq!(twin(&samples::grant(&region, 7, 'd')).as_ref(), Some(&first.grant_id), "made again, it is there");
+        let others = GrantRecord { name: "weekly".into(), ..first.clone() };
+        assert_eq!((twin(&others), twin(&nameless)), (None, None), "no name is no name");
+        assert_eq!(twin(&samples::grant(&region, 8, 'a')), None, "on another key");
         let retiring = first.retiring.as_deref().unwrap();
         assert_eq!(ids(index.grants_retired_by(&region, retiring, None, 9)), ['a', 'b']);
         assert_eq!(ids(index.grants_retired_by(&region, retiring, Some(&first.primary_key()), 9)), ['b']);
@@ -542,7 +545,7 @@ mod tests {
         assert!(!index.put(Row::new(2, other.clone()), [0; 32]));
         assert!(index.grants_to(&region, &grant.key_id, &grant.grantee).is_none());
         assert!(index.grants_to(&region, &grant.key_id, &other.grantee).is_some());
-        assert!(index.grants_named(&region, &grant.key_id, "nightly").is_empty());
+        assert!(index.twin_of(&grant).is_none() && index.twin_of(&other).is_some());
         assert!(index.grants_retired_by.is_empty());
         assert_eq!(index.grants_on(&region, &grant.key_id, None, 9).len(), 1);
     }

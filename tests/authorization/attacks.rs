@@ -186,7 +186,7 @@ fn an_explicit_deny_beats_every_permission() {
                         Some(Kind::IdentityPolicy)
                     }
                     "attached policy" => {
-                        service.change(&user, |record| drop(record.attached_policies.insert(name)));
+                        service.change(&user, |record| record.attached_policies = [name].into());
                         Some(Kind::IdentityPolicy)
                     }
                     "boundary" => {

@@ -3,3 +3,4 @@
 pub mod health;
 pub mod http;
 pub mod json;
+pub mod query;

@@ -19,7 +19,7 @@ pub use root_user::RootUser;
 use crate::api::health::{self, Part, Readiness};
 use crate::api::json::{self, Gate};
 use crate::audit::{self, Audit, Call, Event, EventSource};
-use crate::kms::{Kms, Markers, TrustedTime};
+use crate::kms::{Kms, Markers, Sessions, TrustedTime};
 use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret, Timestamp};
 use crate::settings::{self, Settings};
 use crate::store::{self, Change, Meta, Store};
@@ -168,7 +168,8 @@ impl App {
         let trusted_time = TrustedTime::start(&*clock, store.highest_time(), accepted.clock);
         let tokens: BTreeMap<_, _> = settings.regions.iter().map(|region| (region.clone(), token.clone())).collect();
         let markers = Markers::new(crypto::kbkdf(store_key.expose(), b"hsm-kms/v1/marker", &[], crypto::KEY_LEN));
-        let kms = Arc::new(Kms::new(store, audit, tokens, clock, markers));
+        let sessions = Sessions::new(crypto::kbkdf(store_key.expose(), b"hsm-kms/v1/session", &[], crypto::KEY_LEN));
+        let kms = Arc::new(Kms::new(store, audit, tokens, clock, markers, sessions));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
             accept_rollback(&kms, recovered.last_epoch).await?;

@@ -1,9 +1,10 @@
 //! The service behind all operations: its parts, and the order in which a change becomes durable.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Error, Markers};
+use super::{Error, Markers, Sessions};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
 use crate::model::{Clock, Region, Timestamp};
@@ -18,10 +19,14 @@ pub struct Kms {
     pub audit: Arc<Audit>,
     /// Makes and reads pagination markers.
     pub markers: Markers,
+    /// Issues and opens session tokens.
+    pub sessions: Sessions,
     /// The id of this run of the service, which owns the intents that it makes.
     pub instance: String,
     tokens: BTreeMap<Region, Token>,
     clock: Arc<dyn Clock>,
+    /// The latest time told, in milliseconds.
+    told: AtomicI64,
     outbox: Mutex<Outbox>,
 }
 
@@ -33,9 +38,11 @@ impl Kms {
         tokens: BTreeMap<Region, Token>,
         clock: Arc<dyn Clock>,
         markers: Markers,
+        sessions: Sessions,
     ) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
-        Kms { store, audit, markers, instance, tokens, clock, outbox: Mutex::default() }
+        let told = AtomicI64::new(i64::MIN);
+        Kms { store, audit, markers, sessions, instance, tokens, clock, told, outbox: Mutex::default() }
     }
 
     /// The token of a Region.
@@ -59,9 +66,12 @@ impl Kms {
         &*self.clock
     }
 
-    /// The time now, never below the highest time recorded.
+    /// The time now, never below the highest time recorded, nor below what was told before: what has ended does not
+    /// begin again when a clock is set back.
     pub fn now(&self) -> Timestamp {
-        self.clock.now().max(self.store.highest_time())
+        let now = self.clock.now().max(self.store.highest_time());
+        let told = self.told.fetch_max(now.as_millis(), Ordering::Relaxed);
+        now.max(Timestamp::from_millis(told))
     }
 
     /// Makes a change durable: commits it in one transaction with its event, then copies the event to the log.

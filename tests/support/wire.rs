@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
+use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use serde_json::Value;
@@ -64,13 +65,22 @@ impl Request {
 
     /// The request's bytes, signed with the service's root access key.
     pub fn signed(&self, service: &Service) -> Vec<u8> {
-        let headers = self.signed_headers(service);
-        self.bytes(&headers)
+        self.signed_as(&service.address(), &service.credentials())
+    }
+
+    /// The request's bytes for the service at this address, signed with these credentials.
+    pub fn signed_as(&self, address: &str, credentials: &Credentials) -> Vec<u8> {
+        self.bytes(&self.signed_headers_as(address, credentials))
     }
 
     /// All headers with the signature's, in the order in which they are sent.
     pub fn signed_headers(&self, service: &Service) -> Vec<(String, String)> {
-        let identity = service.credentials().into();
+        self.signed_headers_as(&service.address(), &service.credentials())
+    }
+
+    /// As `signed_headers`, for the service at this address, with these credentials.
+    pub fn signed_headers_as(&self, address: &str, credentials: &Credentials) -> Vec<(String, String)> {
+        let identity = credentials.clone().into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
@@ -80,9 +90,9 @@ impl Request {
             .build()
             .expect("signing parameters")
             .into();
-        let mut headers = vec![("host".to_owned(), service.address())];
+        let mut headers = vec![("host".to_owned(), address.to_owned())];
         headers.extend(self.headers.iter().cloned());
-        let uri = format!("http://{}{}", service.address(), self.target);
+        let uri = format!("http://{address}{}", self.target);
         let named = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let signable =
             SignableRequest::new(&self.method, uri, named, SignableBody::Bytes(&self.body)).expect("a request");

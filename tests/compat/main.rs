@@ -89,7 +89,8 @@ impl Bench {
     }
 
     fn run_sdk(&self, region: &str) {
-        let names: Vec<_> = OPERATIONS.iter().map(|route| route.name).collect();
+        // Nobody but the root user is here, who assumes no role: that is tried in tests/sessions.
+        let names: Vec<_> = OPERATIONS.iter().map(|route| route.name).filter(|name| *name != "AssumeRole").collect();
         let mut python = Command::new(venv().join("bin/python"));
         self.run("sdk.py", python.arg(scripts().join("sdk.py")).env("OPERATIONS", names.join(",")), region);
     }

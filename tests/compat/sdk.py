@@ -217,6 +217,18 @@ def callers():
     sts = client("sts")
     identity = sts.get_caller_identity()
     assert identity["Arn"] == f"arn:aws:iam::{ACCOUNT}:root" and identity["Account"] == ACCOUNT
+    given = sts.get_session_token(DurationSeconds=900)["Credentials"]
+    keep_canary("session-secret", given["SecretAccessKey"].encode())
+    keep_canary("session-token", given["SessionToken"].encode())
+    temporary = {"aws_access_key_id": given["AccessKeyId"], "aws_secret_access_key": given["SecretAccessKey"]}
+    session = {**temporary, "aws_session_token": given["SessionToken"]}
+    assert client("sts", **session).get_caller_identity() | {"ResponseMetadata": 0} == identity | {"ResponseMetadata": 0}
+    assert client(**session).list_keys()["Keys"]
+    refused("AccessDenied", client("sts", **session).get_session_token)
+    refused("AccessDenied", sts.assume_role, RoleArn=f"arn:aws:iam::{ACCOUNT}:role/absent", RoleSessionName="x1")
+    forged = {**temporary, "aws_session_token": "A" * len(given["SessionToken"])}
+    refused("UnrecognizedClientException", client(**forged).list_keys)
+    refused("InvalidClientTokenId", client("sts", **forged).get_caller_identity)
     known = {"aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"]}
     secret = {"aws_secret_access_key": "x" * 40}
     refused("InvalidSignatureException", client(**known, **secret).list_keys)

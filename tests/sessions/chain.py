@@ -41,7 +41,7 @@ answer = alice.assume_role(
     ExternalId="ext-1",
     DurationSeconds=900,
     Policy='{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"kms:*","Resource":"*"}]}',
-    Tags=[{"Key": "Team + ünï", "Value": "a&b=c".replace("&", "").replace("=", "")}, {"Key": "other", "Value": ""}],
+    Tags=[{"Key": "Team + ünï", "Value": "a + b=/:@c"}, {"Key": "other", "Value": ""}],
     TransitiveTagKeys=["other"],
     SourceIdentity="alice",
 )

@@ -42,7 +42,12 @@ fn clients_assume_roles_from_their_configuration() {
         std::fs::write(home.join(".aws/config"), config).unwrap();
         let run = |command: &mut Command| {
             let url = format!("http://{}", service.address);
-            command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &home).env("LANG", "C.UTF-8");
+            command
+                .env_clear()
+                .env("AWS", venv().join("bin/aws"))
+                .env("PATH", "/usr/bin:/bin")
+                .env("HOME", &home)
+                .env("LANG", "C.UTF-8");
             command.env("AWS_REGION", "us-east-1").env("AWS_DEFAULT_REGION", "us-east-1").env("KEY", &key.arn);
             command.env("AWS_ENDPOINT_URL_STS", &url).env("AWS_ENDPOINT_URL_KMS", &url).env("ALICE", &alice.arn);
             command.env("APP", &app).env("HUB", &hub).env("AWS_EC2_METADATA_DISABLED", "true").current_dir(&home);
@@ -54,7 +59,7 @@ fn clients_assume_roles_from_their_configuration() {
         let said = run(Command::new(venv().join("bin/python")).arg(script("chain.py")));
         assert!(said.ends_with("all good\n"), "{said}");
         // AWS's own command line, of today by its profiles, and Debian's by what AssumeRole gave.
-        let said = run(Command::new("bash").arg(script("chain.sh")).env("AWS", venv().join("bin/aws")));
+        let said = run(Command::new("bash").arg(script("chain.sh")));
         assert!(said.ends_with("all good\n"), "{said}");
         let used = service.events().into_values().filter(|event| {
             event["eventName"] == "Encrypt" && event["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] == app

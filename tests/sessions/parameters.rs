@@ -109,7 +109,7 @@ fn parameters_keep_their_bounds() {
             let trust = json!([{ "Effect": "Allow", "Principal": "*", "Action": "sts:*" }]);
             role.role.as_mut().unwrap().trust_policy = policy(trust);
         });
-        refused(&tags, "PackedPolicyTooLarge", "Packed size of session tags consumes 300% of allotted space.");
+        refused(&tags, "PackedPolicyTooLarge", "Packed size of session tags consumes 303% of allotted space.");
         let parameters = [("MinimumSessionTokenSize", "4096"), ("RoleArn", &app), ("RoleSessionName", "x1")];
         let xml = sts_ok(&service, &alice, "AssumeRole", &parameters);
         let len = xml.get("SessionToken").len();

@@ -148,9 +148,6 @@ impl AssumeRole {
     fn source_identity(&self, cx: &Context) -> Result<Option<String>, Error> {
         let kept = cx.caller.session.as_ref().and_then(|session| session.source_identity.clone());
         match (&self.source_identity, kept) {
-            (Some(new), _) if new.to_lowercase().starts_with("aws:") => {
-                Err(Error::Validation("A source identity does not begin with aws:.".into()))
-            }
             (Some(new), Some(kept)) if *new != kept => {
                 Err(Error::Validation("The source identity is already set for this assume role session".into()))
             }

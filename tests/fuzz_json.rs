@@ -104,7 +104,8 @@ fn value(shape: &'static Shape) -> BoxedStrategy<Value> {
         Shape::String { min, max, pattern } => {
             let letters = match pattern.map(|pattern| pattern.text) {
                 Some(text) if text.contains("\\u") => "[ -~]",
-                Some(_) => "[a-zA-Z0-9_]",
+                Some(text) if text.contains(['_', 'w']) => "[a-zA-Z0-9_]",
+                Some(_) => "[a-zA-Z0-9]",
                 None => "\\PC",
             };
             let text = format!("{letters}{{{min},{}}}", (*max).min(*min + 40));

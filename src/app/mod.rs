@@ -5,7 +5,7 @@ mod housekeeping;
 mod root_user;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,11 @@ pub use data_dir::DataDir;
 pub use housekeeping::Housekeeping;
 pub use root_user::RootUser;
 
+use crate::admin::Desk;
 use crate::api::health::{self, Part, Readiness};
 use crate::api::json::{self, Gate};
 use crate::audit::{self, Audit, Call, Event, EventSource};
-use crate::kms::{Kms, Markers, Sessions, TrustedTime};
+use crate::kms::{GrantTokens, Kms, Markers, Sessions, TrustedTime};
 use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret, Timestamp};
 use crate::settings::{self, Settings};
 use crate::store::{self, Change, Meta, Store};
@@ -31,9 +32,10 @@ pub struct App {
     kms: Arc<Kms>,
     token: Token,
     settings: Settings,
-    root_user: RootUser,
+    root_user: Option<RootUser>,
+    desk: Arc<Desk>,
     housekeeping: Housekeeping,
-    _data: DataDir,
+    data: DataDir,
 }
 
 /// What an operator accepts at this start, on purpose.
@@ -167,9 +169,11 @@ impl App {
         }
         let trusted_time = TrustedTime::start(&*clock, store.highest_time(), accepted.clock);
         let tokens: BTreeMap<_, _> = settings.regions.iter().map(|region| (region.clone(), token.clone())).collect();
-        let markers = Markers::new(crypto::kbkdf(store_key.expose(), b"hsm-kms/v1/marker", &[], crypto::KEY_LEN));
-        let sessions = Sessions::new(crypto::kbkdf(store_key.expose(), b"hsm-kms/v1/session", &[], crypto::KEY_LEN));
-        let kms = Arc::new(Kms::new(store, audit, tokens, clock, markers, sessions));
+        let derived = |label: &[u8]| crypto::kbkdf(store_key.expose(), label, &[], crypto::KEY_LEN);
+        let markers = Markers::new(derived(b"hsm-kms/v1/marker"));
+        let grant_tokens = GrantTokens::new(derived(b"hsm-kms/v1/grant-token"));
+        let sessions = Sessions::new(derived(b"hsm-kms/v1/session"));
+        let kms = Arc::new(Kms::new(store, audit, tokens, clock, (markers, grant_tokens, sessions)));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
             accept_rollback(&kms, recovered.last_epoch).await?;
@@ -179,14 +183,25 @@ impl App {
             kms.record_act("AcceptClock", serde_json::json!({ "time": kms.clock().now().to_string() })).await?;
         }
         let housekeeping = Housekeeping::new(kms.clone(), trusted_time);
-        let app = App { kms, token, settings, root_user, housekeeping, _data: data };
+        let desk = Arc::new(Desk::new(kms.clone(), settings.account.clone()));
+        let app = App { kms, token, settings, root_user, desk, housekeeping, data };
         app.settle(&store_root(&meta.store_id)).await?;
         Ok(app)
     }
 
-    /// The root user of the account in the settings.
-    pub fn root_user(&self) -> &RootUser {
-        &self.root_user
+    /// The root user of the account in the settings; none if it has no active access key.
+    pub fn root_user(&self) -> Option<&RootUser> {
+        self.root_user.as_ref()
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Where operators are served.
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.desk
     }
 
     /// The service behind the API.
@@ -341,7 +356,7 @@ async fn open_store(
     Ok((Store::open(&path, &key).await?, key, meta))
 }
 
-async fn create_store(path: &std::path::Path, token: &Token) -> Result<(Store, Secret, Meta), Error> {
+async fn create_store(path: &Path, token: &Token) -> Result<(Store, Secret, Meta), Error> {
     let store_id = KeyId::from_random(crypto::random_array()?);
     let name = store_root(&store_id);
     token.generate(&name, soon()).await?;

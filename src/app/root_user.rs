@@ -3,8 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::Error;
-use crate::crypto;
-use crate::kms::Kms;
+use crate::kms::{Kms, new_access_key};
 use crate::model::{AccountId, Arn};
 use crate::store::{AccessKeyRecord, AccountRecord, Change};
 
@@ -19,27 +18,24 @@ pub struct RootUser {
 }
 
 impl RootUser {
-    /// The root user of `account`. If the store has none, one is made now: `tell` learns its access key first, so that
-    /// there is never one that nobody was told.
+    /// The root user of `account`, if it has an active access key. If the account is new, one is made now: `tell` learns
+    /// its access key first, so that there is never one that nobody was told. An access key that was deleted stays so.
     pub async fn ensure(
         kms: &Kms,
         account: &AccountId,
         tell: impl FnOnce(&RootUser) -> std::io::Result<()>,
-    ) -> Result<Self, Error> {
-        let arn = Arn::root_user(account).to_string();
-        if let Some(row) = kms.store.access_keys_of(account.as_str()).first() {
-            return Ok(RootUser::of(&row.record));
-        }
-        let record = new_access_key(kms, account, arn)?;
-        let user = RootUser::of(&record);
-        tell(&user).map_err(Error::RootUserUntold)?;
-        let details = serde_json::json!({ "accessKeyId": record.access_key_id });
-        let mut change = Change::new(kms.now()).insert(record);
+    ) -> Result<Option<Self>, Error> {
+        let keys = kms.store.access_keys_of(account.as_str());
         if kms.store.account(account).is_none() {
-            change = change.insert(AccountRecord { account: account.clone(), created: kms.now() });
+            let record = AccountRecord { account: account.clone(), created: kms.now() };
+            let change = Change::new(kms.now()).insert(record);
+            if keys.is_empty() {
+                return create(kms, account, change, tell).await.map(Some);
+            }
+            // A store from before there were accounts.
+            kms.commit_act(change, "CreateAccount", account, serde_json::json!({})).await?;
         }
-        kms.commit_act(change, "CreateRootUser", account, details).await?;
-        Ok(user)
+        Ok(keys.iter().find(|key| key.record.active).map(|key| RootUser::of(&key.record)))
     }
 
     fn of(record: &AccessKeyRecord) -> Self {
@@ -51,21 +47,16 @@ impl RootUser {
     }
 }
 
-fn new_access_key(kms: &Kms, account: &AccountId, principal: String) -> Result<AccessKeyRecord, Error> {
-    Ok(AccessKeyRecord {
-        access_key_id: format!("AKIA{}", random_text(16, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")?.as_str()),
-        account: account.clone(),
-        principal,
-        user_id: account.to_string(),
-        secret: random_text(40, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789ab")?.to_string(),
-        active: true,
-        created: kms.now(),
-    })
-}
-
-/// Random characters of an alphabet whose size divides 256, so that none is likelier than its share.
-fn random_text(len: usize, alphabet: &[u8]) -> Result<Zeroizing<String>, crypto::NoRandom> {
-    let mut bytes = Zeroizing::new(vec![0_u8; len]);
-    crypto::random(&mut bytes)?;
-    Ok(Zeroizing::new(bytes.iter().map(|byte| char::from(alphabet[usize::from(*byte) % alphabet.len()])).collect()))
+async fn create(
+    kms: &Kms,
+    account: &AccountId,
+    change: Change,
+    tell: impl FnOnce(&RootUser) -> std::io::Result<()>,
+) -> Result<RootUser, Error> {
+    let record = new_access_key(account, Arn::root_user(account).to_string(), account.as_str(), kms.now())?;
+    let user = RootUser::of(&record);
+    tell(&user).map_err(Error::RootUserUntold)?;
+    let details = serde_json::json!({ "accessKeyId": record.access_key_id });
+    kms.commit_act(change.insert(record), "CreateRootUser", account, details).await?;
+    Ok(user)
 }

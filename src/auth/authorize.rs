@@ -1,7 +1,9 @@
 //! The decision, and its proof.
 
+use std::sync::LazyLock;
+
 use super::Caller;
-use super::policy::{By, Conditions, Decision, Evidence, Grantee, Policy, Reason, Request, decide};
+use super::policy::{By, Conditions, Decision, Evidence, Grantee, Kind, Policy, Reason, Request, decide};
 use crate::model::AccountId;
 
 /// Proof that the caller may do what was asked to the thing inside; made by [`authorize`] alone.
@@ -97,6 +99,24 @@ pub fn authorize<T>(question: &Question<'_>, thing: T) -> Result<Authorized<T>, 
     }
 }
 
+/// As [`authorize`], for what a grant alone gives, whichever account its grantee is of, and policies can only take:
+/// whatever the resource policy and identity policies allow counts for nothing. The root user of the owning account
+/// needs no grant.
+///
+/// Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_RetireGrant.html>
+pub fn authorize_by_grant<T>(question: &Question<'_>, thing: T) -> Result<Authorized<T>, Denied> {
+    question.forbidden()?;
+    let caller = question.caller;
+    if caller.is_root_user() && caller.account == *question.owner {
+        return Ok(Authorized { thing, by: Permission::RootUser });
+    }
+    let by_grant = Question { owner: &caller.account, resource_policy: Some(&NOBODY), ..*question };
+    match by_grant.decide() {
+        Ok(by) => Ok(Authorized { thing, by }),
+        Err(_) => Err(question.refused()),
+    }
+}
+
 impl Question<'_> {
     /// The refusal for a resource that does not exist, in the words for one that the caller may not use.
     pub fn unknown(caller: &Caller, action: &str, named: Named) -> Denied {
@@ -113,7 +133,7 @@ impl Question<'_> {
 
     /// The refusal of what no policy was asked for.
     pub fn refused(&self) -> Denied {
-        self.denied(Reason::NoAllow(super::policy::Kind::KeyPolicy))
+        self.denied(Reason::NoAllow(Kind::KeyPolicy))
     }
 
     fn decide(&self) -> Result<Permission, Reason> {
@@ -179,3 +199,7 @@ impl From<By<'_>> for Permission {
         }
     }
 }
+
+/// A resource policy that allows nobody anything.
+static NOBODY: LazyLock<Policy> =
+    LazyLock::new(|| Policy::parse(r#"{"Statement":[]}"#, Kind::KeyPolicy).expect("well-formed"));

@@ -6,5 +6,5 @@ pub mod policy;
 pub mod session;
 pub mod sigv4;
 
-pub use authorize::{Authorized, Denied, Named, Permission, Question, authorize};
+pub use authorize::{Authorized, Denied, Named, Permission, Question, authorize, authorize_by_grant};
 pub use identity::{Caller, Identity, Permissions, Session};

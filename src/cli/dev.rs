@@ -63,7 +63,7 @@ impl Dev {
             self.accept,
             |_, _| Ok(()),
             |app, address| {
-                env_file::write(&env, app.root_user(), address, region.as_ref())?;
+                env_file::write(&env, &self.account, app.root_user(), address, region.as_ref())?;
                 // Nobody may be listening, and that is no reason not to serve.
                 let _ = writeln!(std::io::stdout(), "{}", self.greeting(app, &env, address));
                 Ok(())
@@ -94,6 +94,7 @@ impl Dev {
         // Held only while the token is made, so that two first runs at once do not make two.
         let data = DataDir::lock(&self.data)?;
         let folder = data.path().canonicalize().map_err(Failure::now)?;
+        write_settings(&folder, settings)?;
         if self.module.is_none() {
             set_unfinished_token_aside(&folder)?;
             configure_softhsm(&folder)?;
@@ -152,6 +153,36 @@ fn set_unfinished_token_aside(folder: &Path) -> Result<(), Failure> {
     std::fs::rename(&tokens, &free).map_err(Failure::now)
 }
 
+/// Writes what commands that work on the folder have to know.
+fn write_settings(folder: &Path, settings: &Settings) -> Result<(), Failure> {
+    let quote = |path: &Path| toml::Value::from(path.display().to_string());
+    let regions: Vec<String> = settings.regions.iter().map(Region::to_string).collect();
+    let text = format!(
+        "data = {}\naccount = \"{}\"\nregions = {}\n\n[token]\nmodule = {}\nlabel = \"{TOKEN_LABEL}\"\npin_file = {}\n",
+        quote(folder),
+        settings.account,
+        toml::Value::from(regions),
+        quote(&settings.token.module),
+        quote(&folder.join("pin")),
+    );
+    Ok(write_new(&folder.join(SETTINGS), text.as_bytes())?)
+}
+
+/// The settings of the last run in a folder, for a command that works on it.
+pub fn settings_of(folder: &Path) -> Result<Settings, Failure> {
+    let (settings, softhsm) = (folder.join(SETTINGS), folder.join("softhsm2.conf"));
+    if !settings.is_file() {
+        return Err(Failure::for_good(format!(
+            "{} is missing; start `hsm-kms dev` in this folder once, or give the settings of `serve` by --config",
+            settings.display()
+        )));
+    }
+    if softhsm.is_file() {
+        token::set_module_environment("SOFTHSM2_CONF", softhsm.as_os_str());
+    }
+    Ok(Settings::read(&settings)?)
+}
+
 /// SoftHSM2 reads its configuration from the file that `SOFTHSM2_CONF` names.
 fn configure_softhsm(folder: &Path) -> Result<(), Failure> {
     let tokens = folder.join("tokens");
@@ -187,6 +218,8 @@ fn new_pin() -> Result<SecretString, Failure> {
     Ok(SecretString::from(hex::encode(*bytes)))
 }
 
+/// What the last run in a folder was started with, in the form of `serve`'s settings.
+const SETTINGS: &str = "dev.toml";
 const TOKEN_LABEL: &str = "hsm-kms";
 const FIRST_ALIAS: &str = "alias/key1";
 

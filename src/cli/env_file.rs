@@ -6,12 +6,20 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::app::RootUser;
-use crate::model::Region;
+use zeroize::Zeroizing;
 
-/// Writes where the service is and the root user's credentials.
-pub fn write(path: &Path, root: &RootUser, address: SocketAddr, region: Option<&Region>) -> io::Result<()> {
-    write_new(path, shell_variables(root, address, region).as_bytes())
+use crate::app::RootUser;
+use crate::model::{AccountId, Region};
+
+/// Writes where the service is and the root user's credentials, if it has any.
+pub fn write(
+    path: &Path,
+    account: &AccountId,
+    root: Option<&RootUser>,
+    address: SocketAddr,
+    region: Option<&Region>,
+) -> io::Result<()> {
+    write_new(path, shell_variables(account, root, address, region).as_bytes())
 }
 
 /// Writes a file that only its owner may read, with its bytes on disk when this returns.
@@ -40,22 +48,32 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-fn shell_variables(root: &RootUser, address: SocketAddr, region: Option<&Region>) -> String {
+fn shell_variables(
+    account: &AccountId,
+    root: Option<&RootUser>,
+    address: SocketAddr,
+    region: Option<&Region>,
+) -> Zeroizing<String> {
     let region = region.map_or("us-east-1", Region::as_str);
-    let variables = [
+    let mut variables = vec![
         ("AWS_ENDPOINT_URL_KMS", format!("http://{address}")),
         ("AWS_ENDPOINT_URL_STS", format!("http://{address}")),
-        ("AWS_ACCESS_KEY_ID", root.access_key_id.clone()),
-        ("AWS_SECRET_ACCESS_KEY", root.secret_access_key.to_string()),
+    ];
+    if let Some(root) = root {
+        variables.push(("AWS_ACCESS_KEY_ID", root.access_key_id.clone()));
+        variables.push(("AWS_SECRET_ACCESS_KEY", root.secret_access_key.to_string()));
+    }
+    variables.extend([
         ("AWS_REGION", region.into()),
         ("AWS_DEFAULT_REGION", region.into()),
-        ("AWS_ACCOUNT_ID", root.account.to_string()),
+        ("AWS_ACCOUNT_ID", account.to_string()),
         // aws 2 shows its answers through `less`, which a small machine does not have.
         ("AWS_PAGER", String::new()),
-    ];
-    let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    ]);
+    let lines: Zeroizing<String> =
+        Zeroizing::new(variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect());
     // The lines behind them are for a shell that reads the file; other readers take these.
     let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
     // A session token that the shell has from elsewhere would be sent along, and refused.
-    format!("{lines}export {}\nunset AWS_SESSION_TOKEN\n", names.join(" "))
+    Zeroizing::new(format!("{}export {}\nunset AWS_SESSION_TOKEN\n", lines.as_str(), names.join(" ")))
 }

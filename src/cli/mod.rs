@@ -4,6 +4,7 @@ mod check_config;
 mod dev;
 mod env_file;
 mod harden;
+mod principal;
 mod serve;
 mod token;
 
@@ -28,6 +29,7 @@ enum Command {
     Serve(serve::Serve),
     CheckConfig(check_config::CheckConfig),
     Token(token::TokenCommand),
+    Principal(principal::Principal),
 }
 
 /// Why a command failed: one line, and the code to exit with.
@@ -56,6 +58,7 @@ impl Command {
             Command::Serve(command) => command.run(),
             Command::CheckConfig(command) => command.run(),
             Command::Token(command) => command.run(),
+            Command::Principal(command) => command.run(),
         }
     }
 }

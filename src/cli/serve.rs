@@ -8,8 +8,10 @@ use std::time::Duration;
 use clap::Args;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::{Failure, env_file, harden};
+use crate::api::admin::{self, Socket};
 use crate::api::http::{Limits, Listener};
 use crate::app::{Accepted, App, RootUser};
 use crate::model::SystemClock;
@@ -44,7 +46,8 @@ impl Serve {
         let pin = settings.pin()?;
         let (env, region) = (settings.data.join("env"), settings.regions.first().cloned());
         // The one time that the access key is told: an operator takes the file to where it belongs.
-        let tell = |user: &RootUser, address| env_file::write(&env, user, address, region.as_ref());
+        let tell =
+            |user: &RootUser, address| env_file::write(&env, &user.account, Some(user), address, region.as_ref());
         run_service(settings, pin, self.accept, tell, |_, _| Ok(()))
     }
 }
@@ -58,16 +61,22 @@ pub fn run_service(
     tell: impl FnOnce(&RootUser, SocketAddr) -> std::io::Result<()>,
     ready: impl FnOnce(&App, SocketAddr) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    start_log();
+    run("info", async { Ok((serve(settings, pin, accept, tell, ready).await?, ())) })
+}
+
+/// Runs a service to its end in a runtime of its own: `work` says whether every call into the token came back. `level`
+/// is how much is logged where `HSM_KMS_LOG` says nothing.
+pub fn run<T>(level: &str, work: impl Future<Output = Result<(bool, T), Failure>>) -> Result<T, Failure> {
+    start_log(level);
     harden::harden();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::now)?;
-    let clean = runtime.block_on(serve(settings, pin, accept, tell, ready))?;
+    let (clean, made) = runtime.block_on(work)?;
     if !clean {
         // A thread is still inside the token's module: exit handlers would crash there.
         tracing::error!("a call into the token did not come back; ending without exit handlers");
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
-    Ok(())
+    Ok(made)
 }
 
 async fn serve(
@@ -84,6 +93,7 @@ async fn serve(
     let accepted = Accepted { rollback: accept.accept_rollback, clock: accept.accept_clock };
     let app = App::open(settings, pin, Arc::new(SystemClock), accepted, |user| tell(user, address)).await?;
     let app = Arc::new(app);
+    let operators = Socket::bind(app.data()).map_err(|error| Failure::now(format!("admin.sock: {error}")))?;
     ready(&app, address)?;
     tracing::info!(%address, "serving");
     let limits = Limits {
@@ -92,7 +102,11 @@ async fn serve(
         ..Limits::default()
     };
     let keeper = tokio::spawn(keep_house(app.clone()));
+    let (stop, stopping) = watch::channel(false);
+    let operators = tokio::spawn(operators.serve(app.desk().clone(), admin::Limits::default(), stopping));
     crate::api::http::serve(listener, app.router(), limits, shutdown()).await;
+    stop.send_replace(true);
+    let _ = operators.await;
     keeper.abort();
     let _ = keeper.await;
     tracing::info!("drained; stopping");
@@ -120,10 +134,10 @@ async fn shutdown() {
     }
 }
 
-/// The log on standard error: `HSM_KMS_LOG` chooses what (`info` by default), a terminal gets text, others JSON.
-fn start_log() {
+/// The log on standard error: `HSM_KMS_LOG` chooses what (else `level`), a terminal gets text, others JSON.
+fn start_log(level: &str) {
     use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HSM_KMS_LOG").unwrap_or_else(|_| "info".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HSM_KMS_LOG").unwrap_or_else(|_| level.into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() { log.init() } else { log.json().init() }
 }

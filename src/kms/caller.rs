@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{Error, Kms};
 use crate::auth::policy::{Kind, Malformed, Policy, Principal};
 use crate::auth::{Caller, Identity, Permissions};
-use crate::model::{AccountId, Arn, FriendlyName, Secret};
-use crate::store::{AccessKeyRecord, KeyRecord, PolicyRecord, PrincipalKind, PrincipalRecord, Row};
+use crate::model::{AccountId, Arn, FriendlyName, Region, Secret};
+use crate::store::{AccessKeyRecord, AccessKeyUsage, KeyRecord, PolicyRecord, PrincipalKind, PrincipalRecord, Row};
 
 /// A caller, and the secret that his signature must have been made with.
 pub struct Signer {
@@ -108,6 +108,23 @@ impl Kms {
         Some(unique_ids)
     }
 
+    /// Whether there is the account, user or role that a policy names.
+    pub fn has_principal(&self, principal: &Principal) -> bool {
+        match principal {
+            Principal::Everyone | Principal::Service(_) | Principal::Federated(_) => true,
+            Principal::Account(account) => self.store.account(account).is_some(),
+            Principal::Arn(arn) | Principal::Bound { arn, .. } => self.principal_of(arn).is_some(),
+        }
+    }
+
+    /// Notes that a long-term access key was used, for GetAccessKeyLastUsed.
+    pub fn note_access_key(&self, caller: &Caller, service: &str, region: &Region) {
+        if caller.session.is_none() {
+            let usage = AccessKeyUsage { at: self.now(), service: service.to_owned(), region: region.clone() };
+            self.store.note_access_key_usage(&caller.access_key_id, usage);
+        }
+    }
+
     /// The user or role with this ARN, or the role of a session with this ARN.
     pub fn principal_of(&self, arn: &str) -> Option<Arc<Row<PrincipalRecord>>> {
         let Arn { service, account, resource, .. } = arn.parse::<Arn>().ok()?;
@@ -149,7 +166,7 @@ fn compiled(row: &Row<PolicyRecord>) -> Result<Arc<SharedPolicy>, Error> {
         let (identity, boundary) = (parse(Kind::IdentityPolicy)?, parse(Kind::Boundary)?);
         Ok(Arc::new(SharedPolicy { identity, boundary, session: parse(Kind::SessionPolicy)? }))
     };
-    whole(row.derived::<Compiled<Arc<SharedPolicy>>>(compile), &row.record.arn())
+    whole(row.derived::<Compiled<Arc<SharedPolicy>>>(compile), row.record.arn())
 }
 
 /// The policies in a principal's record, compiled when it was written.
@@ -163,7 +180,7 @@ pub(super) fn own_policies(row: &Row<PrincipalRecord>) -> Result<Arc<OwnPolicies
         });
         Ok(Arc::new(OwnPolicies { inline: inline.collect::<Result<_, _>>()?, trust: trust.transpose()? }))
     };
-    whole(row.derived::<Compiled<Arc<OwnPolicies>>>(compile), &row.record.arn())
+    whole(row.derived::<Compiled<Arc<OwnPolicies>>>(compile), row.record.arn())
 }
 
 /// The key policy, compiled when it was written.
@@ -193,5 +210,8 @@ type Compiled<T> = Result<T, Malformed>;
 
 /// Only policies that compile are written; one that an older version took and this one does not is no reason to guess.
 fn whole<T: Clone>(compiled: Arc<Compiled<T>>, of: impl std::fmt::Display) -> Result<T, Error> {
-    compiled.as_ref().as_ref().map(T::clone).map_err(|error| Error::Internal(format!("a policy of {of}: {error}")))
+    match compiled.as_ref() {
+        Ok(policies) => Ok(policies.clone()),
+        Err(error) => Err(Error::Internal(format!("a policy of {of}: {error}"))),
+    }
 }

@@ -10,6 +10,7 @@ use super::conditions::{Circumstances, Facts};
 use super::grant::Search;
 use super::{CommitError, Error, Kms, Operation, identity_of};
 use crate::audit::{self, Call, Event, EventSource};
+use crate::auth::policy::Grantee;
 use crate::auth::{self, Authorized, Caller, Denied, Named, Permission, Question};
 use crate::model::{AccountId, AliasName, Arn, KeyId, KeyRef, KeyRefError, Region, Timestamp, key_arn};
 use crate::store::{AliasRecord, Change, KeyRecord, Row, Store};
@@ -76,10 +77,11 @@ pub struct Failure {
 struct Trail {
     permit: Option<audit::Permit>,
     parameters: Value,
-    response: Value,
     resources: Vec<Arn>,
     /// What was decided on the way, for the record.
     decisions: Vec<Value>,
+    /// What was answered, as far as the record shows it.
+    response: Value,
     used: Vec<(Region, crate::model::KeyId)>,
     recorded: bool,
 }
@@ -90,9 +92,9 @@ impl Context {
         let trail = Trail {
             permit: Some(permit),
             parameters: Value::Null,
-            response: Value::Null,
             resources: Vec::new(),
             decisions: Vec::new(),
+            response: Value::Null,
             used: Vec::new(),
             recorded: false,
         };
@@ -106,12 +108,17 @@ impl Context {
 
     /// Finds the key that `key_id` names by id, key ARN, alias name or alias ARN.
     pub fn key(&self, key_id: &str) -> Result<Target, Error> {
+        self.key_for(self.request.operation, key_id)
+    }
+
+    /// As [`Context::key`], for the operations whose permission has another name (`ReEncryptFrom`).
+    pub fn key_for(&self, action: &str, key_id: &str) -> Result<Target, Error> {
         match self.key_ref(key_id)? {
-            KeyRef::Key { account, key_id } => self.key_by_id(account, key_id, None),
+            KeyRef::Key { account, key_id } => self.key_by_id(action, account, key_id, None),
             KeyRef::Alias { account, name } => {
                 let account = account.unwrap_or_else(|| self.caller.account.clone());
-                let alias = self.alias(&account, &name)?;
-                self.key_by_id(Some(account), alias.record.target, Some(name))
+                let alias = self.alias_for(action, &account, &name)?;
+                self.key_by_id(action, Some(account), alias.record.target, Some(name))
             }
         }
     }
@@ -119,7 +126,7 @@ impl Context {
     /// Finds the key that `key_id` names by id or key ARN; an alias is refused.
     pub fn key_without_alias(&self, key_id: &str) -> Result<Target, Error> {
         match self.key_ref(key_id)? {
-            KeyRef::Key { account, key_id } => self.key_by_id(account, key_id, None),
+            KeyRef::Key { account, key_id } => self.key_by_id(self.request.operation, account, key_id, None),
             // Seen for CreateGrant; unverified for the others.
             KeyRef::Alias { account: Some(_), .. } => {
                 Err(Error::InvalidArn("Key Aliases are not supported for this operation.".into()))
@@ -129,18 +136,22 @@ impl Context {
     }
 
     /// Finds the key that a ciphertext names, in whichever account; whether there is one is not told.
-    pub fn key_of_ciphertext(&self, key_id: &KeyId) -> Result<Target, Error> {
+    pub fn key_of_ciphertext(&self, action: &str, key_id: &KeyId) -> Result<Target, Error> {
         let key = self.kms.store.key(&self.request.region, key_id);
-        let key = key.ok_or_else(|| self.unknown(Named::ByCiphertext))?;
+        let key = key.ok_or_else(|| self.unknown(action, Named::ByCiphertext))?;
         Ok(Target { key, alias: None, named: Named::ByCiphertext })
     }
 
     /// Finds an alias of an account in the request's Region.
     pub fn alias(&self, account: &AccountId, name: &AliasName) -> Result<Arc<Row<AliasRecord>>, Error> {
+        self.alias_for(self.request.operation, account, name)
+    }
+
+    fn alias_for(&self, action: &str, account: &AccountId, name: &AliasName) -> Result<Arc<Row<AliasRecord>>, Error> {
         let found = self.kms.store.alias(&self.request.region, account, name);
         found.ok_or_else(|| match *account == self.caller.account {
             true => Error::NotFound(format!("Alias {} is not found.", Arn::alias(&self.request.region, account, name))),
-            false => self.unknown(Named::Explicitly),
+            false => self.unknown(action, Named::Explicitly),
         })
     }
 
@@ -159,9 +170,8 @@ impl Context {
         let Target { key, alias, named } = target;
         let (arn, owner) = (arn_of(&key.record), key.record.account.clone());
         if owner != self.caller.account && !O::CROSS_ACCOUNT {
-            return Err(self.unknown(named));
+            return Err(self.unknown(action, named));
         }
-        self.check_grant_tokens(facts.grant_tokens)?;
         let policy = key_policy(&key)?;
         let search = Search::new(self, action, &key.record, facts);
         let conditions = Circumstances { cx: self, key: Some(&key.record), alias: alias.as_ref(), facts };
@@ -179,7 +189,35 @@ impl Context {
             key.clone(),
         );
         self.note_arn(arn);
-        decision
+        // Not sooner: whether there is a foreign key is not told.
+        let decision = decision?;
+        self.check_grant_tokens(facts.grant_tokens)?;
+        Ok(decision)
+    }
+
+    /// Asks whether the caller may do this operation to a grant on the key, which only the grant itself can permit:
+    /// `names` says whether it does to the caller by exactly this one of its names.
+    pub fn authorize_by_grant<O: Operation, T>(
+        &self,
+        key: &KeyRow,
+        names: &dyn Fn(Grantee) -> bool,
+        (grant_id, grant): (&str, T),
+    ) -> Result<Authorized<T>, Error> {
+        let policy = key_policy(key)?;
+        let question = Question {
+            caller: &self.caller,
+            action: &format!("kms:{}", O::NAME),
+            resource: &arn_of(&key.record).to_string(),
+            owner: &key.record.account,
+            resource_policy: Some(&policy),
+            conditions: &Circumstances { cx: self, key: Some(&key.record), alias: None, facts: &Facts::default() },
+            grants: &|name| names(name).then_some(grant_id),
+            named: Named::Explicitly,
+        };
+        let decision = auth::authorize_by_grant(&question, grant);
+        self.note_decision(&question, decision.as_ref().map(Authorized::by));
+        self.note_resource(&key.record);
+        Ok(decision?)
     }
 
     /// Asks whether the caller may do this operation in its own account, where no key is involved.
@@ -295,7 +333,7 @@ impl Context {
         self.trail().parameters = parameters;
     }
 
-    /// Notes for the record what of the answer it may show.
+    /// Notes for the record what will be answered if the request succeeds, without anything secret.
     pub fn note_response(&self, response: Value) {
         self.trail().response = response;
     }
@@ -318,9 +356,10 @@ impl Context {
         self.trail().used.push((key.region.clone(), key.key_id));
     }
 
-    /// Refuses grant tokens that were not given out here.
+    /// Refuses grant tokens that were not given out here, and those of grants that are gone. A good one adds nothing:
+    /// grants hold from the moment that their creation is answered.
     fn check_grant_tokens(&self, tokens: &[String]) -> Result<(), Error> {
-        if tokens.is_empty() { Ok(()) } else { Err(Error::InvalidGrantToken) }
+        tokens.iter().try_for_each(|token| self.kms.grant_of_token(&self.request.region, token).map(drop))
     }
 
     fn key_ref(&self, text: &str) -> Result<KeyRef, Error> {
@@ -331,21 +370,29 @@ impl Context {
         })
     }
 
-    fn key_by_id(&self, account: Option<AccountId>, key_id: KeyId, alias: Option<AliasName>) -> Result<Target, Error> {
+    fn key_by_id(
+        &self,
+        action: &str,
+        account: Option<AccountId>,
+        key_id: KeyId,
+        alias: Option<AliasName>,
+    ) -> Result<Target, Error> {
         let account = account.unwrap_or_else(|| self.caller.account.clone());
         let found = self.kms.store.key(&self.request.region, &key_id).filter(|key| key.record.account == account);
         let key = found.ok_or_else(|| match account == self.caller.account {
             true => {
                 Error::NotFound(format!("Key '{}' does not exist", key_arn(&self.request.region, &account, &key_id)))
             }
-            false => self.unknown(Named::Explicitly),
+            false => self.unknown(action, Named::Explicitly),
         })?;
         Ok(Target { key, alias, named: Named::Explicitly })
     }
 
     /// Whether a thing of another account exists is not told: it is refused as it would be if it did.
-    fn unknown(&self, named: Named) -> Error {
-        Question::unknown(&self.caller, &format!("kms:{}", self.request.operation), named).into()
+    pub(super) fn unknown(&self, action: &str, named: Named) -> Error {
+        let action = format!("kms:{action}");
+        self.trail().decisions.push(json!({ "action": action, "refusedBecause": "there is no such resource" }));
+        Question::unknown(&self.caller, &action, named).into()
     }
 
     fn event(&self, parameters: Value, outcome: Result<(), Failure>) -> Event {
@@ -368,10 +415,9 @@ impl Context {
             true => event,
             false => event.additional(json!({ "authorization": trail.decisions })),
         };
-        let event = event.parameters(parameters).response(trail.response.clone());
-        let event = trail.resources.iter().fold(event, Event::resource);
+        let event = trail.resources.iter().fold(event.parameters(parameters), Event::resource);
         match outcome {
-            Ok(()) => event,
+            Ok(()) => event.response(trail.response.clone()),
             Err(Failure { code, message }) => event.error(code, &message),
         }
     }

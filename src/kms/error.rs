@@ -42,6 +42,9 @@ pub enum Error {
     /// The ciphertext, or its encryption context, is not what was encrypted.
     #[error("invalid ciphertext")]
     InvalidCiphertext,
+    /// It has not the form of a grant id.
+    #[error("invalid grant id")]
+    InvalidGrantId,
     /// A grant token that was not given out here.
     #[error("invalid grant token")]
     InvalidGrantToken,

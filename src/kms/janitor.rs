@@ -115,8 +115,12 @@ impl Kms {
         }
         crash_point::reached("object-destroyed");
         let change = Change::new(self.now()).delete(key);
-        let aliases = self.store.aliases_of_key(&key.record.region, &key.record.key_id);
+        let (region, key_id) = (&key.record.region, &key.record.key_id);
+        let aliases = self.store.aliases_of_key(region, key_id);
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
+        // No new ones: who adds an alias or a grant expects a key that is not being destroyed.
+        let grants = self.store.grants_on(region, key_id, None, usize::MAX);
+        let change = grants.iter().fold(change, |change, grant| change.delete(grant));
         let evidence = json!({ "phase": "done", "destroyed": labels(&key.record), "objectsFoundAfterwards": 0 });
         self.commit_key_act(change, "DeleteKey", key, evidence).await?;
         tracing::info!(key = %arn_of(&key.record), "the key's material is destroyed");
@@ -166,9 +170,10 @@ impl Kms {
         (event_id.clone(), event.additional(details))
     }
 
-    /// The account whose log has what concerns the service as a whole.
+    /// The account whose log has what concerns the service as a whole: the first there was.
     fn account(&self) -> Option<AccountId> {
-        self.store.access_keys().first().map(|row| row.record.account.clone())
+        let first = self.store.accounts().into_iter().min_by_key(|row| row.record.created)?;
+        Some(first.record.account.clone())
     }
 
     fn known_objects(&self, store_root: &ObjectName) -> HashSet<String> {

@@ -1,5 +1,6 @@
 //! What the operations of AWS KMS mean; one file an operation, in folders by family.
 
+mod access_key;
 pub mod alias;
 mod caller;
 mod conditions;
@@ -27,10 +28,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use crate::model::Document;
+pub use access_key::{new_access_key, new_unique_id};
 pub use caller::{NoSigner, Signer};
 pub use conditions::Facts;
 pub use context::{Context, Failure, KeyRow, Request, Target, arn_of};
 pub use error::Error;
+pub use grant::GrantTokens;
 pub use identity::identity_of;
 pub use input::{Blob, epoch_seconds, iso_8601};
 pub use marker::Markers;

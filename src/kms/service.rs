@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Error, Markers, Sessions};
+use super::{Error, GrantTokens, Markers, Sessions};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
 use crate::model::{Clock, Region, Timestamp};
@@ -19,6 +19,8 @@ pub struct Kms {
     pub audit: Arc<Audit>,
     /// Makes and reads pagination markers.
     pub markers: Markers,
+    /// Makes and reads grant tokens.
+    pub grant_tokens: GrantTokens,
     /// Issues and opens session tokens.
     pub sessions: Sessions,
     /// The id of this run of the service, which owns the intents that it makes.
@@ -37,12 +39,11 @@ impl Kms {
         audit: Arc<Audit>,
         tokens: BTreeMap<Region, Token>,
         clock: Arc<dyn Clock>,
-        markers: Markers,
-        sessions: Sessions,
+        (markers, grant_tokens, sessions): (Markers, GrantTokens, Sessions),
     ) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
-        let told = AtomicI64::new(i64::MIN);
-        Kms { store, audit, markers, sessions, instance, tokens, clock, told, outbox: Mutex::default() }
+        let (told, outbox) = (AtomicI64::new(i64::MIN), Mutex::default());
+        Kms { store, audit, markers, grant_tokens, sessions, instance, tokens, clock, told, outbox }
     }
 
     /// The token of a Region.

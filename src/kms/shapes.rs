@@ -2,7 +2,8 @@
 //!
 //! Source: the service model of API version 2014-11-01; `tests/model.rs` holds them against it.
 
-use super::shape::{Member, Pattern, Shape, required};
+use super::shape::{Member, Pattern, Shape, optional, required};
+use crate::model::GrantOperation;
 
 /// `AliasNameType`.
 pub const ALIAS_NAME: Shape = Shape::String { min: 1, max: 256, pattern: Some(ALIAS_PATTERN) };
@@ -40,8 +41,23 @@ pub const ENCRYPTION_ALGORITHM: Shape =
     Shape::Enum(&["SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"]);
 /// `EncryptionContextType`.
 pub const ENCRYPTION_CONTEXT: Shape = Shape::StringMap;
+/// `GrantConstraints`.
+pub const GRANT_CONSTRAINTS: Shape = Shape::Structure(&[
+    optional("EncryptionContextSubset", &ENCRYPTION_CONTEXT),
+    optional("EncryptionContextEquals", &ENCRYPTION_CONTEXT),
+    optional("SourceArn", &Shape::String { min: 20, max: 512, pattern: Some(SOURCE_ARN_PATTERN) }),
+]);
+/// `GrantIdType`.
+pub const GRANT_ID: Shape = Shape::String { min: 1, max: 128, pattern: None };
+/// `GrantNameType`.
+pub const GRANT_NAME: Shape = Shape::String { min: 1, max: 256, pattern: Some(ALIAS_PATTERN) };
+/// `GrantOperationList`.
+pub const GRANT_OPERATION_LIST: Shape =
+    Shape::List { min: 0, max: usize::MAX, of: &Shape::Enum(GrantOperation::NAMES) };
+/// `GrantTokenType`.
+pub const GRANT_TOKEN: Shape = Shape::Token { min: 1, max: 8192 };
 /// `GrantTokenList`.
-pub const GRANT_TOKEN_LIST: Shape = Shape::List { min: 0, max: 10, of: &Shape::Token { min: 1, max: 8192 } };
+pub const GRANT_TOKEN_LIST: Shape = Shape::List { min: 0, max: 10, of: &GRANT_TOKEN };
 /// `KeyIdType`.
 pub const KEY_ID: Shape = Shape::String { min: 1, max: 2048, pattern: None };
 /// `KeySpec`.
@@ -86,14 +102,18 @@ pub const PLAINTEXT: Shape = Shape::Blob { min: 1, max: 4096 };
 pub const POLICY: Shape = Shape::String { min: 1, max: 131_072, pattern: Some(POLICY_PATTERN) };
 /// `PolicyNameType`.
 pub const POLICY_NAME: Shape = Shape::String { min: 1, max: 128, pattern: Some(POLICY_NAME_PATTERN) };
+/// `PrincipalIdType`.
+pub const PRINCIPAL_ID: Shape = Shape::String { min: 1, max: 256, pattern: Some(PRINCIPAL_ID_PATTERN) };
 /// `RecipientInfo`.
 pub const RECIPIENT_INFO: Shape = Shape::Structure(&[
-    super::shape::optional("KeyEncryptionAlgorithm", &Shape::Enum(&["RSAES_OAEP_SHA_256"])),
-    super::shape::optional("AttestationDocument", &Shape::Blob { min: 1, max: 262_144 }),
+    optional("KeyEncryptionAlgorithm", &Shape::Enum(&["RSAES_OAEP_SHA_256"])),
+    optional("AttestationDocument", &Shape::Blob { min: 1, max: 262_144 }),
 ]);
 /// `ResourceOwnersList`.
 pub const RESOURCE_OWNERS_LIST: Shape =
     Shape::List { min: 1, max: 2, of: &Shape::Enum(&["SELF", "OTHER_ACCOUNTS_VIA_RAM"]) };
+/// `ServicePrincipalType`.
+pub const SERVICE_PRINCIPAL: Shape = Shape::String { min: 1, max: 128, pattern: Some(SERVICE_PRINCIPAL_PATTERN) };
 /// `TagKeyType`.
 pub const TAG_KEY: Shape = Shape::String { min: 1, max: 128, pattern: None };
 /// `TagKeyList`.
@@ -116,5 +136,16 @@ const POLICY_PATTERN: Pattern = Pattern {
     admits: |c| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{ff}'),
 };
 const POLICY_NAME_PATTERN: Pattern = Pattern { text: "[\\w]+", admits: |c| c.is_ascii_alphanumeric() || c == '_' };
+const PRINCIPAL_ID_PATTERN: Pattern = Pattern {
+    text: "^[\\w+=,.@:/-]+$",
+    admits: |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '=' | ',' | '.' | '@' | ':' | '/' | '-'),
+};
+// Of this and the next pattern, the characters are checked here; the forms, where something depends on them.
+const SERVICE_PRINCIPAL_PATTERN: Pattern = Pattern {
+    text: "^([A-Za-z0-9\\-]+)\\.([A-Za-z0-9\\-]+)(\\.[A-Za-z0-9\\-]+)+$",
+    admits: |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'),
+};
+const SOURCE_ARN_PATTERN: Pattern =
+    Pattern { text: "^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$", admits: |c| !matches!(c, '\n' | '\r') };
 const XKS_KEY_ID_PATTERN: Pattern =
     Pattern { text: "^[a-zA-Z0-9-_.]+$", admits: |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') };

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 /// One JSON value. Texts without escapes point into the body, so that a plaintext is not copied here.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +54,21 @@ impl<'a> Document<'a> {
             Document::String(_) => "STRING_VALUE",
             Document::List(_) => "Start of list",
             Document::Map(_) => "Start of structure or map",
+        }
+    }
+}
+
+/// The names of an object stay in their order.
+impl Serialize for Document<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Document::Null => serializer.serialize_unit(),
+            Document::Boolean(value) => serializer.serialize_bool(*value),
+            Document::Integer(value) => serializer.serialize_i64(*value),
+            Document::Number(value) => serializer.serialize_f64(*value),
+            Document::String(text) => serializer.serialize_str(text),
+            Document::List(elements) => serializer.collect_seq(elements),
+            Document::Map(members) => serializer.collect_map(members.iter().map(|(name, value)| (name, value))),
         }
     }
 }
@@ -136,6 +152,12 @@ mod tests {
         assert!(Document::parse(b"[]").is_err());
         assert!(Document::parse(b"{} x").is_err());
         assert_eq!(Document::parse(b"").unwrap(), Document::Map(Vec::new()));
+    }
+
+    #[test]
+    fn is_written_as_it_was_read() {
+        let text = r#"{"b":[1,-2,0.5,true,null,"ä \"x\""],"a":{}}"#;
+        assert_eq!(serde_json::to_string(&Document::parse(text.as_bytes()).unwrap()).unwrap(), text);
     }
 
     #[test]

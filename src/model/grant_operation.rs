@@ -36,6 +36,8 @@ impl GrantOperation {
         "GenerateMac",
         "VerifyMac",
         "DeriveSharedSecret",
+        "Encapsulate",
+        "Decapsulate",
     ];
 
     /// The name, which is a policy action without its `kms:`.
@@ -53,11 +55,6 @@ impl GrantOperations {
     /// Whether this one is among these.
     pub fn has(self, operation: GrantOperation) -> bool {
         self.contain(operation.into())
-    }
-
-    /// The next set in the order of sets; none after the last.
-    pub fn next(self) -> Option<Self> {
-        self.0.checked_add(1).map(GrantOperations)
     }
 }
 

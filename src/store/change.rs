@@ -8,7 +8,7 @@ use super::backend::{After, Fingerprint, RowChange};
 use super::index::Index;
 use super::root::Root;
 use super::seal::{Keys, Kind, Place};
-use super::{Error, Record, Row};
+use super::{Error, GrantRecord, Record, Row};
 use crate::crypto;
 use crate::model::Timestamp;
 
@@ -17,12 +17,19 @@ pub struct Change {
     now: Timestamp,
     above: u64,
     steps: Vec<Box<dyn Step>>,
+    new_grants: Vec<NewGrant>,
+}
+
+/// A grant that must be the only one of its kind, and not one too many.
+struct NewGrant {
+    grant: GrantRecord,
+    limit: usize,
 }
 
 impl Change {
     /// A change at `now` that does nothing yet; the store never forgets the highest such time.
     pub fn new(now: Timestamp) -> Self {
-        Change { now, above: 0, steps: Vec::new() }
+        Change { now, above: 0, steps: Vec::new(), new_grants: Vec::new() }
     }
 
     /// Demands that the epoch after this change is above `epoch`, so that a store that was restored, on purpose, never
@@ -36,6 +43,14 @@ impl Change {
     #[must_use]
     pub fn insert<R: Record>(self, record: R) -> Self {
         self.with(Typed { key: record.primary_key(), expected: None, to: To::Put(record) })
+    }
+
+    /// Adds a grant; its key must have fewer than `limit` others, and no twin of it.
+    #[must_use]
+    pub fn insert_grant(self, grant: GrantRecord, limit: usize) -> Self {
+        let mut change = self.insert(grant.clone());
+        change.new_grants.push(NewGrant { grant, limit });
+        change
     }
 
     /// Puts `record` in the place of `row`; their primary keys must be equal.
@@ -85,6 +100,7 @@ impl Change {
             }
             live.push(step.judge(index)?);
         }
+        self.new_grants.iter().try_for_each(|new| new.judge(index))?;
         Ok(live)
     }
 
@@ -96,6 +112,17 @@ impl Change {
             plan.add(keys, step, before)?;
         }
         Ok(plan)
+    }
+}
+
+impl NewGrant {
+    fn judge(&self, index: &Index) -> Result<(), Error> {
+        let NewGrant { grant, limit } = self;
+        let has_room = index.count_grants(&grant.region, &grant.key_id) < *limit;
+        if has_room && index.twin_of(grant).is_none() {
+            return Ok(());
+        }
+        Err(Error::Conflict { table: GrantRecord::TABLE, key: grant.primary_key() })
     }
 }
 

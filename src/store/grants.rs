@@ -1,7 +1,6 @@
 //! The records of grants, and how the one for a request is found among very many.
 
 use std::collections::BTreeMap;
-use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +61,15 @@ impl GrantRecord {
         self.operations.iter().copied().collect()
     }
 
+    /// Whether a creation of `other` asks for this grant once more: both have the same name and are the same in all that
+    /// can be asked for. Without a name, every creation makes another grant.
+    ///
+    /// Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateGrant.html#KMS-CreateGrant-request-Name>
+    pub fn is_twin_of(&self, other: &GrantRecord) -> bool {
+        let GrantRecord { grant_id, creator, created, .. } = self.clone();
+        !self.name.is_empty() && *self == GrantRecord { grant_id, creator, created, ..other.clone() }
+    }
+
     /// Whether `child` permits nothing more, under demands that are as strict or stricter.
     ///
     /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/create-grant-overview.html>
@@ -96,38 +104,52 @@ pub(super) fn grant_row(region: &Region, key_id: &KeyId, grant_id: &str) -> Stri
     format!("{}/{grant_id}", key_row(region, key_id))
 }
 
-/// The grants of one key to one grantee, in an order in which those that can hold for a request lie together: by what
-/// they demand of the encryption context, then by what they permit.
+/// The grants of one key to one grantee, by what they demand of the encryption context and then by what they permit, so
+/// that those that cannot hold for a request are not looked at.
 #[derive(Default)]
-pub(super) struct GrantsTo(BTreeMap<Place, Arc<Row<GrantRecord>>>);
+pub(super) struct GrantsTo(BTreeMap<Demand, BTreeMap<GrantOperations, Grants>>);
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    demand: Demand,
-    permits: GrantOperations,
-    grant_id: String,
-}
+/// Grants by id.
+type Grants = BTreeMap<String, Arc<Row<GrantRecord>>>;
 
 /// What a request must have for a grant to hold: necessary, not sufficient.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Demand {
     Nothing,
-    /// Whatever: under this, every grant that demands something lies a second time.
+    /// Whatever: under this, every grant that demands something of the encryption context lies a second time.
     Something,
     /// The canonical bytes of the whole encryption context.
     Equals(Vec<u8>),
     /// One pair of it.
     Pair(String, String),
+    /// To come from a resource, whichever: no request does here.
+    Source,
 }
 
 impl GrantsTo {
     pub(super) fn insert(&mut self, row: &Arc<Row<GrantRecord>>) {
-        self.0.extend(Place::all_of(&row.record).map(|place| (place, row.clone())));
+        // Of several pairs, the one that the fewest others lie under: most grants of an application share one.
+        let demand = Demand::all_of(&row.record.constraints).into_iter().min_by_key(|demand| self.count(demand));
+        if let Some(demand) = demand {
+            if demand.is_of_a_context() {
+                self.put(Demand::Something, row);
+            }
+            self.put(demand, row);
+        }
     }
 
     pub(super) fn remove(&mut self, row: &Arc<Row<GrantRecord>>) {
-        for place in Place::all_of(&row.record) {
-            self.0.remove(&place);
+        let permits = row.record.permits();
+        for demand in Demand::all_of(&row.record.constraints).into_iter().chain([Demand::Something]) {
+            let Some(sets) = self.0.get_mut(&demand) else { continue };
+            let Some(grants) = sets.get_mut(&permits) else { continue };
+            grants.remove(&row.record.grant_id);
+            if grants.is_empty() {
+                sets.remove(&permits);
+            }
+            if sets.is_empty() {
+                self.0.remove(&demand);
+            }
         }
     }
 
@@ -135,7 +157,7 @@ impl GrantsTo {
         self.0.is_empty()
     }
 
-    /// The first grant that permits `operation`, may hold under `context`, and is `wanted`.
+    /// A grant that permits `operation`, may hold under `context`, and is `wanted`.
     pub(super) fn find(
         &self,
         operation: GrantOperation,
@@ -144,61 +166,55 @@ impl GrantsTo {
     ) -> Option<Arc<Row<GrantRecord>>> {
         let pairs = context.pairs().map(|(key, value)| Demand::Pair(key.to_owned(), value.to_owned()));
         let mut demands = [Demand::Nothing, Demand::Equals(context.canonical())].into_iter().chain(pairs);
-        demands.find_map(|demand| self.find_under(demand, operation, wanted))
+        demands.find_map(|demand| self.find_under(&demand, operation, wanted))
     }
 
-    /// The first grant that permits `operation` and is `wanted`, whatever it demands of the encryption context.
+    /// A grant that permits `operation` and is `wanted`, whatever it demands of the encryption context.
     pub(super) fn find_any(
         &self,
         operation: GrantOperation,
         wanted: &dyn Fn(&GrantRecord) -> bool,
     ) -> Option<Arc<Row<GrantRecord>>> {
         let mut demands = [Demand::Nothing, Demand::Something].into_iter();
-        demands.find_map(|demand| self.find_under(demand, operation, wanted))
+        demands.find_map(|demand| self.find_under(&demand, operation, wanted))
     }
 
-    /// Goes from one set of operations to the next, so that many grants for other operations are stepped over at once.
     fn find_under(
         &self,
-        demand: Demand,
+        demand: &Demand,
         operation: GrantOperation,
         wanted: &dyn Fn(&GrantRecord) -> bool,
     ) -> Option<Arc<Row<GrantRecord>>> {
-        let mut from = Included(Place { demand, permits: GrantOperations::default(), grant_id: String::new() });
-        loop {
-            let (Included(start) | Excluded(start)) = &from else { return None };
-            let (place, row) = self.0.range((from.as_ref(), Unbounded)).next()?;
-            if place.demand != start.demand {
-                return None;
-            }
-            if place.permits.has(operation) {
-                if wanted(&row.record) {
-                    return Some(row.clone());
-                }
-                from = Excluded(place.clone());
-            } else {
-                let (demand, permits) = (place.demand.clone(), place.permits.next()?);
-                from = Included(Place { demand, permits, grant_id: String::new() });
-            }
-        }
+        let sets = self.0.get(demand)?.iter().filter(|(permits, _)| permits.has(operation));
+        sets.flat_map(|(_, grants)| grants.values()).find(|row| wanted(&row.record)).cloned()
+    }
+
+    fn put(&mut self, demand: Demand, row: &Arc<Row<GrantRecord>>) {
+        let grants = self.0.entry(demand).or_default().entry(row.record.permits()).or_default();
+        grants.insert(row.record.grant_id.clone(), row.clone());
+    }
+
+    fn count(&self, demand: &Demand) -> usize {
+        self.0.get(demand).map_or(0, |sets| sets.values().map(Grants::len).sum())
     }
 }
 
-impl Place {
-    fn all_of(grant: &GrantRecord) -> impl Iterator<Item = Place> {
-        let place = Place::of(grant);
-        let again = (place.demand != Demand::Nothing).then(|| Place { demand: Demand::Something, ..place.clone() });
-        std::iter::once(place).chain(again)
+impl Demand {
+    /// All that these constraints demand, any one of which a grant can be found by; at least one.
+    fn all_of(constraints: &GrantConstraints) -> Vec<Demand> {
+        let GrantConstraints { encryption_context_equals, encryption_context_subset, source_arn } = constraints;
+        if source_arn.is_some() {
+            return vec![Demand::Source];
+        }
+        if let Some(context) = encryption_context_equals {
+            return vec![Demand::Equals(context.canonical())];
+        }
+        let pairs = encryption_context_subset.iter().flat_map(EncryptionContext::pairs);
+        let pairs: Vec<_> = pairs.map(|(key, value)| Demand::Pair(key.to_owned(), value.to_owned())).collect();
+        if pairs.is_empty() { vec![Demand::Nothing] } else { pairs }
     }
 
-    fn of(grant: &GrantRecord) -> Self {
-        let GrantConstraints { encryption_context_equals, encryption_context_subset, .. } = &grant.constraints;
-        let first = encryption_context_subset.iter().flat_map(EncryptionContext::pairs).next();
-        let demand = match (encryption_context_equals, first) {
-            (Some(context), _) => Demand::Equals(context.canonical()),
-            (None, Some((key, value))) => Demand::Pair(key.to_owned(), value.to_owned()),
-            (None, None) => Demand::Nothing,
-        };
-        Place { demand, permits: grant.permits(), grant_id: grant.grant_id.clone() }
+    fn is_of_a_context(&self) -> bool {
+        matches!(self, Demand::Equals(_) | Demand::Pair(..))
     }
 }

@@ -145,9 +145,15 @@ impl Index {
         }
     }
 
-    /// The grants of this name on a key.
-    pub(super) fn grants_named(&self, region: &Region, key_id: &KeyId, name: &str) -> Vec<Arc<Row<GrantRecord>>> {
-        page(self.grants_named.get(&(region.clone(), *key_id, name.to_owned())), None, usize::MAX)
+    /// How many grants a key has.
+    pub(super) fn count_grants(&self, region: &Region, key_id: &KeyId) -> usize {
+        self.grants_on.get(&(region.clone(), *key_id)).map_or(0, BTreeMap::len)
+    }
+
+    /// The grant that a creation of `grant` would make once more.
+    pub(super) fn twin_of(&self, grant: &GrantRecord) -> Option<&Arc<Row<GrantRecord>>> {
+        let named = self.grants_named.get(&grant.on_for(&grant.name))?;
+        named.values().find(|row| row.record.is_twin_of(grant))
     }
 
     /// The grants that this principal may retire, behind the primary key `after`.

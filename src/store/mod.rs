@@ -44,12 +44,12 @@ pub use principals::{AccountRecord, PolicyRecord, PrincipalKind, PrincipalRecord
 pub use record::{
     AccessKeyRecord, AliasRecord, IntentKind, IntentRecord, KeyRecord, Material, OutboxRecord, Record, Row,
 };
-pub use usage::Usage;
+pub use usage::{AccessKeyUsage, Usage};
 
 use index::Index;
 use root::Root;
 use seal::Keys;
-use usage::Usages;
+use usage::{LastUse, Usages};
 
 /// The format that this version writes, and the highest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -63,7 +63,8 @@ struct Shared {
     keys: Keys,
     meta: Vec<u8>,
     index: RwLock<Index>,
-    usages: Usages,
+    usages: Usages<Usage>,
+    access_key_usages: Usages<AccessKeyUsage>,
     /// Held by whoever writes or compares with the database: one at a time.
     head: Mutex<Head>,
     /// Of the last commit, for readers that must not wait for a writer.
@@ -116,13 +117,14 @@ impl Store {
         let keys = Keys::new(store_key)?;
         let loose = backend.loose().await?;
         let (index, head, meta) = read_all(backend.as_ref(), &keys).await?;
-        let usages = Usages::load(&keys, loose);
+        let (usages, access_key_usages) = (Usages::load(&keys, &loose), Usages::load(&keys, &loose));
         Ok(Store(Arc::new(Shared {
             backend,
             keys,
             meta,
             index: RwLock::new(index),
             usages,
+            access_key_usages,
             latest: RwLock::new(Latest::of(&head.root)),
             store_id: head.root.store_id,
             head: Mutex::new(head),
@@ -292,9 +294,14 @@ impl Store {
         self.0.index().grants_on(region, key_id, after, limit)
     }
 
-    /// The grants of this name on a key.
-    pub fn grants_named(&self, region: &Region, key_id: &KeyId, name: &str) -> Vec<Arc<Row<GrantRecord>>> {
-        self.0.index().grants_named(region, key_id, name)
+    /// How many grants a key has.
+    pub fn count_grants(&self, region: &Region, key_id: &KeyId) -> usize {
+        self.0.index().count_grants(region, key_id)
+    }
+
+    /// The grant that a creation of `grant` would make once more: see [`GrantRecord::is_twin_of`].
+    pub fn twin_of(&self, grant: &GrantRecord) -> Option<Arc<Row<GrantRecord>>> {
+        self.0.index().twin_of(grant).cloned()
     }
 
     /// At most `limit` grants in a Region that this principal, an ARN, may retire, behind the primary key `after`.
@@ -340,12 +347,22 @@ impl Store {
 
     /// The last use of a key, as far as it is known.
     pub fn usage(&self, region: &Region, key_id: &KeyId) -> Option<Usage> {
-        self.0.usages.find(region, key_id)
+        self.0.usages.find(&record::key_row(region, key_id))
     }
 
     /// Notes a use of a key in memory, unless a later one is noted.
     pub fn note_usage(&self, region: &Region, key_id: &KeyId, usage: Usage) {
-        self.0.usages.note(region, key_id, usage);
+        self.0.usages.note(record::key_row(region, key_id), usage);
+    }
+
+    /// The last use of an access key, as far as it is known.
+    pub fn access_key_usage(&self, access_key_id: &str) -> Option<AccessKeyUsage> {
+        self.0.access_key_usages.find(access_key_id)
+    }
+
+    /// Notes a use of an access key in memory, unless a later one is noted.
+    pub fn note_access_key_usage(&self, access_key_id: &str, usage: AccessKeyUsage) {
+        self.0.access_key_usages.note(access_key_id.to_owned(), usage);
     }
 
     /// Writes the uses that were noted since the last time. They are not part of what the root protects.
@@ -447,7 +464,12 @@ impl Shared {
     }
 
     async fn flush_usage(&self) -> Result<(), Error> {
-        let unwritten = self.usages.unwritten();
+        self.flush(&self.usages).await?;
+        self.flush(&self.access_key_usages).await
+    }
+
+    async fn flush<U: LastUse>(&self, usages: &Usages<U>) -> Result<(), Error> {
+        let unwritten = usages.unwritten();
         if unwritten.is_empty() {
             return Ok(());
         }
@@ -455,7 +477,7 @@ impl Shared {
         let head = self.head.lock().await;
         self.check(&head).await?;
         self.backend.put_loose(rows).await.map_err(|error| self.noted(error))?;
-        self.usages.written(unwritten);
+        usages.written(unwritten);
         Ok(())
     }
 

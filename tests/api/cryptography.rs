@@ -164,12 +164,11 @@ fn a_blob_of_an_unknown_key_does_not_tell_whether_there_is_one() {
     let id = uuid::Uuid::parse_str(&key.id).unwrap();
     let at = blob.windows(16).position(|window| window == id.as_bytes()).expect("the key's id");
     blob[at] ^= 1;
-    let denied = "The ciphertext refers to a customer master key that does not exist, does not exist in this region, \
-                  or you are not allowed to access.";
     let blob = base64(&blob);
-    refused(&service, "Decrypt", &json!({ "CiphertextBlob": blob }), "AccessDeniedException", denied);
+    let body = json!({ "CiphertextBlob": blob });
+    refused(&service, "Decrypt", &body, "AccessDeniedException", &unknown_key_of_ciphertext("Decrypt"));
     let body = json!({ "CiphertextBlob": blob, "DestinationKeyId": key.id });
-    refused(&service, "ReEncrypt", &body, "AccessDeniedException", denied);
+    refused(&service, "ReEncrypt", &body, "AccessDeniedException", &unknown_key_of_ciphertext("ReEncryptFrom"));
     let incorrect = "The key ID in the request does not identify a CMK that can perform this operation.";
     let body = json!({ "CiphertextBlob": blob, "KeyId": key.id });
     refused(&service, "Decrypt", &body, "IncorrectKeyException", incorrect);

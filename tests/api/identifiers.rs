@@ -144,22 +144,26 @@ fn aliases_that_are_not_there() {
 fn whether_a_key_of_another_account_exists_is_not_told() {
     let service = shared();
     let (key, alias, blob) = subject(&service);
-    let denied = |operation: &str, arn: &str| {
-        format!(
-            "User: arn:aws:iam::111122223333:root is not authorized to perform: kms:{operation} on resource: {arn} \
-             because no resource-based policy allows the kms:{operation} action"
-        )
+    let denied = |operation: &str, body: &Value| {
+        let action = match operation {
+            // The source is asked first.
+            "ReEncrypt" if body["SourceKeyId"].is_null() => "ReEncryptTo",
+            "ReEncrypt" => "ReEncryptFrom",
+            other => other,
+        };
+        unknown_resource(action, "this resource")
     };
     for resource in [format!("key/{}", key.id), alias] {
         let arn = format!("arn:aws:kms:us-east-1:444455556666:{resource}");
         for (operation, body) in ANY_FORM {
-            let message = denied(operation, &arn);
-            refused(&service, operation, &body(&arn, &blob), "AccessDeniedException", &message);
+            let body = body(&arn, &blob);
+            refused(&service, operation, &body, "AccessDeniedException", &denied(operation, &body));
         }
     }
     let arn = format!("arn:aws:kms:us-east-1:444455556666:key/{}", key.id);
     for (operation, body) in NO_ALIAS {
-        refused(&service, operation, &body(&arn, &blob), "AccessDeniedException", &denied(operation, &arn));
+        let body = body(&arn, &blob);
+        refused(&service, operation, &body, "AccessDeniedException", &denied(operation, &body));
     }
 }
 

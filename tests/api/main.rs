@@ -138,3 +138,16 @@ fn event(service: &Service, answer: &Answer) -> Value {
     assert_eq!(events.len(), 1, "one record for request {id}");
     events.remove(0)
 }
+
+/// What the root user is told of a resource that another account has, or that nobody has.
+fn unknown_resource(action: &str, resource: &str) -> String {
+    format!(
+        "User: arn:aws:iam::111122223333:root is not authorized to perform: kms:{action} on {resource} because the \
+         resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy \
+         explicitly denies access"
+    )
+}
+
+fn unknown_key_of_ciphertext(action: &str) -> String {
+    unknown_resource(action, "the resource associated with this ciphertext")
+}

@@ -111,10 +111,18 @@ fn what_is_no_policy_is_refused_and_the_old_one_stays() {
 fn the_lockout_check_can_be_left_out_and_nothing_else() {
     let service = shared();
     let key = new_key(&service);
-    let locked_out = ALLOW.replace("kms:*", "kms:Encrypt");
+    let locked_out = ALLOW.replace("kms:*", "kms:GetKeyPolicy");
     let bypass = |policy: &str| json!({ "KeyId": key.id, "Policy": policy, "BypassPolicyLockoutSafetyCheck": true });
     ok(&service, "PutKeyPolicy", &bypass(&locked_out));
     assert_eq!(policy(&service, &key), locked_out);
+    let denied = format!(
+        "User: arn:aws:iam::111122223333:root is not authorized to perform: kms:PutKeyPolicy on resource: {} because no \
+         resource-based policy allows the kms:PutKeyPolicy action",
+        key.arn
+    );
+    refused(&service, "PutKeyPolicy", &bypass(ALLOW), "AccessDeniedException", &denied);
+    let key = new_key(&service);
+    let bypass = |policy: &str| json!({ "KeyId": key.id, "Policy": policy, "BypassPolicyLockoutSafetyCheck": true });
     let malformed = "MalformedPolicyDocumentException";
     refused(&service, "PutKeyPolicy", &bypass("{}"), malformed, "there is no Statement");
     let stranger = ALLOW.replace("111122223333", "arn:aws:iam::111122223333:user/nobody");

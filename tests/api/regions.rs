@@ -56,8 +56,7 @@ fn a_ciphertext_of_another_region_is_refused() {
     is_refusal(
         &call_in(&service, OTHER, "Decrypt", &json!({ "CiphertextBlob": blob })),
         "AccessDeniedException",
-        "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you \
-         are not allowed to access.",
+        &unknown_key_of_ciphertext("Decrypt"),
     );
 }
 

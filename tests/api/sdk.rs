@@ -164,6 +164,6 @@ async fn errors_have_the_sdks_types() {
     let refused = error!(kms.generate_random());
     assert_eq!((refused.code(), refused.message()), (Some("ValidationException"), Some("NumberOfBytes is required.")));
     assert!(refused.meta().request_id().is_some());
-    let unknown = error!(kms.create_grant().key_id(id).grantee_principal("x").operations("Decrypt".into()));
+    let unknown = error!(kms.rotate_key_on_demand().key_id(id));
     assert_eq!(unknown.code(), Some("UnknownOperationException"));
 }

@@ -40,6 +40,15 @@ const MATRIX: &[Row] = &[
     ("ListResourceTags", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),
     ("GetKeyLastUsage", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),
     ("DeleteAlias", |s| json!({ "AliasName": s.alias }), [OK, OK, OK]),
+    (
+        "CreateGrant",
+        |s| json!({ "KeyId": s.key.id, "GranteePrincipal": "111122223333", "Operations": ["Decrypt"] }),
+        [OK, D, PD],
+    ),
+    ("ListGrants", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),
+    ("RetireGrant", |s| json!({ "KeyId": s.key.arn, "GrantId": s.grant_id }), [OK, OK, OK]),
+    ("RetireGrant", |s| json!({ "GrantToken": s.grant_token }), [OK, OK, OK]),
+    ("RevokeGrant", |s| json!({ "KeyId": s.key.id, "GrantId": s.grant_id }), [OK, OK, OK]),
     ("CreateAlias", |s| json!({ "AliasName": new_alias("new"), "TargetKeyId": s.key.id }), [OK, OK, PD]),
     ("TagResource", |s| json!({ "KeyId": s.key.id, "Tags": [{ "TagKey": "a", "TagValue": "b" }] }), [OK, OK, PD]),
     ("UntagResource", |s| json!({ "KeyId": s.key.id, "TagKeys": ["a"] }), [OK, OK, PD]),
@@ -73,8 +82,8 @@ fn every_operation_does_in_every_state_what_aws_does() {
 
 #[test]
 fn the_matrix_has_every_operation_on_a_key() {
-    let without_a_key =
-        ["CreateKey", "ListKeys", "GenerateRandom", "AssumeRole", "GetCallerIdentity", "GetSessionToken"];
+    let of_sts = ["AssumeRole", "GetCallerIdentity", "GetSessionToken"];
+    let without_a_key = [&["CreateKey", "ListKeys", "GenerateRandom", "ListRetirableGrants"][..], &of_sts].concat();
     for route in hsm_kms::api::json::OPERATIONS {
         let in_matrix = MATRIX.iter().any(|(operation, ..)| *operation == route.name);
         assert!(in_matrix != without_a_key.contains(&route.name), "{}", route.name);
@@ -86,6 +95,8 @@ struct Subject {
     key: Key,
     alias: String,
     blob: String,
+    grant_id: String,
+    grant_token: String,
     other: Key,
     other_alias: String,
     other_blob: String,
@@ -100,20 +111,25 @@ impl Subject {
             let blob = encrypted(service, &key, b"x");
             (key, alias, blob)
         });
+        let root = "arn:aws:iam::111122223333:root";
+        let grant = json!({ "KeyId": key.id, "GranteePrincipal": root, "Operations": ["Decrypt"] });
+        let grant = ok(service, "CreateGrant", &grant);
+        let [grant_id, grant_token] = ["GrantId", "GrantToken"].map(|name| grant[name].as_str().unwrap().to_owned());
         let operation = match state {
             "Disabled" => Some("DisableKey"),
             "PendingDeletion" => Some("ScheduleKeyDeletion"),
             _ => None,
         };
         operation.map(|operation| ok(service, operation, &json!({ "KeyId": key.id })));
-        let subject = Subject { key, alias, blob, other, other_alias, other_blob };
+        let subject = Subject { key, alias, blob, grant_id, grant_token, other, other_alias, other_blob };
         assert_eq!(subject.look(service)[0]["KeyMetadata"]["KeyState"], state);
         subject
     }
 
     /// All that is known of both keys.
     fn look(&self, service: &Service) -> Vec<Value> {
-        let operations = ["DescribeKey", "GetKeyPolicy", "ListAliases", "ListResourceTags", "GetKeyLastUsage"];
+        let operations =
+            ["DescribeKey", "GetKeyPolicy", "ListAliases", "ListGrants", "ListResourceTags", "GetKeyLastUsage"];
         let keys = [&self.key, &self.other];
         let looks =
             keys.into_iter().flat_map(|key| operations.map(|operation| (operation, json!({ "KeyId": key.id }))));

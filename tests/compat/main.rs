@@ -30,6 +30,30 @@ fn aws_clients_work_and_leave_no_secret_behind() {
     bench.secrets_are_nowhere();
 }
 
+/// The example of a key manager and a key user, by both generations of `aws`, and the two ways to raise one's own rights.
+#[test]
+fn a_key_manager_and_a_key_user_keep_to_their_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::start(folder.path());
+    std::thread::scope(|scope| {
+        for (region, aws) in [("us-east-1", PathBuf::from("/usr/bin/aws")), ("eu-west-1", venv().join("bin/aws"))] {
+            let names = ["myKeyManager", "myKeyUser", "myOtherUser"].map(|name| format!("{name}-{region}"));
+            let bench = &bench;
+            scope.spawn(move || {
+                let variables = [
+                    ("AWS_PROGRAM", aws.as_path()),
+                    ("HSM_KMS", Path::new(PROGRAM)),
+                    ("DATA", bench.service.data()),
+                    ("MANAGER", Path::new(&names[0])),
+                    ("USER_NAME", Path::new(&names[1])),
+                    ("OTHER", Path::new(&names[2])),
+                ];
+                bench.run_script("key_manager.sh", region, &variables);
+            });
+        }
+    });
+}
+
 /// A new user copies what the program prints; Debian's aws is the one at hand.
 #[test]
 fn what_dev_prints_can_be_pasted() {

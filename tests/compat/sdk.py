@@ -87,7 +87,7 @@ def keys():
     refused(errors.TagException, kms.create_key, Tags=[{"TagKey": "aws:x", "TagValue": ""}])
     message = refused("ValidationException", kms.create_key, KeySpec="NONSENSE")
     assert message.startswith("1 validation error detected: Value 'NONSENSE' at 'keySpec'"), message
-    refused("UnknownOperationException", kms.create_grant, KeyId=key_id, GranteePrincipal="x", Operations=["Decrypt"])
+    refused("UnknownOperationException", kms.rotate_key_on_demand, KeyId=key_id)
 
 
 def states():
@@ -213,6 +213,47 @@ def tags_and_policies():
     refused(errors.NotFoundException, kms.get_key_policy, KeyId=key_id, PolicyName="other")
 
 
+def grants():
+    key_id, root = new_key(), f"arn:aws:iam::{ACCOUNT}:root"
+    blob = kms.encrypt(KeyId=key_id, Plaintext=b"x", EncryptionContext={"a": "1"})["CiphertextBlob"]
+    constraints = {"EncryptionContextSubset": {"a": "1"}}
+    wanted = dict(KeyId=key_id, GranteePrincipal=ACCOUNT, RetiringPrincipal=root, Operations=["Encrypt", "Decrypt"])
+    made = kms.create_grant(**wanted, Constraints=constraints, Name="sdk")
+    again = kms.create_grant(**wanted, Constraints=constraints, Name="sdk", GrantTokens=[made["GrantToken"]])
+    assert made["GrantId"] == again["GrantId"] and made["GrantToken"] != again["GrantToken"]
+    tokens = [made["GrantToken"], again["GrantToken"]]
+    assert kms.decrypt(CiphertextBlob=blob, EncryptionContext={"a": "1"}, GrantTokens=tokens)["Plaintext"] == b"x"
+    others = {kms.create_grant(**wanted)["GrantId"] for _ in range(3)}
+    pages = list(kms.get_paginator("list_grants").paginate(KeyId=key_id, PaginationConfig={"PageSize": 3}))
+    listed = {grant["GrantId"]: grant for page in pages for grant in page["Grants"]}
+    assert len(pages) == 2 and listed.keys() == others | {made["GrantId"]}
+    grant = listed[made["GrantId"]]
+    assert grant["KeyId"] == arn(key_id) and grant["Name"] == "sdk" and grant["Constraints"] == constraints
+    assert grant["GranteePrincipal"] == grant["RetiringPrincipal"] == grant["IssuingAccount"] == root
+    assert grant["Operations"] == ["Decrypt", "Encrypt"] and grant["CreationDate"].year > 2000
+    assert listed[others.pop()]["Name"] == ""
+    paginator = kms.get_paginator("list_retirable_grants")
+    pages = paginator.paginate(RetiringPrincipal=root, PaginationConfig={"PageSize": 2})
+    assert {grant["GrantId"] for page in pages for grant in page["Grants"]} >= listed.keys()
+    kms.retire_grant(GrantToken=again["GrantToken"])
+    ids = [grant_id for grant_id in listed if grant_id != made["GrantId"]]
+    kms.revoke_grant(KeyId=key_id, GrantId=ids[0])
+    kms.retire_grant(KeyId=arn(key_id), GrantId=ids[1])
+    assert [grant["GrantId"] for grant in kms.list_grants(KeyId=key_id)["Grants"]] == [ids[2]]
+
+    refused(errors.InvalidGrantTokenException, kms.retire_grant, GrantToken=made["GrantToken"])
+    refused(errors.InvalidGrantTokenException, kms.encrypt, KeyId=key_id, Plaintext=b"x", GrantTokens=tokens)
+    refused(errors.NotFoundException, kms.revoke_grant, KeyId=key_id, GrantId=ids[0])
+    refused(errors.InvalidGrantIdException, kms.revoke_grant, KeyId=key_id, GrantId="nonsense")
+    refused(errors.InvalidArnException, kms.create_grant, **wanted | {"GranteePrincipal": "nobody"})
+    refused(errors.InvalidArnException, kms.create_grant, **wanted | {"KeyId": arn(key_id)[:-40] + "alias/x"})
+    refused(errors.DryRunOperationException, kms.create_grant, **wanted, DryRun=True)
+    refused(errors.DryRunOperationException, kms.revoke_grant, KeyId=key_id, GrantId=ids[2], DryRun=True)
+    refused(errors.InvalidMarkerException, kms.list_grants, KeyId=key_id, Marker="nonsense")
+    refused("ValidationException", kms.create_grant, **wanted | {"Operations": ["Sign"]})
+    refused("ValidationException", kms.list_grants, KeyId=key_id, Limit=101)
+
+
 def callers():
     sts = client("sts")
     identity = sts.get_caller_identity()
@@ -237,7 +278,7 @@ def callers():
     refused("UnrecognizedClientException", client(**unknown, **secret).list_keys)
 
 
-for family in (keys, states, aliases, cryptography, tags_and_policies, callers):
+for family in (keys, states, aliases, cryptography, tags_and_policies, grants, callers):
     family()
 
 offered = set(os.environ["OPERATIONS"].split(","))

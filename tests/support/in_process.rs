@@ -116,7 +116,7 @@ impl InProcess {
     }
 
     fn signature(&self, headers: &[(String, String)], body: &[u8]) -> Vec<(String, String)> {
-        let root = self.app.root_user();
+        let root = self.app.root_user().expect("the root user has an access key");
         let identity = Credentials::from_keys(&root.access_key_id, root.secret_access_key.as_str(), None).into();
         let millis = u64::try_from(self.clock.now().as_millis()).unwrap();
         let time: SystemTime = UNIX_EPOCH + Duration::from_millis(millis);

@@ -70,7 +70,7 @@ impl Served {
         let stopped = async { stopped.await.unwrap_or_default() };
         let serving = runtime.spawn(serve(listener, service.app.router(), Limits::default(), stopped));
         let kms = service.app.kms().clone();
-        let user = service.app.root_user();
+        let user = service.app.root_user().expect("a root user");
         let root = Person {
             account: user.account.clone(),
             arn: Arn::root_user(&user.account).to_string(),

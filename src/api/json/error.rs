@@ -62,6 +62,7 @@ impl From<Error> for Answer {
             Error::InvalidArn(message) => client("InvalidArnException", message),
             // No reason, ever: it would help whoever forges one.
             Error::InvalidCiphertext => client("InvalidCiphertextException", ""),
+            Error::InvalidGrantId => client("InvalidGrantIdException", "The grant ID is not valid."),
             Error::InvalidGrantToken => client("InvalidGrantTokenException", "The grant token is not valid."),
             Error::InvalidKeyUsage(message) => client("InvalidKeyUsageException", message),
             Error::InvalidMarker => client("InvalidMarkerException", "The marker is not valid."),

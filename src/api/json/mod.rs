@@ -169,6 +169,7 @@ impl Arrival {
         })?;
         claim.verify(&signer.secret, &gate.signing_keys)?;
         let region = served_region(gate, &claim.region, protocol)?;
+        gate.kms.note_access_key(&signer.caller, protocol.service(), &region);
         Ok((signer.caller, region))
     }
 

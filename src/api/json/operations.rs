@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use crate::audit::EventSource;
 use crate::kms::shape::{self, Member};
-use crate::kms::{Context, Document, Error, Operation, alias, cryptography, key, policy, sts, tag};
+use crate::kms::{Context, Document, Error, Operation, alias, cryptography, grant, key, policy, sts, tag};
 
 /// A future on the heap.
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -32,6 +32,7 @@ pub struct Route {
 pub const OPERATIONS: &[Route] = &[
     kms::<key::CancelKeyDeletion>(),
     kms::<alias::CreateAlias>(),
+    kms::<grant::CreateGrant>(),
     kms::<key::CreateKey>(),
     kms::<cryptography::Decrypt>(),
     kms::<alias::DeleteAlias>(),
@@ -45,11 +46,15 @@ pub const OPERATIONS: &[Route] = &[
     kms::<key::GetKeyLastUsage>(),
     kms::<policy::GetKeyPolicy>(),
     kms::<alias::ListAliases>(),
+    kms::<grant::ListGrants>(),
     kms::<policy::ListKeyPolicies>(),
     kms::<key::ListKeys>(),
     kms::<tag::ListResourceTags>(),
+    kms::<grant::ListRetirableGrants>(),
     kms::<policy::PutKeyPolicy>(),
     kms::<cryptography::ReEncrypt>(),
+    kms::<grant::RetireGrant>(),
+    kms::<grant::RevokeGrant>(),
     kms::<key::ScheduleKeyDeletion>(),
     kms::<tag::TagResource>(),
     kms::<tag::UntagResource>(),

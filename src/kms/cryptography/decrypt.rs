@@ -59,7 +59,7 @@ impl Operation for Decrypt {
         }
         let ciphertext = self.ciphertext_blob.as_ref().ok_or_else(ciphertext_missing)?;
         let blob = parse_blob(ciphertext.expose())?;
-        let key = cx.authorize::<Self>(key_of_blob(cx, &blob, self.key_id.as_deref())?, &facts)?;
+        let key = cx.authorize::<Self>(key_of_blob(cx, Self::NAME, &blob, self.key_id.as_deref())?, &facts)?;
         check_named(key.thing(), &blob)?;
         let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.encryption_algorithm.as_deref())?;

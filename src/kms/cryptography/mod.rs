@@ -63,8 +63,8 @@ fn check_recipient(recipient: Option<&serde_json::Value>) -> Result<(), Error> {
 }
 
 /// Finds the key that the request names, or else the one that the blob names.
-fn key_of_blob(cx: &Context, blob: &Blob<'_>, named: Option<&str>) -> Result<Target, Error> {
-    named.map_or_else(|| cx.key_of_ciphertext(&blob.header().key_id), |named| cx.key(named))
+fn key_of_blob(cx: &Context, action: &str, blob: &Blob<'_>, named: Option<&str>) -> Result<Target, Error> {
+    named.map_or_else(|| cx.key_of_ciphertext(action, &blob.header().key_id), |named| cx.key_for(action, named))
 }
 
 /// Refuses a key that the caller may use and that is not the blob's. Not sooner: whether there is a foreign key is not

@@ -66,10 +66,11 @@ impl Operation for ReEncrypt {
         }
         let ciphertext = self.ciphertext_blob.as_ref().ok_or_else(ciphertext_missing)?;
         let blob = parse_blob(ciphertext.expose())?;
-        let destination = cx.key(&self.destination_key_id)?;
-        let same = destination.key.record.key_id == blob.header().key_id;
+        // Whoever may not use the source is not told whether the destination exists.
+        let destination = cx.key_for(TO, &self.destination_key_id);
+        let same = destination.as_ref().is_ok_and(|target| target.key.record.key_id == blob.header().key_id);
         let source = self.source(cx, &blob, self.facts(&source_context, same))?;
-        let destination = self.destination(cx, destination, self.facts(&destination_context, same))?;
+        let destination = self.destination(cx, destination?, self.facts(&destination_context, same))?;
         let plaintext = cx.open(&source, &blob, &source_context).await?;
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);
@@ -88,8 +89,8 @@ impl Operation for ReEncrypt {
 
 impl ReEncrypt {
     fn source(&self, cx: &Context, blob: &blob::Blob<'_>, facts: Facts<'_>) -> Result<UsableKey, Error> {
-        let named = key_of_blob(cx, blob, self.source_key_id.as_deref())?;
-        let key = cx.authorize_action::<Self>("ReEncryptFrom", named, &facts)?;
+        let named = key_of_blob(cx, FROM, blob, self.source_key_id.as_deref())?;
+        let key = cx.authorize_action::<Self>(FROM, named, &facts)?;
         check_named(key.thing(), blob)?;
         let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.source_encryption_algorithm.as_deref())?;
@@ -97,7 +98,7 @@ impl ReEncrypt {
     }
 
     fn destination(&self, cx: &Context, target: Target, facts: Facts<'_>) -> Result<UsableKey, Error> {
-        let key = cx.authorize_action::<Self>("ReEncryptTo", target, &facts)?;
+        let key = cx.authorize_action::<Self>(TO, target, &facts)?;
         let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.destination_encryption_algorithm.as_deref())?;
         Ok(key)
@@ -120,13 +121,17 @@ impl ReEncrypt {
         destination_context: &EncryptionContext,
     ) -> Result<Output, Error> {
         let missing = || Error::Validation("SourceKeyId is required.".into());
-        let source = cx.key(self.source_key_id.as_deref().ok_or_else(missing)?)?;
-        let destination = cx.key(&self.destination_key_id)?;
-        let same = source.key.record.key_id == destination.key.record.key_id;
-        let source = cx.authorize_action::<Self>("ReEncryptFrom", source, &self.facts(source_context, same))?;
+        let source = cx.key_for(FROM, self.source_key_id.as_deref().ok_or_else(missing)?)?;
+        let destination = cx.key_for(TO, &self.destination_key_id);
+        let same = destination.as_ref().is_ok_and(|target| target.key.record.key_id == source.key.record.key_id);
+        let source = cx.authorize_action::<Self>(FROM, source, &self.facts(source_context, same))?;
         UsableKey::new(source, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.source_encryption_algorithm.as_deref())?;
-        self.destination(cx, destination, self.facts(destination_context, same))?;
+        self.destination(cx, destination?, self.facts(destination_context, same))?;
         Err(Error::DryRun)
     }
 }
+
+/// The permissions of the two sides.
+const FROM: &str = "ReEncryptFrom";
+const TO: &str = "ReEncryptTo";

@@ -53,10 +53,12 @@ impl<'a> Search<'a> {
         let caller = &self.cx.caller;
         let meant = grant.grantee_id.as_ref().is_none_or(|id| id == caller.unique_id());
         let covered = self.facts.new_grant.is_none_or(|child| grant.covers(child));
-        meant && covered && (!self.is_constrained() || self.keeps(&grant.constraints))
+        // No request here comes from a resource of another service, which is asked for with every operation.
+        let from_source = grant.constraints.source_arn.is_none();
+        meant && covered && from_source && (!self.is_constrained() || self.keeps(&grant.constraints))
     }
 
-    /// Constraints are of encryption contexts: they are not asked for operations that have none by nature.
+    /// Constraints of encryption contexts are not asked for operations that have none by nature.
     ///
     /// Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GrantConstraints.html>
     fn is_constrained(&self) -> bool {
@@ -64,14 +66,15 @@ impl<'a> Search<'a> {
         !matches!(name, Some("DescribeKey" | "RetireGrant" | "CreateGrant"))
     }
 
-    /// Exactly, case and all: where the documentation contradicts itself, the narrower reading is taken.
+    /// Exactly, case and all. AWS's API reference says that the keys of a constraint are not case-sensitive, its guide
+    /// that they are; ciphertexts are bound to keys by their case, so that the narrower reading is the one that cannot
+    /// surprise.
     fn keeps(&self, constraints: &GrantConstraints) -> bool {
-        let GrantConstraints { encryption_context_equals, encryption_context_subset, source_arn } = constraints;
+        let GrantConstraints { encryption_context_equals, encryption_context_subset, .. } = constraints;
         let none = EncryptionContext::default();
         let context = self.facts.encryption_context.unwrap_or(&none);
         let equal = encryption_context_equals.as_ref().is_none_or(|wanted| wanted == context);
         let within = encryption_context_subset.as_ref().is_none_or(|wanted| context.has(wanted));
-        // No request here comes from a resource of another service.
-        equal && within && source_arn.is_none()
+        equal && within
     }
 }

@@ -1,0 +1,27 @@
+//! AttachRolePolicy: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_AttachRolePolicy.html>
+
+use serde::Deserialize;
+
+use crate::admin::{Context, Error, Nothing, Operation, Plan, principal, shapes};
+use crate::kms::shape::{Member, required};
+use crate::model::FriendlyName;
+use crate::store::PrincipalKind;
+
+/// Attaches a shared policy to a role; one that is attached stays so.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+pub struct AttachRolePolicy {
+    role_name: FriendlyName,
+    policy_arn: String,
+}
+
+impl Operation for AttachRolePolicy {
+    const NAME: &'static str = "AttachRolePolicy";
+    const MEMBERS: &'static [Member] = &[required("RoleName", &shapes::ROLE_NAME), required("PolicyArn", &shapes::ARN)];
+    const READ_ONLY: bool = false;
+    type Output = Nothing;
+
+    fn plan(self, cx: &Context<'_>) -> Result<Plan<Nothing>, Error> {
+        principal::attach(cx, PrincipalKind::Role, &self.role_name, &self.policy_arn)
+    }
+}

@@ -1,0 +1,27 @@
+//! DetachUserPolicy: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_DetachUserPolicy.html>
+
+use serde::Deserialize;
+
+use crate::admin::{Context, Error, Nothing, Operation, Plan, principal, shapes};
+use crate::kms::shape::{Member, required};
+use crate::model::FriendlyName;
+use crate::store::PrincipalKind;
+
+/// Detaches a shared policy from a user.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+pub struct DetachUserPolicy {
+    user_name: FriendlyName,
+    policy_arn: String,
+}
+
+impl Operation for DetachUserPolicy {
+    const NAME: &'static str = "DetachUserPolicy";
+    const MEMBERS: &'static [Member] = &[required("UserName", &shapes::USER_NAME), required("PolicyArn", &shapes::ARN)];
+    const READ_ONLY: bool = false;
+    type Output = Nothing;
+
+    fn plan(self, cx: &Context<'_>) -> Result<Plan<Nothing>, Error> {
+        principal::detach(cx, PrincipalKind::User, &self.user_name, &self.policy_arn)
+    }
+}

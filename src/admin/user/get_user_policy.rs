@@ -1,0 +1,29 @@
+//! GetUserPolicy: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetUserPolicy.html>
+
+use serde::Deserialize;
+
+use crate::admin::principal::InlinePolicy;
+use crate::admin::{Context, Error, Operation, Plan, principal, shapes};
+use crate::kms::shape::{Member, required};
+use crate::model::FriendlyName;
+use crate::store::PrincipalKind;
+
+/// A policy of a user's own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+pub struct GetUserPolicy {
+    user_name: FriendlyName,
+    policy_name: FriendlyName,
+}
+
+impl Operation for GetUserPolicy {
+    const NAME: &'static str = "GetUserPolicy";
+    const MEMBERS: &'static [Member] =
+        &[required("UserName", &shapes::USER_NAME), required("PolicyName", &shapes::POLICY_NAME)];
+    const READ_ONLY: bool = true;
+    type Output = InlinePolicy;
+
+    fn plan(self, cx: &Context<'_>) -> Result<Plan<InlinePolicy>, Error> {
+        principal::get_policy(cx, PrincipalKind::User, &self.user_name, &self.policy_name)
+    }
+}

@@ -1,0 +1,28 @@
+//! PutUserPermissionsBoundary: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutUserPermissionsBoundary.html>
+
+use serde::Deserialize;
+
+use crate::admin::{Context, Error, Nothing, Operation, Plan, principal, shapes};
+use crate::kms::shape::{Member, required};
+use crate::model::FriendlyName;
+use crate::store::PrincipalKind;
+
+/// Bounds a user by a shared policy, in the place of an earlier boundary.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "PascalCase")]
+pub struct PutUserPermissionsBoundary {
+    user_name: FriendlyName,
+    permissions_boundary: String,
+}
+
+impl Operation for PutUserPermissionsBoundary {
+    const NAME: &'static str = "PutUserPermissionsBoundary";
+    const MEMBERS: &'static [Member] =
+        &[required("UserName", &shapes::USER_NAME), required("PermissionsBoundary", &shapes::ARN)];
+    const READ_ONLY: bool = false;
+    type Output = Nothing;
+
+    fn plan(self, cx: &Context<'_>) -> Result<Plan<Nothing>, Error> {
+        principal::put_boundary(cx, PrincipalKind::User, &self.user_name, &self.permissions_boundary)
+    }
+}

@@ -141,6 +141,13 @@ fn all_of_kms() -> Value {
     json!([{ "Effect": "Allow", "Action": "kms:*", "Resource": "*" }])
 }
 
+/// A new key of the root user's with this policy, whatever it says.
+fn key_with_policy(service: &Served, statements: Value) -> Key {
+    let key = service.new_key(service.root(), json!({}));
+    service.put_policy(&key, statements);
+    key
+}
+
 /// Whether somebody may encrypt under a key: the error if not.
 fn encrypt(service: &Served, person: &Person, key: &Key) -> String {
     let answer = service.send(person, "Encrypt", &json!({ "KeyId": key.arn, "Plaintext": "c2VjcmV0" }));

@@ -97,7 +97,7 @@ fn key_policies_name_the_session_the_role_or_the_account() {
             let allow = json!([{
                 "Effect": "Allow", "Principal": { "AWS": principal }, "Action": "kms:*", "Resource": "*"
             }]);
-            service.key_with_policy(allow)
+            key_with_policy(&service, allow)
         };
         let by_session = key(&one.arn);
         let by_role = key(&bare);

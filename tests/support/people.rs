@@ -11,10 +11,11 @@ use aws_credential_types::Credentials;
 use hsm_kms::api::http::{Limits, Listener, serve};
 use hsm_kms::app::Accepted;
 use hsm_kms::kms::{Kms, arn_of};
-use hsm_kms::model::{AccountId, Arn, FriendlyName};
+use hsm_kms::model::{AccountId, Arn, FriendlyName, GrantOperation};
 use hsm_kms::settings::Settings;
 use hsm_kms::store::{
-    AccessKeyRecord, AccountRecord, Change, KeyRecord, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails, Row,
+    AccessKeyRecord, AccountRecord, Change, GrantConstraints, GrantRecord, KeyRecord, PolicyRecord, PrincipalKind,
+    PrincipalRecord, RoleDetails, Row,
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -223,11 +224,33 @@ impl Served {
         Key { id: text("KeyId"), arn: text("Arn") }
     }
 
-    /// A new key of the root user's with this policy, whatever it says.
+    /// A grant of everything that can be granted, on a key of the root user's; its id.
+    pub fn grant(&self, person: &Person, key: &Key) -> String {
+        let grant_id = hex::encode([uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat());
+        let record = GrantRecord {
+            region: "us-east-1".parse().unwrap(),
+            account: self.root.account.clone(),
+            key_id: key.id.parse().unwrap(),
+            grant_id: grant_id.clone(),
+            name: String::new(),
+            grantee: person.arn.clone(),
+            grantee_id: Some(person.unique_id.clone()),
+            retiring: None,
+            retiring_id: None,
+            operations: GrantOperation::NAMES.iter().map(|name| name.parse().unwrap()).collect(),
+            constraints: GrantConstraints::default(),
+            creator: self.root.arn.clone(),
+            created: self.kms.now(),
+        };
+        self.commit(|change| change.insert(record));
+        grant_id
+    }
+
+    /// Puts this policy on a key, as the root user, who must still be able to; locking out is allowed.
     #[track_caller]
-    pub fn key_with_policy(&self, statements: Value) -> Key {
-        let body = json!({ "Policy": policy(statements), "BypassPolicyLockoutSafetyCheck": true });
-        self.new_key(&self.root, body)
+    pub fn put_policy(&self, key: &Key, statements: Value) {
+        let body = json!({ "KeyId": key.id, "Policy": policy(statements), "BypassPolicyLockoutSafetyCheck": true });
+        self.ok(&self.root, "PutKeyPolicy", body);
     }
 
     /// What the store says of a key.
@@ -272,7 +295,8 @@ impl Served {
         }
     }
 
-    fn time(&self) -> std::time::SystemTime {
+    /// The service's own time.
+    pub fn time(&self) -> std::time::SystemTime {
         let millis = u64::try_from(self.kms.clock().now().as_millis()).unwrap();
         UNIX_EPOCH + Duration::from_millis(millis)
     }

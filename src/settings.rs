@@ -77,6 +77,8 @@ pub struct AuditSettings {
 pub struct KmsSettings {
     /// Milliseconds within which every request has its answer. Default 5,000.
     pub deadline_millis: u64,
+    /// Requests of one principal served at a time, at least 1; one more is throttled at once. Default 512.
+    pub max_in_flight_per_principal: usize,
 }
 
 /// Why the settings cannot be used.
@@ -198,6 +200,6 @@ impl Default for AuditSettings {
 
 impl Default for KmsSettings {
     fn default() -> Self {
-        KmsSettings { deadline_millis: 5_000 }
+        KmsSettings { deadline_millis: 5_000, max_in_flight_per_principal: 512 }
     }
 }

@@ -4,7 +4,8 @@
 mod support;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -35,6 +36,9 @@ fn a_full_audit_disk_stops_everything_until_there_is_room() {
         assert_eq!((told.status, told.error().as_str()), (500, "KMSInternalException"), "{operation}");
         assert!(told.json().get("Plaintext").is_none());
     }
+    for operation in ["CreateUser", "GetUser"] {
+        assert_eq!(operate(&service, operation)["error"]["code"], "ServiceFailure");
+    }
 
     std::fs::remove_file(filler).unwrap();
     let freed = Instant::now();
@@ -44,6 +48,7 @@ fn a_full_audit_disk_stops_everything_until_there_is_room() {
     answered.push(id(&told));
     assert_eq!(told.status, 200);
     assert_eq!(listed(&service), before, "no key was made");
+    assert_eq!(operate(&service, "GetUser")["error"]["code"], "NoSuchEntity", "no user was made");
     let tags = request(&service, "ListResourceTags", &json!({ "KeyId": key })).json();
     assert_eq!(tags["Tags"], json!([]), "nothing was changed");
     let state = request(&service, "DescribeKey", &json!({ "KeyId": key })).json();
@@ -79,6 +84,7 @@ fn a_full_store_disk_refuses_changes_and_serves_what_changes_nothing() {
     });
     let told = request(&service, "CreateKey", &json!({}));
     assert_eq!((told.status, told.error().as_str()), (500, "KMSInternalException"));
+    assert_eq!(operate(&service, "CreateUser")["error"]["code"], "ServiceFailure");
     let told = request(&service, "Decrypt", &json!({ "CiphertextBlob": sealed }));
     match told.status {
         200 => answered.push(id(&told)),
@@ -93,6 +99,7 @@ fn a_full_store_disk_refuses_changes_and_serves_what_changes_nothing() {
     assert_eq!(told.json()["Plaintext"], "eHk=");
     answered.push(id(&told));
     assert_eq!(listed(&service), before, "no key was made");
+    assert_eq!(operate(&service, "GetUser")["error"]["code"], "NoSuchEntity", "no user was made");
     assert_recorded(&service, &answered);
     assert!(service.terminate().0.success());
 
@@ -231,6 +238,16 @@ fn objects(service: &Service) -> usize {
 
 fn request(service: &Service, operation: &str, body: &Value) -> Answer {
     Request::kms(operation, body).send(service)
+}
+
+/// What an operator is told who asks this of the user `alice`.
+fn operate(service: &Service, operation: &str) -> Value {
+    let mut stream = UnixStream::connect(service.data().join("admin.sock")).unwrap();
+    let line = json!({ "operation": operation, "parameters": { "UserName": "alice" } });
+    writeln!(stream, "{line}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    serde_json::from_str(&answer).unwrap()
 }
 
 fn id(answer: &Answer) -> String {

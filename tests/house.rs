@@ -79,6 +79,17 @@ fn unsafe_code_is_in_one_file() {
     }
 }
 
+/// What the token does with a key is asked for behind the proof that its caller may: nowhere else, whatever the types of
+/// the token's own room admit. The other file opens the store itself.
+#[test]
+fn keys_are_used_behind_the_proof_alone() {
+    let uses = |file: &PathBuf| ["wrap_seed(", "unwrap_seed("].iter().any(|call| code(file).contains(call));
+    let mut users: Vec<PathBuf> = rust_files(Path::new("src")).into_iter().filter(uses).collect();
+    users.retain(|file| !file.starts_with("src/token"));
+    users.sort();
+    assert_eq!(users, ["src/app/mod.rs", "src/kms/envelope.rs"].map(PathBuf::from));
+}
+
 #[test]
 fn one_operation_is_one_file() {
     let table: BTreeSet<String> = hsm_kms::api::json::OPERATIONS.iter().map(|route| route.name.to_owned()).collect();

@@ -13,7 +13,7 @@ pub struct Context<'a> {
     pub kms: &'a Kms,
     /// The account that the request is about.
     pub account: AccountId,
-    /// When it came.
+    /// When it is decided.
     pub now: Timestamp,
 }
 

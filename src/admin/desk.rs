@@ -101,7 +101,7 @@ impl Desk {
 
     fn plan(&self, request: &Request<'_>, route: &Route, parameters: &Document<'_>) -> Result<Planned, Error> {
         self.kms.store.guard().map_err(kms::Error::from)?;
-        (route.plan)(&Context { kms: &self.kms, account: request.account.clone(), now: request.now }, parameters)
+        (route.plan)(&Context { kms: &self.kms, account: request.account.clone(), now: self.kms.now() }, parameters)
     }
 
     async fn commit(

@@ -216,7 +216,11 @@ impl App {
 
     /// The API with its health addresses.
     pub fn router(&self) -> Router {
-        let gate = Arc::new(Gate::new(self.kms.clone(), self.settings.deadline()));
+        let gate = Arc::new(Gate::new(
+            self.kms.clone(),
+            self.settings.deadline(),
+            self.settings.kms.max_in_flight_per_principal,
+        ));
         let (kms, token) = (self.kms.clone(), self.token.clone());
         health::routes(move || readiness(&kms, &token)).merge(json::router(gate))
     }

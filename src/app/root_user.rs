@@ -18,8 +18,8 @@ pub struct RootUser {
 }
 
 impl RootUser {
-    /// The root user of `account`, if it has an active access key. If the account is new, one is made now: `tell` learns
-    /// its access key first, so that there is never one that nobody was told. An access key that was deleted stays so.
+    /// The root user of `account`, if it has an active access key. If the account is new, one is made now: `tell`
+    /// learns its access key first, so that there is never one that nobody was told. One that was deleted stays so.
     pub async fn ensure(
         kms: &Kms,
         account: &AccountId,

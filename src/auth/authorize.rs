@@ -6,10 +6,38 @@ use super::Caller;
 use super::policy::{By, Conditions, Decision, Evidence, Grantee, Kind, Policy, Reason, Request, decide};
 use crate::model::AccountId;
 
-/// Proof that the caller may do what was asked to the thing inside; made by [`authorize`] alone.
+/// Proof that the caller may do what was asked to the thing inside; made in this file alone.
 ///
-/// ```compile_fail
-/// let forged = hsm_kms::auth::Authorized { thing: "a key" };
+/// ```
+/// use hsm_kms::auth::{Authorized, Question, authorize};
+///
+/// fn key(question: &Question<'_>) -> Option<Authorized<&'static str>> {
+///     authorize(question, "a key").ok()
+/// }
+/// ```
+///
+/// Not by hand:
+///
+/// ```compile_fail,E0451
+/// use hsm_kms::auth::{Authorized, Permission};
+///
+/// fn key() -> Option<Authorized<&'static str>> {
+///     Some(Authorized { thing: "a key", by: Permission::RootUser })
+/// }
+/// ```
+///
+/// Nor by putting another thing into it:
+///
+/// ```
+/// fn read(key: &hsm_kms::auth::Authorized<String>) -> &String {
+///     key.thing()
+/// }
+/// ```
+///
+/// ```compile_fail,E0616
+/// fn exchange(key: &mut hsm_kms::auth::Authorized<String>) {
+///     key.thing = "another key".into();
+/// }
 /// ```
 #[derive(Debug)]
 pub struct Authorized<T> {

@@ -168,25 +168,28 @@ fn write_settings(folder: &Path, settings: &Settings) -> Result<(), Failure> {
     Ok(write_new(&folder.join(SETTINGS), text.as_bytes())?)
 }
 
-/// The settings of the last run in a folder, for a command that works on it.
-pub fn settings_of(folder: &Path) -> Result<Settings, Failure> {
-    let (settings, softhsm) = (folder.join(SETTINGS), folder.join("softhsm2.conf"));
-    if !settings.is_file() {
+/// The settings of the last run in a folder, which may have been moved since, for a command that works on it.
+pub fn settings_of(data: &DataDir) -> Result<Settings, Failure> {
+    let folder = data.path().canonicalize().map_err(Failure::now)?;
+    let path = folder.join(SETTINGS);
+    if !path.is_file() {
         return Err(Failure::for_good(format!(
             "{} is missing; start `hsm-kms dev` in this folder once, or give the settings of `serve` by --config",
-            settings.display()
+            path.display()
         )));
     }
-    if softhsm.is_file() {
-        token::set_module_environment("SOFTHSM2_CONF", softhsm.as_os_str());
+    let mut settings = Settings::read(&path)?;
+    settings.token.pin_file = folder.join("pin");
+    if folder.join(SOFTHSM_CONF).is_file() {
+        configure_softhsm(&folder)?;
     }
-    Ok(Settings::read(&settings)?)
+    Ok(Settings { data: folder, ..settings })
 }
 
 /// SoftHSM2 reads its configuration from the file that `SOFTHSM2_CONF` names.
 fn configure_softhsm(folder: &Path) -> Result<(), Failure> {
     let tokens = folder.join("tokens");
-    let file = folder.join("softhsm2.conf");
+    let file = folder.join(SOFTHSM_CONF);
     std::fs::create_dir_all(&tokens).map_err(Failure::now)?;
     let text = format!(
         "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
@@ -220,6 +223,8 @@ fn new_pin() -> Result<SecretString, Failure> {
 
 /// What the last run in a folder was started with, in the form of `serve`'s settings.
 const SETTINGS: &str = "dev.toml";
+/// SoftHSM2's configuration, in a folder whose token is made here.
+const SOFTHSM_CONF: &str = "softhsm2.conf";
 const TOKEN_LABEL: &str = "hsm-kms";
 const FIRST_ALIAS: &str = "alias/key1";
 

@@ -13,6 +13,24 @@ impl Context {
     }
 
     /// Seals `plaintext` under a key that the caller may use: a ciphertext blob.
+    ///
+    /// ```
+    /// use hsm_kms::kms::{Context, Error, UsableKey};
+    ///
+    /// async fn seal(cx: &Context, key: &UsableKey) -> Result<Vec<u8>, Error> {
+    ///     cx.seal(key, &Default::default(), b"plaintext").await
+    /// }
+    /// ```
+    ///
+    /// Not under any other:
+    ///
+    /// ```compile_fail,E0308
+    /// use hsm_kms::kms::{Context, Error, KeyRow};
+    ///
+    /// async fn seal(cx: &Context, key: &KeyRow) -> Result<Vec<u8>, Error> {
+    ///     cx.seal(key, &Default::default(), b"plaintext").await
+    /// }
+    /// ```
     pub async fn seal(&self, key: &UsableKey, context: &EncryptionContext, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
         let material = key.current_material()?;
         let header = header(key, material);
@@ -28,6 +46,24 @@ impl Context {
 
     /// Opens a blob of a key that the caller may use. Whatever is wrong with the blob, or with the encryption
     /// context, is `InvalidCiphertext` and nothing more.
+    ///
+    /// ```
+    /// use hsm_kms::kms::{Context, Error, UsableKey};
+    ///
+    /// async fn open(cx: &Context, key: &UsableKey, blob: &hsm_kms::blob::Blob<'_>) -> Result<(), Error> {
+    ///     cx.open(key, blob, &Default::default()).await.map(drop)
+    /// }
+    /// ```
+    ///
+    /// Not under any other:
+    ///
+    /// ```compile_fail,E0308
+    /// use hsm_kms::kms::{Context, Error, KeyRow};
+    ///
+    /// async fn open(cx: &Context, key: &KeyRow, blob: &hsm_kms::blob::Blob<'_>) -> Result<(), Error> {
+    ///     cx.open(key, blob, &Default::default()).await.map(drop)
+    /// }
+    /// ```
     pub async fn open(&self, key: &UsableKey, blob: &Blob<'_>, context: &EncryptionContext) -> Result<Secret, Error> {
         let header = blob.header();
         let material = key.record().materials.iter().find(|material| material.number == header.material);

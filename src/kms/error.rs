@@ -81,7 +81,7 @@ pub enum Error {
     /// A tag is not valid.
     #[error("tag: {0}")]
     Tag(String),
-    /// Too much waits for the token.
+    /// Too much waits for the token, or too many requests of the caller are in flight.
     #[error("throttled")]
     Throttling,
     /// No operation has this name.

@@ -6,6 +6,50 @@ use crate::model::{KeyState, KeyUsage};
 use crate::store::{KeyRecord, Material};
 
 /// A key that the caller may use, and that may be used for what he wants.
+///
+/// ```
+/// use hsm_kms::auth::Authorized;
+/// use hsm_kms::kms::{Error, KeyRow, UsableKey};
+/// use hsm_kms::model::KeyUsage;
+///
+/// fn usable(key: Authorized<KeyRow>) -> Result<UsableKey, Error> {
+///     UsableKey::new(key, KeyUsage::EncryptDecrypt)
+/// }
+/// ```
+///
+/// Not of a key without the proof:
+///
+/// ```compile_fail,E0308
+/// use hsm_kms::auth::Authorized;
+/// use hsm_kms::kms::{Error, KeyRow, UsableKey};
+/// use hsm_kms::model::KeyUsage;
+///
+/// fn usable(key: KeyRow) -> Result<UsableKey, Error> {
+///     UsableKey::new(key, KeyUsage::EncryptDecrypt)
+/// }
+/// ```
+///
+/// Nor by hand, nor taken apart:
+///
+/// ```compile_fail,E0423
+/// use hsm_kms::kms::{KeyRow, UsableKey};
+///
+/// fn usable(key: KeyRow) -> UsableKey {
+///     UsableKey(key)
+/// }
+/// ```
+///
+/// ```
+/// fn record(key: &hsm_kms::kms::UsableKey) -> &hsm_kms::store::KeyRecord {
+///     key.record()
+/// }
+/// ```
+///
+/// ```compile_fail,E0616
+/// fn record(key: &hsm_kms::kms::UsableKey) -> &hsm_kms::store::KeyRecord {
+///     &key.0.record
+/// }
+/// ```
 pub struct UsableKey(KeyRow);
 
 impl UsableKey {

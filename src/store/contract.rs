@@ -392,6 +392,11 @@ fn one_of_each() -> Change {
         .insert(samples::access_key("AKIAEXAMPLE"))
         .insert(samples::intent(&region(), 7, 2))
         .insert(samples::outbox("e-1"))
+        .insert(samples::account_record("111122223333"))
+        .insert(samples::user("Ann"))
+        .insert(samples::role("Reader"))
+        .insert(samples::policy("Shared"))
+        .insert(samples::grant(&region(), 7, 'a'))
 }
 
 fn assert_one_of_each(store: &Store) {
@@ -402,6 +407,22 @@ fn assert_one_of_each(store: &Store) {
     assert_eq!(store.access_key("AKIAEXAMPLE").unwrap().record, samples::access_key("AKIAEXAMPLE"));
     assert_eq!(store.intents()[0].record, samples::intent(&region(), 7, 2));
     assert_eq!(store.outbox()[0].record, samples::outbox("e-1"));
+    assert_principals(store);
     assert_eq!((store.epoch(), store.highest_time()), (1, now()));
     assert!(store.key(&region(), &key_id(8)).is_none());
+}
+
+fn assert_principals(store: &Store) {
+    let (user, role, policy) = (samples::user("Ann"), samples::role("Reader"), samples::policy("Shared"));
+    assert_eq!(store.account(&account()).unwrap().record, samples::account_record("111122223333"));
+    for principal in [&user, &role] {
+        assert_eq!(store.principal(&account(), principal.kind, &principal.name).unwrap().record, *principal);
+        assert_eq!(store.principal_by_id(&principal.unique_id).unwrap().record, *principal);
+        assert_eq!(store.principals_of(&account(), principal.kind).len(), 1);
+    }
+    assert_eq!(store.policy(&account(), &policy.name).unwrap().record, policy);
+    let grant = samples::grant(&region(), 7, 'a');
+    assert_eq!(store.grant(&region(), &key_id(7), &grant.grant_id).unwrap().record, grant);
+    assert_eq!(store.twin_of(&grant).unwrap().record, grant);
+    assert_eq!(store.count_grants(&region(), &key_id(7)), 1);
 }

@@ -218,3 +218,160 @@ impl Demand {
         matches!(self, Demand::Equals(_) | Demand::Pair(..))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::samples;
+
+    fn grant(number: usize, operations: &[&str], constraints: GrantConstraints) -> GrantRecord {
+        let mut operations: Vec<GrantOperation> = operations.iter().map(|name| name.parse().unwrap()).collect();
+        operations.sort_unstable();
+        operations.dedup();
+        GrantRecord {
+            region: samples::region(),
+            account: samples::account(),
+            key_id: samples::key_id(7),
+            grant_id: format!("{number:064x}"),
+            name: String::new(),
+            grantee: "arn:aws:iam::111122223333:user/alice".into(),
+            grantee_id: Some(format!("AIDA{}", number % 3)),
+            retiring: None,
+            retiring_id: None,
+            operations,
+            constraints,
+            creator: "arn:aws:iam::111122223333:root".into(),
+            created: samples::now(),
+        }
+    }
+
+    fn subset<const N: usize>(pairs: [(&str, &str); N]) -> GrantConstraints {
+        GrantConstraints { encryption_context_subset: Some(EncryptionContext::from(pairs)), ..Default::default() }
+    }
+
+    fn index(grants: &[GrantRecord]) -> (GrantsTo, Vec<Arc<Row<GrantRecord>>>) {
+        let rows: Vec<_> = grants.iter().map(|grant| Arc::new(Row::new(1, grant.clone()))).collect();
+        let mut index = GrantsTo::default();
+        rows.iter().for_each(|row| index.insert(row));
+        (index, rows)
+    }
+
+    /// How many grants are looked at before one is found, or none.
+    fn looks(index: &GrantsTo, operation: &str, context: &EncryptionContext, wanted: &str) -> usize {
+        let count = std::cell::Cell::new(0);
+        let is_wanted = |grant: &GrantRecord| {
+            count.set(count.get() + 1);
+            let demanded = grant.constraints.encryption_context_subset.as_ref();
+            grant.grant_id == wanted && demanded.is_none_or(|demanded| context.has(demanded))
+        };
+        let found = index.find(operation.parse().unwrap(), context, &is_wanted);
+        assert_eq!(found.is_some(), !wanted.is_empty());
+        count.get()
+    }
+
+    /// The ways in which ten thousand grants to one grantee differ, and a request looks at a handful of them.
+    #[test]
+    fn one_of_ten_thousand_grants_is_found_in_a_few_looks() {
+        let own = |number: usize| subset([("app", "ledger"), ("tenant", &number.to_string())]);
+        let tenants: Vec<_> = (0..10_000).map(|number| grant(number, &["Encrypt"], own(number))).collect();
+        let context = EncryptionContext::from([("app", "ledger"), ("more", "1"), ("tenant", "7777")]);
+        let (by_tenant, _) = index(&tenants);
+        assert!(looks(&by_tenant, "Encrypt", &context, &tenants[7777].grant_id) <= 3);
+        assert_eq!(looks(&by_tenant, "Decrypt", &context, ""), 0);
+
+        let exactly = |number: usize| GrantConstraints {
+            encryption_context_equals: Some(EncryptionContext::from([("app", "ledger"), ("n", &*number.to_string())])),
+            ..Default::default()
+        };
+        let exact: Vec<_> = (0..10_000).map(|number| grant(number, &["Encrypt"], exactly(number))).collect();
+        let context = EncryptionContext::from([("app", "ledger"), ("n", "7777")]);
+        assert_eq!(looks(&index(&exact).0, "Encrypt", &context, &exact[7777].grant_id), 1);
+
+        let mut others: Vec<_> =
+            (0..10_000).map(|number| grant(number, &["Decrypt", "DescribeKey"], Default::default())).collect();
+        others.push(grant(10_000, &["Encrypt"], Default::default()));
+        assert_eq!(looks(&index(&others).0, "Encrypt", &EncryptionContext::default(), &others[10_000].grant_id), 1);
+        let operation = "DescribeKey".parse().unwrap();
+        assert!(by_tenant.find_any(operation, &|_| true).is_none());
+        assert!(index(&others).0.find_any(operation, &|_| true).is_some());
+    }
+
+    #[test]
+    fn nothing_is_left_of_grants_that_are_gone() {
+        let pairs = [("a", "1"), ("b", "2"), ("c", "3")];
+        let grants: Vec<_> = (0..50).map(|number| grant(number, &["Encrypt"], subset(pairs))).collect();
+        let (mut index, rows) = index(&grants);
+        assert!(!index.is_empty());
+        for row in rows.iter().rev() {
+            index.remove(row);
+            index.remove(row);
+        }
+        assert!(index.is_empty());
+    }
+
+    const OPERATIONS: &[&str] = &["Encrypt", "Decrypt", "DescribeKey", "CreateGrant"];
+
+    fn context() -> impl Strategy<Value = EncryptionContext> {
+        prop::collection::btree_map("[ab]", "[12]", 0..3)
+            .prop_map(|pairs| serde_json::from_value(serde_json::json!(pairs)).expect("a context is a map of strings"))
+    }
+
+    prop_compose! {
+        fn constraints()(
+            encryption_context_equals in prop::option::weighted(0.3, context()),
+            encryption_context_subset in prop::option::weighted(0.5, context()),
+            source in prop::bool::weighted(0.1),
+        ) -> GrantConstraints {
+            let source_arn = source.then(|| "arn:aws:s3:eu-west-1:111122223333:b".to_owned());
+            GrantConstraints { encryption_context_equals, encryption_context_subset, source_arn }
+        }
+    }
+
+    fn holds(constraints: &GrantConstraints, context: &EncryptionContext) -> bool {
+        let GrantConstraints { encryption_context_equals, encryption_context_subset, .. } = constraints;
+        encryption_context_equals.as_ref().is_none_or(|wanted| wanted == context)
+            && encryption_context_subset.as_ref().is_none_or(|wanted| context.has(wanted))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// What is found is right, and something is found whenever going through all of them would find something.
+        #[test]
+        fn the_index_finds_what_a_look_at_every_grant_finds(
+            wishes in prop::collection::vec((prop::sample::subsequence(OPERATIONS, 1..=4), constraints()), 0..40),
+            removed in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+            context in context(),
+            id in 0..3_usize,
+        ) {
+            let mut number = 0;
+            let grants: Vec<_> = wishes.into_iter().map(|(operations, constraints)| {
+                number += 1;
+                grant(number, &operations, constraints)
+            }).collect();
+            let (mut index, mut rows) = index(&grants);
+            for which in removed.iter().filter(|_| !grants.is_empty()) {
+                if !rows.is_empty() {
+                    index.remove(&rows.swap_remove(which.index(rows.len())));
+                }
+            }
+            let id = format!("AIDA{id}");
+            let is_his = |grant: &GrantRecord| grant.grantee_id.as_ref() == Some(&id);
+            let wanted = |grant: &GrantRecord| is_his(grant) && grant.constraints.source_arn.is_none();
+            let under = |grant: &GrantRecord| wanted(grant) && holds(&grant.constraints, &context);
+            for operation in OPERATIONS.iter().map(|name| name.parse::<GrantOperation>().unwrap()) {
+                let by_scan = |is_wanted: &dyn Fn(&GrantRecord) -> bool| {
+                    rows.iter().any(|row| row.record.permits().has(operation) && is_wanted(&row.record))
+                };
+                let found = index.find(operation, &context, &under);
+                prop_assert_eq!(found.is_some(), by_scan(&under));
+                prop_assert!(found.is_none_or(|row| row.record.permits().has(operation) && under(&row.record)));
+                let found = index.find_any(operation, &wanted);
+                prop_assert_eq!(found.is_some(), by_scan(&wanted));
+                prop_assert!(found.is_none_or(|row| row.record.permits().has(operation) && wanted(&row.record)));
+            }
+        }
+    }
+}

@@ -445,4 +445,108 @@ mod tests {
         assert!(!index.remove::<AliasRecord>(&alias.primary_key()));
         assert!(index.aliases_of.is_empty() && index.aliases_of_key.is_empty());
     }
+
+    #[test]
+    fn principals_are_found_by_their_id_until_they_are_gone() {
+        let mut index = Index::default();
+        let (user, role) = (samples::user("Ann"), samples::role("Ann"));
+        index.put(Row::new(1, user.clone()), [0; 32]);
+        index.put(Row::new(2, role.clone()), [0; 32]);
+        let found = |index: &Index, id: &str| index.principal_by_id(id).map(|row| (row.revision, row.record.kind));
+        assert_eq!(found(&index, &user.unique_id), Some((1, user.kind)));
+        assert_eq!(found(&index, &role.unique_id), Some((2, role.kind)));
+        assert_eq!(found(&index, &user.unique_id.to_lowercase()), None);
+
+        // Another one of the same name: the old id is nobody's.
+        assert!(index.remove::<PrincipalRecord>(&user.primary_key()));
+        let again = PrincipalRecord { unique_id: "AIDAAGAIN".into(), ..user.clone() };
+        index.put(Row::new(3, again), [0; 32]);
+        assert_eq!(found(&index, &user.unique_id), None);
+        assert_eq!(found(&index, "AIDAAGAIN"), Some((3, user.kind)));
+    }
+
+    #[test]
+    fn access_keys_are_found_by_their_owner() {
+        let mut index = Index::default();
+        let of = |id: &str, user_id: &str| {
+            let mut record = samples::access_key(id);
+            record.user_id = user_id.into();
+            record
+        };
+        for (revision, record) in
+            [of("AKIA2", "AIDAANN"), of("AKIA1", "AIDAANN"), of("AKIA3", "AIDABOB")].iter().enumerate()
+        {
+            index.put(Row::new(revision as u64, record.clone()), [0; 32]);
+        }
+        let ids = |index: &Index, owner: &str| -> Vec<String> {
+            index.access_keys_of(owner).iter().map(|row| row.record.access_key_id.clone()).collect()
+        };
+        assert_eq!(
+            (ids(&index, "AIDAANN"), ids(&index, "AIDABOB")),
+            (vec!["AKIA1".into(), "AKIA2".into()], vec!["AKIA3".into()])
+        );
+        assert!(ids(&index, "111122223333").is_empty());
+        for id in ["AKIA1", "AKIA2", "AKIA3"] {
+            assert!(index.remove::<AccessKeyRecord>(id));
+        }
+        assert!(index.access_keys_of.is_empty());
+    }
+
+    #[test]
+    fn grants_are_found_by_key_name_grantee_and_who_may_retire_them() {
+        let mut index = Index::default();
+        let region = samples::region();
+        let (first, second) = (samples::grant(&region, 7, 'a'), samples::grant(&region, 7, 'b'));
+        let nameless =
+            GrantRecord { name: String::new(), retiring: None, retiring_id: None, ..samples::grant(&region, 8, 'c') };
+        for (revision, grant) in [&second, &first, &nameless].into_iter().enumerate() {
+            index.put(Row::new(revision as u64, grant.clone()), [0; 32]);
+        }
+        let ids = |rows: Vec<Arc<Row<GrantRecord>>>| -> Vec<char> {
+            rows.iter().map(|row| row.record.grant_id.chars().next().unwrap()).collect()
+        };
+        let (seven, eight) = (samples::key_id(7), samples::key_id(8));
+        assert_eq!(ids(index.grants_on(&region, &seven, None, 9)), ['a', 'b']);
+        assert_eq!(ids(index.grants_on(&region, &seven, None, 1)), ['a']);
+        assert_eq!(ids(index.grants_on(&region, &seven, Some(&first.grant_id), 9)), ['b']);
+        assert_eq!(ids(index.grants_on(&region, &eight, None, 9)), ['c']);
+        assert!(index.grants_on(&"us-east-1".parse().unwrap(), &seven, None, 9).is_empty());
+        let twin = |grant: &GrantRecord| index.twin_of(grant).map(|row| row.record.grant_id.clone());
+        assert_eq!(twin(&samples::grant(&region, 7, 'd')).as_ref(), Some(&first.grant_id), "made again, it is there");
+        let others = GrantRecord { name: "weekly".into(), ..first.clone() };
+        assert_eq!((twin(&others), twin(&nameless)), (None, None), "no name is no name");
+        assert_eq!(twin(&samples::grant(&region, 8, 'a')), None, "on another key");
+        let retiring = first.retiring.as_deref().unwrap();
+        assert_eq!(ids(index.grants_retired_by(&region, retiring, None, 9)), ['a', 'b']);
+        assert_eq!(ids(index.grants_retired_by(&region, retiring, Some(&first.primary_key()), 9)), ['b']);
+        assert!(index.grants_to(&region, &seven, &first.grantee).is_some());
+        assert!(index.grants_to(&region, &seven, retiring).is_none());
+
+        for grant in [&first, &second, &nameless] {
+            assert!(index.remove::<GrantRecord>(&grant.primary_key()));
+        }
+        assert!(index.grants_on.is_empty() && index.grants_to.is_empty());
+        assert!(index.grants_named.is_empty() && index.grants_retired_by.is_empty());
+    }
+
+    /// A grant that is written again with another grantee is no longer the old one's.
+    #[test]
+    fn a_row_that_is_written_again_leaves_its_old_places() {
+        let mut index = Index::default();
+        let region = samples::region();
+        let grant = samples::grant(&region, 7, 'a');
+        index.put(Row::new(1, grant.clone()), [0; 32]);
+        let other = GrantRecord {
+            grantee: "arn:aws:iam::111122223333:root".into(),
+            name: "other".into(),
+            retiring: None,
+            ..grant.clone()
+        };
+        assert!(!index.put(Row::new(2, other.clone()), [0; 32]));
+        assert!(index.grants_to(&region, &grant.key_id, &grant.grantee).is_none());
+        assert!(index.grants_to(&region, &grant.key_id, &other.grantee).is_some());
+        assert!(index.twin_of(&grant).is_none() && index.twin_of(&other).is_some());
+        assert!(index.grants_retired_by.is_empty());
+        assert_eq!(index.grants_on(&region, &grant.key_id, None, 9).len(), 1);
+    }
 }

@@ -282,6 +282,40 @@ mod tests {
         let intent = samples::intent(&region, 7, 2);
         assert_eq!(intent.name.purpose, Purpose::Kms);
         assert_eq!(intent.primary_key(), format!("07{}00000002", "0".repeat(30)));
+        assert_eq!(samples::account_record("111122223333").primary_key(), "111122223333");
+        // Names are unique whatever the case, and the path is no part of them.
+        assert_eq!(samples::user("Ann").primary_key(), "111122223333/user/ann");
+        assert_eq!(samples::role("Ann").primary_key(), "111122223333/role/ann");
+        assert_eq!(samples::policy("Shared").primary_key(), "111122223333/shared");
+        let grant = samples::grant(&region, 7, 'a');
+        assert_eq!(grant.primary_key(), format!("eu-west-1/07000000-0000-0000-0000-000000000000/{}", "a".repeat(64)));
+    }
+
+    #[test]
+    fn what_is_derived_is_made_once_for_a_row_and_anew_for_the_next() {
+        let made = std::cell::Cell::new(0);
+        let name = |record: &OutboxRecord| {
+            made.set(made.get() + 1);
+            record.event_id.clone()
+        };
+        let row = Row::new(1, samples::outbox("e-1"));
+        let first = row.derived(name);
+        assert_eq!((first.as_str(), made.get()), ("e-1", 1));
+        assert!(Arc::ptr_eq(&first, &row.derived(name)) && Arc::ptr_eq(&first, &row.clone().derived(name)));
+        assert_eq!(made.get(), 1);
+        let next = Row::new(2, samples::outbox("e-2"));
+        assert_eq!((next.derived(name).as_str(), made.get()), ("e-2", 2));
+        // Another type is not mistaken for it.
+        assert_eq!((*row.derived(|record| record.event.len()), row.derived(name).as_str()), (25, "e-1"));
+        assert_eq!(made.get(), 2);
+    }
+
+    /// A key that was written before policies bound their principals is read as it is, and written as it was.
+    #[test]
+    fn a_key_whose_policy_names_nobody_is_written_without_a_list() {
+        let region: Region = "eu-west-1".parse().unwrap();
+        assert!(!serde_json::to_string(&samples::key(&region, 7)).unwrap().contains("policy_principals"));
+        assert!(serde_json::to_string(&samples::shared_key(&region, 7)).unwrap().contains("AIDAANN"));
     }
 
     #[test]

@@ -122,13 +122,22 @@ mod tests {
     use crate::store::backend::RawRow;
     use crate::store::index::Index;
     use crate::store::seal::tests::{fixed_keys, seal_fixed};
-    use crate::store::{AccessKeyRecord, AliasRecord, IntentRecord, KeyRecord, OutboxRecord, Record, meta, samples};
+    use crate::store::{
+        AccessKeyRecord, AccountRecord, AliasRecord, GrantRecord, IntentRecord, KeyRecord, OutboxRecord, PolicyRecord,
+        PrincipalRecord, Record, meta, samples,
+    };
 
     #[derive(Deserialize)]
     struct Vectors {
         rows: Vec<GoldenRow>,
         meta: String,
         root: GoldenRoot,
+    }
+
+    /// The rows that came later; the root over them is nothing new.
+    #[derive(Deserialize)]
+    struct MoreVectors {
+        rows: Vec<GoldenRow>,
     }
 
     #[derive(Deserialize)]
@@ -155,10 +164,15 @@ mod tests {
         serde_json::from_str(include_str!("../../tests/vectors/store/v1.json")).unwrap()
     }
 
+    fn more_rows() -> Vec<GoldenRow> {
+        let text = include_str!("../../tests/vectors/store/v1-principals.json");
+        serde_json::from_str::<MoreVectors>(text).unwrap().rows
+    }
+
     #[test]
     fn golden_rows_are_sealed_and_opened_to_the_byte() {
         let keys = fixed_keys();
-        for row in vectors().rows {
+        for row in vectors().rows.into_iter().chain(more_rows()) {
             let place = Place { table: &row.table, key: &row.key, revision: row.revision };
             assert_eq!(hex::encode(seal_fixed(Kind::Row, place, row.plaintext.as_bytes())), hex::encode(&row.sealed));
             assert_eq!(keys.open(Kind::Row, place, &row.sealed).unwrap().expose(), row.plaintext.as_bytes());
@@ -182,6 +196,23 @@ mod tests {
         assert_eq!(index.table::<AliasRecord>().all()[0].record, samples::alias(&region, "alias/a/b", 7));
         assert_eq!(index.table::<IntentRecord>().all()[0].record, samples::intent(&region, 7, 2));
         assert_eq!(index.table::<OutboxRecord>().all()[0].record, samples::outbox("e-1"));
+    }
+
+    #[test]
+    fn golden_rows_of_principals_are_the_sample_records() {
+        let mut index = Index::default();
+        for row in more_rows() {
+            let GoldenRow { table, key, revision, sealed, .. } = row;
+            index.admit(&fixed_keys(), &RawRow { table, key, revision, sealed }, [0; 32]).unwrap();
+        }
+        let region = samples::region();
+        assert_eq!(index.table::<AccountRecord>().all()[0].record, samples::account_record("111122223333"));
+        let principals = index.table::<PrincipalRecord>().all();
+        assert_eq!(principals[0].record, samples::role("Reader"));
+        assert_eq!(principals[1].record, samples::user("Ann"));
+        assert_eq!(index.table::<PolicyRecord>().all()[0].record, samples::policy("Shared"));
+        assert_eq!(index.table::<GrantRecord>().all()[0].record, samples::grant(&region, 7, 'a'));
+        assert_eq!(index.table::<KeyRecord>().all()[0].record, samples::shared_key(&region, 8));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Records for tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{AccessKeyRecord, AliasRecord, IntentKind, IntentRecord, KeyRecord, Material, Meta, OutboxRecord, Store};
+use super::{
+    AccessKeyRecord, AccountRecord, AliasRecord, GrantConstraints, GrantRecord, IntentKind, IntentRecord, KeyRecord,
+    Material, Meta, OutboxRecord, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails, Store,
+};
 use crate::model::{
-    AccountId, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Region, Secret, Timestamp,
+    AccountId, GrantOperation, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Region, Secret,
+    Timestamp,
 };
 
 pub(super) fn account() -> AccountId {
@@ -44,6 +48,85 @@ pub(super) fn key(region: &Region, first: u8) -> KeyRecord {
         tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
         materials: vec![Material { number: 1, scheme: 2, key_material_id: "ab".repeat(32), created: now() }],
         next_material: 2,
+    }
+}
+
+/// A key whose policy names a user and a role.
+pub(super) fn shared_key(region: &Region, first: u8) -> KeyRecord {
+    let (ann, reader) = (user("Ann"), role("Reader"));
+    let policy_principals =
+        [&ann, &reader].map(|principal| (principal.arn().to_string(), principal.unique_id.clone())).into();
+    KeyRecord { policy_principals, ..key(region, first) }
+}
+
+pub(super) fn account_record(account: &str) -> AccountRecord {
+    AccountRecord { account: account.parse().unwrap(), created: now() }
+}
+
+pub(super) fn user(name: &str) -> PrincipalRecord {
+    PrincipalRecord {
+        account: account(),
+        kind: PrincipalKind::User,
+        path: "/division/".parse().unwrap(),
+        name: name.parse().unwrap(),
+        unique_id: format!("AIDA{:7<16}", name.to_uppercase()),
+        created: now(),
+        tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
+        inline_policies: BTreeMap::from([("own".parse().unwrap(), POLICY.to_owned())]),
+        attached_policies: BTreeSet::from(["Shared".parse().unwrap()]),
+        permissions_boundary: Some("Shared".parse().unwrap()),
+        role: None,
+        sessions_revoked_before: None,
+    }
+}
+
+pub(super) fn role(name: &str) -> PrincipalRecord {
+    let ann = user("Ann");
+    PrincipalRecord {
+        kind: PrincipalKind::Role,
+        path: "/".parse().unwrap(),
+        name: name.parse().unwrap(),
+        unique_id: format!("AROA{:7<16}", name.to_uppercase()),
+        tags: BTreeMap::new(),
+        inline_policies: BTreeMap::new(),
+        attached_policies: BTreeSet::new(),
+        permissions_boundary: None,
+        role: Some(RoleDetails {
+            trust_policy: POLICY.into(),
+            trusted: BTreeMap::from([(ann.arn().to_string(), ann.unique_id.clone())]),
+            max_session_seconds: 3_600,
+            description: "reads".into(),
+        }),
+        sessions_revoked_before: Some(now()),
+        ..ann
+    }
+}
+
+pub(super) fn policy(name: &str) -> PolicyRecord {
+    let (account, path, name) = (account(), "/".parse().unwrap(), name.parse().unwrap());
+    PolicyRecord { account, path, name, document: POLICY.into(), created: now(), updated: now() }
+}
+
+/// A grant to a user, which a role may retire.
+pub(super) fn grant(region: &Region, first: u8, digit: char) -> GrantRecord {
+    let (grantee, retiring) = (user("Ann"), role("Reader"));
+    GrantRecord {
+        region: region.clone(),
+        account: account(),
+        key_id: key_id(first),
+        grant_id: digit.to_string().repeat(64),
+        name: "nightly".into(),
+        grantee: grantee.arn().to_string(),
+        grantee_id: Some(grantee.unique_id),
+        retiring: Some(retiring.arn().to_string()),
+        retiring_id: Some(retiring.unique_id),
+        operations: ["Decrypt", "Encrypt"].map(|name| name.parse::<GrantOperation>().unwrap()).into(),
+        constraints: GrantConstraints {
+            encryption_context_subset: Some([("app", "pay")].into()),
+            ..GrantConstraints::default()
+        },
+        creator: "arn:aws:iam::111122223333:root".into(),
+        created: now(),
     }
 }
 
@@ -108,3 +191,5 @@ pub(super) fn file(folder: &Path) -> PathBuf {
 pub(super) async fn store(folder: &Path) -> Store {
     Store::create(&file(folder), &meta(), &store_key()).await.unwrap()
 }
+
+const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[]}"#;

@@ -303,9 +303,9 @@ impl Asked {
             (true, _, true) => !had.iter().any(in_list),
             (_, true, false) => had.iter().any(in_list),
             (_, true, true) => had.iter().any(|value| !in_list(value)),
-            (_, _, false) => had.iter().any(in_list),
-            // NOR.
-            (_, _, true) => !had.iter().any(in_list),
+            // Several values where one is meant: each must pass to allow, one suffices to deny.
+            _ if allows => had.iter().all(|value| in_list(value) != negated),
+            _ => had.iter().any(|value| in_list(value) != negated),
         }
     }
 

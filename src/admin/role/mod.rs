@@ -62,6 +62,9 @@ pub struct Role {
     permissions_boundary: Option<Boundary>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<Tag>,
+    /// Ours: sessions that were issued before this have ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sessions_revoked_before: Option<String>,
 }
 
 impl Role {
@@ -78,6 +81,7 @@ impl Role {
             max_session_duration: role.map_or(DEFAULT_SESSION_SECONDS, |role| role.max_session_seconds),
             permissions_boundary: principal::boundary(cx, record),
             tags: rules::listed(&record.tags),
+            sessions_revoked_before: record.sessions_revoked_before.map(|time| time.to_string()),
         }
     }
 }

@@ -54,6 +54,9 @@ pub struct User {
     permissions_boundary: Option<Boundary>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<Tag>,
+    /// Ours: sessions that were issued before this have ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sessions_revoked_before: Option<String>,
 }
 
 impl User {
@@ -66,6 +69,7 @@ impl User {
             create_date: record.created.to_string(),
             permissions_boundary: principal::boundary(cx, record),
             tags: rules::listed(&record.tags),
+            sessions_revoked_before: record.sessions_revoked_before.map(|time| time.to_string()),
         }
     }
 }

@@ -21,10 +21,8 @@ pub async fn answer_here(desk: &Desk, line: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 async fn answer(desk: &Desk, operator: &Operator, line: &[u8]) -> Zeroizing<Vec<u8>> {
-    let outcome = match Document::parse(line).map_err(|error| error.to_string()).and_then(|document| {
-        let (operation, parameters) = envelope(document)?;
-        Ok((operation, parameters))
-    }) {
+    let request = Document::parse(line).map_err(|error| error.to_string()).and_then(envelope);
+    let outcome = match request {
         Ok((operation, parameters)) => desk.serve(operator, &operation, &parameters).await,
         Err(why) => Err(desk.unreadable(operator, format!("The request could not be read: {why}")).await),
     };

@@ -3,6 +3,7 @@
 //! Source: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
 
 mod error;
+mod in_flight;
 mod operations;
 
 use std::borrow::Cow;
@@ -18,6 +19,7 @@ use axum::response::Response;
 use axum::routing::any;
 
 pub use error::Answer;
+use in_flight::InFlight;
 pub use operations::{OPERATIONS, Route};
 
 use crate::api::http::Peer;
@@ -34,12 +36,14 @@ pub struct Gate {
     kms: Arc<Kms>,
     signing_keys: SigningKeys,
     deadline: Duration,
+    in_flight: InFlight,
 }
 
 impl Gate {
-    /// A door to this service; every request has its answer within `deadline`.
-    pub fn new(kms: Arc<Kms>, deadline: Duration) -> Self {
-        Gate { kms, signing_keys: SigningKeys::default(), deadline }
+    /// A door to this service; every request has its answer within `deadline`, and each principal at most `max_in_flight`
+    /// requests at a time.
+    pub fn new(kms: Arc<Kms>, deadline: Duration, max_in_flight: usize) -> Self {
+        Gate { kms, signing_keys: SigningKeys::default(), deadline, in_flight: InFlight::new(max_in_flight) }
     }
 }
 
@@ -137,7 +141,7 @@ impl Arrival {
         let permit = gate.kms.audit.begin().map_err(Error::from)?;
         let route = asked.as_ref().ok().map(|asked| asked.route);
         let cx = Context::new(gate.kms.clone(), caller, self.request(gate, protocol, region, route)?, permit);
-        let result = run(&cx, asked).await;
+        let result = run(gate, &cx, asked).await;
         let result = result.map_err(|error| {
             error::log(&error, &self.id, cx.request.operation);
             Answer::from(error)
@@ -222,7 +226,8 @@ struct Asked<'a> {
     body: Result<Cow<'a, [u8]>, Error>,
 }
 
-async fn run(cx: &Context, asked: Result<Asked<'_>, Error>) -> Result<Served, Error> {
+async fn run(gate: &Gate, cx: &Context, asked: Result<Asked<'_>, Error>) -> Result<Served, Error> {
+    let _place = gate.in_flight.enter(cx.caller.unique_id()).ok_or(Error::Throttling)?;
     let Asked { route, body } = asked?;
     cx.kms.store.guard()?;
     Ok(Served { operation: route.name, body: (route.serve)(cx, &body?).await? })

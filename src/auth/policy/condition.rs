@@ -65,9 +65,12 @@ impl Condition {
         }
         let passes = |text: &Cow<'_, str>| self.values.contain(text, request) != negated;
         match of_values {
-            OfValues::TheOne if negated => held.iter().all(passes),
-            OfValues::TheOne | OfValues::Any => held.iter().any(passes),
+            OfValues::Any => held.iter().any(passes),
             OfValues::All => held.iter().all(passes),
+            // Several where one is meant, such as the tags `Team` and `team` of one key: what cannot be decided must not
+            // allow, and may deny.
+            OfValues::TheOne if allows => held.iter().all(passes),
+            OfValues::TheOne => held.iter().any(passes),
         }
     }
 

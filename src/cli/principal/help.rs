@@ -6,6 +6,29 @@ pub fn of(operation: &str) -> (&'static str, &'static str) {
     row.map_or(("", ""), |(_, about, example)| (*about, *example))
 }
 
+/// What a flag means to an operation, by the member's name.
+pub fn of_flag(operation: &str, member: &str) -> &'static str {
+    match member {
+        "UserName" if operation.contains("AccessKey") => "The user; the account's root user if not given",
+        "UserName" => "The user's name, at most 64 characters of A-Z a-z 0-9 + = , . @ _ -",
+        "RoleName" => "The role's name, at most 64 characters of A-Z a-z 0-9 + = , . @ _ -",
+        "PolicyName" => "The policy's name, at most 128 characters of A-Z a-z 0-9 + = , . @ _ -",
+        "PolicyArn" => "The ARN of a shared policy",
+        "PermissionsBoundary" => "The ARN of the shared policy that says what is allowed at most",
+        "PolicyDocument" => "A file with the policy in JSON; - is standard input",
+        "AssumeRolePolicyDocument" => "A file with the trust policy in JSON; - is standard input",
+        "Path" => "The path in the ARN, for example /team/; / if not given",
+        "PathPrefix" => "Only those whose path begins so",
+        "Tags" => "Tags; keys that differ by case alone are the same",
+        "TagKeys" => "The keys of the tags, whatever their case",
+        "Description" => "Free text, at most 1,000 characters",
+        "MaxSessionDuration" => "How long a session lasts at most, 3600 to 43200 seconds; 3600 if not given",
+        "AccessKeyId" => "The access key, for example AKIAIOSFODNN7EXAMPLE",
+        "Status" => "Whether requests may be signed with it",
+        _ => "",
+    }
+}
+
 const ROWS: &[(&str, &str, &str)] = &[
     (
         "AttachRolePolicy",
@@ -184,6 +207,9 @@ mod tests {
         for (name, about, example) in ROWS {
             assert!(!about.is_empty() && !about.ends_with('.'));
             assert_eq!(example.split(' ').next(), Some(kebab(name).as_str()));
+        }
+        for route in OPERATIONS {
+            assert!(route.members.iter().all(|member| !of_flag(route.name, member.name).is_empty()), "{}", route.name);
         }
     }
 }

@@ -12,6 +12,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use zeroize::Zeroizing;
 
 use super::{Failure, dev};
+use crate::app::DataDir;
 use crate::model::{AccountId, Document};
 use crate::settings::Settings;
 
@@ -60,7 +61,10 @@ impl Principal {
             return print(&answer);
         }
         offline::check(folder)?;
-        let settings = settings.map_or_else(|| dev::settings_of(&self.data), Ok)?;
+        let settings = match settings {
+            Some(settings) => settings,
+            None => dev::settings_of(&DataDir::lock(&self.data).map_err(offline::in_use)?)?,
+        };
         offline::ask(settings, &self.line, print)
     }
 }
@@ -90,7 +94,7 @@ fn as_text<'d>(document: &'d Document<'_>) -> Option<&'d str> {
 
 fn places() -> [Arg; 3] {
     let path = || value_parser!(PathBuf);
-    [
+    let places = [
         Arg::new("data")
             .long("data")
             .value_name("DIR")
@@ -111,7 +115,9 @@ fn places() -> [Arg; 3] {
             .value_parser(value_parser!(AccountId))
             .global(true)
             .help("The account meant; that of the settings if not given"),
-    ]
+    ];
+    // Behind the verb's own flags.
+    places.map(|place| place.display_order(900))
 }
 
 fn refused(why: impl ToString) -> clap::Error {

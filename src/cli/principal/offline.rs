@@ -34,16 +34,21 @@ pub fn ask(settings: Settings, line: &[u8], then: impl FnOnce(&[u8]) -> Result<(
     serve::run("error", async {
         let untold = |_: &_| Err(io::Error::other("start `hsm-kms serve` once"));
         let app = App::open(settings, pin, Arc::new(SystemClock), Accepted::default(), untold).await;
-        let app = app.map_err(|error| match error {
-            app::Error::Locked(folder) => Failure::now(format!(
-                "{} is in use, and no service answers there; if one is starting, try again in a moment, else stop the \
-                 process that holds it",
-                folder.display()
-            )),
-            other => other.into(),
-        })?;
+        let app = app.map_err(in_use)?;
         let answer = admin::answer_here(app.desk(), line).await;
         let told = then(&answer);
         Ok((app.close().await, told))
     })?
+}
+
+/// Says what to do if another process holds the folder; other errors as they are.
+pub fn in_use(error: app::Error) -> Failure {
+    match error {
+        app::Error::Locked(folder) => Failure::now(format!(
+            "{} is in use, and no service answers there; if one is starting, try again in a moment, else stop the \
+             process that holds it",
+            folder.display()
+        )),
+        other => other.into(),
+    }
 }

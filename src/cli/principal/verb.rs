@@ -34,7 +34,7 @@ fn command(route: &Route) -> Command {
     let (about, example) = help::of(route.name);
     let command = Command::new(kebab(route.name)).about(about);
     let command = command.long_about(format!("{about}.\n\nExample: hsm-kms principal {example}"));
-    command.args(route.members.iter().map(argument))
+    command.args(route.members.iter().map(|member| argument(member).help(help::of_flag(route.name, member.name))))
 }
 
 fn argument(member: &Member) -> Arg {
@@ -48,7 +48,7 @@ fn argument(member: &Member) -> Arg {
             argument.value_name("KEY=VALUE").num_args(1..).action(ArgAction::Append)
         }
         Shape::List { .. } => argument.value_name("KEY").num_args(1..).action(ArgAction::Append),
-        _ if is_document(member) => argument.value_name("FILE").help("A file with the JSON text; - is standard input"),
+        _ if is_document(member) => argument.value_name("FILE"),
         _ => argument.value_name("TEXT"),
     }
 }
@@ -57,10 +57,9 @@ fn value(member: &Member, arguments: &ArgMatches) -> Result<Option<Value>, Strin
     let texts = || arguments.get_many::<String>(member.name).map(|texts| texts.map(String::as_str));
     Ok(match member.shape {
         Shape::Integer { .. } => arguments.get_one::<i64>(member.name).map(|number| json!(number)),
-        Shape::List { of: Shape::Structure(_), .. } => match texts() {
-            Some(texts) => Some(texts.map(tag).collect::<Result<Value, _>>()?),
-            None => None,
-        },
+        Shape::List { of: Shape::Structure(_), .. } => {
+            texts().map(|texts| texts.map(tag).collect::<Result<_, _>>()).transpose()?
+        }
         Shape::List { .. } => texts().map(|texts| texts.collect()),
         _ => match arguments.get_one::<String>(member.name) {
             Some(path) if is_document(member) => Some(read(path)?.into()),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::Named;
 use crate::kms::shape::{Member, optional};
 use crate::kms::{Context, Error, Facts, Operation, epoch_seconds, page_limit, shapes};
 use crate::model::{AccountId, AliasName, Arn, KeyId, Timestamp};
@@ -73,6 +74,10 @@ impl ListAliases {
             return Ok(cx.kms.store.aliases_of(&cx.request.region, account, after, limit));
         };
         let key = cx.key_without_alias(key_id)?.key;
+        // Another account's aliases are not shown, whatever its key policy says.
+        if key.record.account != *account {
+            return Err(cx.unknown(Self::NAME, Named::Explicitly));
+        }
         let mut aliases = cx.kms.store.aliases_of_key(&cx.request.region, &key.record.key_id);
         aliases.sort_by(|one, other| one.record.name.cmp(&other.record.name));
         aliases.retain(|alias| after.is_none_or(|after| alias.record.name > *after));

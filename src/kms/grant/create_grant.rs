@@ -10,7 +10,7 @@ use crate::kms::shape::{Member, optional, required};
 use crate::kms::usable::enabled;
 use crate::kms::{Context, Error, Facts, KeyRow, Kms, Operation, arn_of, shapes};
 use crate::model::{GrantOperation, KeySpec, KeyUsage};
-use crate::store::{Change, GrantRecord, KeyRecord};
+use crate::store::{Change, GrantConstraints, GrantRecord, KeyRecord};
 
 /// Lets another principal use a key, in some ways and perhaps under some conditions.
 #[derive(Deserialize)]
@@ -36,6 +36,15 @@ pub struct Output {
     grant_id: String,
 }
 
+/// What of a grant does not follow from its key.
+#[derive(Clone)]
+struct Terms {
+    grantee: String,
+    retiring: Option<String>,
+    operations: Vec<GrantOperation>,
+    constraints: GrantConstraints,
+}
+
 impl Operation for CreateGrant {
     const NAME: &'static str = "CreateGrant";
     const MEMBERS: &'static [Member] = &[
@@ -56,9 +65,10 @@ impl Operation for CreateGrant {
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let grant_id = crypto::hex(&crypto::random_array()?);
+        let terms = self.terms()?;
         cx.change(|store| {
             let target = cx.key_without_alias(&self.key_id)?;
-            let grant = self.grant(cx, &target.key.record, &grant_id)?;
+            let grant = self.grant(cx, &target.key.record, &grant_id, terms.clone());
             let key = cx.authorize::<Self>(target, &self.facts(&grant))?.into_thing();
             enabled(&key)?;
             check_operations(&key, &grant)?;
@@ -87,26 +97,35 @@ impl Operation for CreateGrant {
 }
 
 impl CreateGrant {
-    /// The grant that is asked for, without the unique ids of its principals.
-    fn grant(&self, cx: &Context, key: &KeyRecord, grant_id: &str) -> Result<GrantRecord, Error> {
+    /// What is wrong with them is told before any key is looked for: afterwards it would tell that there is a foreign one.
+    fn terms(&self) -> Result<Terms, Error> {
         refuse_service(self.grantee_service_principal.as_deref(), "GranteeServicePrincipal")?;
         refuse_service(self.retiring_service_principal.as_deref(), "RetiringServicePrincipal")?;
-        let grantee = self.grantee_principal.as_deref().ok_or_else(no_grantee)?;
-        Ok(GrantRecord {
+        Ok(Terms {
+            grantee: principal_arn(self.grantee_principal.as_deref().ok_or_else(no_grantee)?)?,
+            retiring: self.retiring_principal.as_deref().map(principal_arn).transpose()?,
+            operations: self.operations()?,
+            constraints: self.constraints.clone().unwrap_or_default().checked()?,
+        })
+    }
+
+    /// The grant that is asked for, without the unique ids of its principals.
+    fn grant(&self, cx: &Context, key: &KeyRecord, grant_id: &str, terms: Terms) -> GrantRecord {
+        GrantRecord {
             region: key.region.clone(),
             account: key.account.clone(),
             key_id: key.key_id,
             grant_id: grant_id.to_owned(),
             name: self.name.clone().unwrap_or_default(),
-            grantee: principal_arn(grantee)?,
+            grantee: terms.grantee,
             grantee_id: None,
-            retiring: self.retiring_principal.as_deref().map(principal_arn).transpose()?,
+            retiring: terms.retiring,
             retiring_id: None,
-            operations: self.operations()?,
-            constraints: self.constraints.clone().unwrap_or_default().checked()?,
+            operations: terms.operations,
+            constraints: terms.constraints,
             creator: cx.caller.arn.clone(),
             created: cx.kms.now(),
-        })
+        }
     }
 
     /// Sorted, each once.

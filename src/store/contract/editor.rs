@@ -1,6 +1,6 @@
 //! Whatever an editor of the database does to single rows, to the root or to everything is noticed.
 
-use super::super::OutboxRecord;
+use super::super::{OutboxRecord, PrincipalKind};
 use super::*;
 
 /// The database of one test: its past, what is in it now, and a store that has it open.
@@ -22,6 +22,11 @@ impl<F: Fixture> Scene<F> {
             .insert(samples::access_key("AKIASECOND"))
             .insert(samples::intent(&region(), 8, 2))
             .insert(samples::outbox("e-2"))
+            .insert(samples::account_record("444455556666"))
+            .insert(samples::user("Bob"))
+            .insert(samples::role("Writer"))
+            .insert(samples::policy("Wide"))
+            .insert(samples::grant(&region(), 7, 'b'))
             .insert(samples::outbox("e-gone"));
         store.commit(more).await.unwrap();
         let before = snapshot(&*fixture.open().await).await;
@@ -32,6 +37,11 @@ impl<F: Fixture> Scene<F> {
         change = rewritten(change, &store.intents());
         change = rewritten(change, &store.aliases_of(&region(), &account(), None, 9));
         change = rewritten(change, &[find(store.outbox(), "e-1"), find(store.outbox(), "e-2")]);
+        change = rewritten(change, &store.accounts());
+        change = rewritten(change, &store.principals_of(&account(), PrincipalKind::User));
+        change = rewritten(change, &store.principals_of(&account(), PrincipalKind::Role));
+        change = rewritten(change, &store.policies_of(&account()));
+        change = rewritten(change, &store.grants_on(&region(), &key_id(7), None, 9));
         store.commit(change).await.unwrap();
         let now = snapshot(&*fixture.open().await).await;
         store.check().await.unwrap();
@@ -42,7 +52,7 @@ impl<F: Fixture> Scene<F> {
     fn edits(&self) -> Vec<(String, Vec<Edit>)> {
         let (old_ends, old_rows) = &self.before;
         let (ends, rows) = &self.now;
-        assert_eq!((rows.len(), old_rows.len()), (10, 11));
+        assert_eq!((rows.len(), old_rows.len()), (20, 21));
         let mut all = Vec::new();
         for (at, row) in rows.iter().enumerate() {
             let name = |what: &str| format!("{} {} {what}", row.table, row.key);
@@ -123,7 +133,7 @@ pub(crate) async fn every_edit_is_refused_at_run_time<F: Fixture>() {
 }
 
 pub(crate) async fn an_edit_is_refused_by_the_next_commit<F: Fixture>() {
-    for at in 0..10 {
+    for at in 0..20 {
         let scene = Scene::<F>::new().await;
         let mut row = scene.now.1[at].clone();
         row.sealed[20] ^= 1;

@@ -115,6 +115,14 @@ impl Protocol {
         }
     }
 
+    /// The name that the service asked has for an error.
+    fn code(self, answer: &Answer) -> &'static str {
+        match self {
+            Protocol::Json => answer.code,
+            Protocol::Query => query::code(answer),
+        }
+    }
+
     fn respond(self, answer: Result<Served, Answer>, id: &str) -> Response<Body> {
         let (status, body) = match (answer, self) {
             (Ok(served), Protocol::Json) => (200, served.body),
@@ -148,7 +156,7 @@ impl Arrival {
         });
         let outcome = match &result {
             Ok(_) => Ok(()),
-            Err(answer) => Err(Failure { code: answer.code, message: answer.message.clone() }),
+            Err(answer) => Err(Failure { code: protocol.code(answer), message: answer.message.clone() }),
         };
         // No record, no answer.
         cx.finish(outcome).await.inspect_err(|error| error::log(error, &self.id, cx.request.operation))?;

@@ -33,10 +33,10 @@ pub fn status(answer: &Answer) -> u16 {
     }
 }
 
-/// An error in XML, under the names that STS has for what KMS names otherwise.
+/// An error in XML.
 pub fn error(answer: &Answer, request_id: &str) -> Vec<u8> {
     let kind = if answer.status < 500 { "Sender" } else { "Receiver" };
-    let (code, message) = (code(answer.code), xml::escaped(&answer.message));
+    let (code, message) = (code(answer), xml::escaped(&answer.message));
     format!(
         "<ErrorResponse xmlns=\"{NAMESPACE}\"><Error><Type>{kind}</Type><Code>{code}</Code>\
          <Message>{message}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
@@ -44,8 +44,9 @@ pub fn error(answer: &Answer, request_id: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn code(kms: &str) -> &'static str {
-    match kms {
+/// The name that STS has for an error.
+pub fn code(answer: &Answer) -> &'static str {
+    match answer.code {
         "AccessDeniedException" => "AccessDenied",
         "ExpiredTokenException" => "ExpiredToken",
         "IncompleteSignatureException" => "IncompleteSignature",

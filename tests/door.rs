@@ -214,9 +214,7 @@ fn credentials(door: &Door<'_>) {
     door.spoilt(&list_keys(), other, UNRECOGNIZED, invalid);
     let lower = |headers: &mut Headers| replace(headers, &id, &id.to_lowercase());
     door.spoilt(&list_keys(), lower, UNRECOGNIZED, invalid);
-    let mut with_token = list_keys();
-    with_token.headers.push(("x-amz-security-token".into(), "token".into()));
-    door.signed(&with_token, UNRECOGNIZED, invalid);
+    session_tokens(door);
     let missing = |headers: &mut Headers| remove(headers, "authorization");
     door.spoilt(&list_keys(), missing, "MissingAuthenticationTokenException", "Missing Authentication Token");
     let twice = |headers: &mut Headers| {
@@ -248,6 +246,36 @@ fn credentials(door: &Door<'_>) {
         *value = format!("{start}={}", signature.to_uppercase());
     };
     door.spoilt(&list_keys(), upper, INVALID, MISMATCH);
+}
+
+/// Session tokens that nobody was given, with an access key that somebody has and with one that nobody has.
+fn session_tokens(door: &Door<'_>) {
+    let invalid = "The security token included in the request is invalid.";
+    let id = door.service.env()["AWS_ACCESS_KEY_ID"].clone();
+    let with = |token: &str| {
+        let mut request = list_keys();
+        request.headers.push(("x-amz-security-token".into(), token.into()));
+        request
+    };
+    // From the corpus of the fuzzer: sealed under another key, cut, longer, of other versions.
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/session");
+    let files = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path());
+    let tokens = files.map(|path| std::fs::read_to_string(path).unwrap());
+    // What headers cannot carry is no token either.
+    let mut tokens: Vec<_> = tokens.filter(|token| token.trim_ascii() == *token && token.len() <= 8_192).collect();
+    assert!(tokens.len() >= 25, "{}", tokens.len());
+    tokens.extend(["A".repeat(8_192), "A".repeat(8_193), "=".repeat(8_192), "%".into(), "\u{e4}".into()]);
+    for token in tokens {
+        door.signed(&with(&token), UNRECOGNIZED, invalid);
+        let temporary = |headers: &mut Headers| replace(headers, &id, "ASIAIOSFODNN7EXAMPLE");
+        door.spoilt(&with(&token), temporary, UNRECOGNIZED, invalid);
+    }
+    let unsigned = |headers: &mut Headers| replace(headers, ";x-amz-security-token", "");
+    let message = "'x-amz-security-token' must be a 'SignedHeader' in the AWS Authorization.";
+    door.spoilt(&with("token"), unsigned, INVALID, message);
+    let twice = |headers: &mut Headers| headers.push(("x-amz-security-token".into(), "token".into()));
+    let message = "'x-amz-security-token' must be in the request exactly once.";
+    door.spoilt(&with("token"), twice, INVALID, message);
 }
 
 /// Methods, paths and queries other than `POST /`.

@@ -10,23 +10,26 @@ use serde_json::Value;
 
 #[test]
 fn every_member_of_every_operation_is_the_models() {
-    let model = model();
     let mut differences = Vec::new();
-    for route in OPERATIONS.iter().filter(|route| route.source == EventSource::Kms) {
+    let models = [(EventSource::Kms, model("kms/2014-11-01")), (EventSource::Sts, model("sts/2011-06-15"))];
+    let operations = models.iter().flat_map(|(source, model)| {
+        OPERATIONS.iter().filter(|route| route.source == *source).map(move |route| (model, route))
+    });
+    for (model, route) in operations {
         let operation = &model["operations"][route.name];
         if operation.is_null() {
             differences.push(format!("the model has no operation {}", route.name));
             continue;
         }
         let input = operation["input"]["shape"].as_str().expect("an input shape");
-        compare_members(&model, input, route.members, route.name, &mut differences);
+        compare_members(model, input, route.members, route.name, &mut differences);
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 #[test]
 fn the_comparison_itself_sees_a_difference() {
-    let model = model();
+    let model = model("kms/2014-11-01");
     let mut differences = Vec::new();
     let short = Shape::String { min: 1, max: 7, pattern: None };
     let members = [Member { name: "KeyId", shape: Box::leak(Box::new(short)), required: false, default: None }];
@@ -125,13 +128,13 @@ fn compare_shape(model: &Value, name: &str, ours: &Shape, path: &str, difference
     }
 }
 
-/// The service model of KMS, read by the Python environment that the tests run with.
-fn model() -> Value {
+/// The model of a service and version, read by the Python environment that the tests run with.
+fn model(which: &str) -> Value {
     let python =
         PathBuf::from(std::env::var("HSM_KMS_TEST_VENV").unwrap_or_else(|_| "target/venv".into())).join("bin/python3");
-    let script = "import gzip,os,botocore;p=os.path.join(os.path.dirname(botocore.__file__),'data/kms/2014-11-01/service-2.json');\
+    let script = "import gzip,os,sys,botocore;p=os.path.join(os.path.dirname(botocore.__file__),'data',sys.argv[1],'service-2.json');\
                   print(gzip.open(p+'.gz').read().decode() if os.path.exists(p+'.gz') else open(p).read())";
-    let output = Command::new(&python).args(["-c", script]).output();
+    let output = Command::new(&python).args(["-c", script, which]).output();
     let output =
         output.unwrap_or_else(|error| panic!("{}: {error}; run scripts/test, which makes it", python.display()));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -354,11 +354,28 @@ fn a_claimed_hash_must_be_that_of_the_body() {
 }
 
 #[test]
-fn a_session_token_is_refused_clearly() {
-    let error = Sent::new(b"{}", &[]).signed_with(Some("token"), SigningSettings::default()).outcome().unwrap_err();
-    assert_eq!(error, Error::SecurityToken);
-    assert_eq!(error.code(), "UnrecognizedClientException");
-    assert_eq!(error.to_string(), "The security token included in the request is invalid.");
+fn a_session_token_is_signed_and_there_once() {
+    let with = |token: &str| Sent::new(b"{}", &[]).signed_with(Some(token), SigningSettings::default());
+    let sent = with("token");
+    assert_eq!(sent.outcome(), Ok(()));
+    assert_eq!(sent.read_at(NOW, &DOOR, None).unwrap().session_token.unwrap().expose(), b"token");
+    assert_eq!(Sent::new(b"{}", &[]).signed().read_at(NOW, &DOOR, None).unwrap().session_token.map(drop), None);
+    assert_eq!(with(&"x".repeat(8192)).outcome(), Ok(()));
+    for token in ["", &"x".repeat(8193)] {
+        let error = with(token).outcome().unwrap_err();
+        assert_eq!(error, Error::SecurityToken, "{}", token.len());
+        assert_eq!(error.code(), "UnrecognizedClientException");
+        assert_eq!(error.to_string(), "The security token included in the request is invalid.");
+    }
+    let mut other = with("token");
+    other.edit("x-amz-security-token", "token", "taken");
+    assert_eq!(other.outcome(), Err(Error::SignatureMismatch));
+    let mut unsigned = with("token");
+    unsigned.edit("authorization", ";x-amz-security-token", "");
+    assert_eq!(unsigned.outcome(), Err(Error::NotSigned("x-amz-security-token".into())));
+    let mut twice = with("token");
+    twice.add("x-amz-security-token", "token");
+    assert_eq!(twice.outcome(), Err(Error::RepeatedHeader("x-amz-security-token".into())));
 }
 
 #[test]

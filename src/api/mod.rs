@@ -4,3 +4,4 @@ pub mod admin;
 pub mod health;
 pub mod http;
 pub mod json;
+pub mod query;

@@ -219,7 +219,7 @@ pub struct Resource {
     /// The account of the key.
     #[serde(rename = "accountId")]
     pub account_id: String,
-    /// Always `AWS::KMS::Key`.
+    /// `AWS::KMS::Key` or `AWS::IAM::Role`.
     #[serde(rename = "type")]
     pub kind: Cow<'static, str>,
 }
@@ -298,13 +298,10 @@ impl Event {
         Event { additional_event_data: Some(data), ..self }
     }
 
-    /// Names a key.
-    pub fn key(mut self, arn: &Arn) -> Self {
-        self.resources.push(Resource {
-            arn: arn.to_string(),
-            account_id: arn.account.to_string(),
-            kind: "AWS::KMS::Key".into(),
-        });
+    /// Names a key, or a role.
+    pub fn resource(mut self, arn: &Arn) -> Self {
+        let kind = if arn.service == "iam" { "AWS::IAM::Role" } else { "AWS::KMS::Key" };
+        self.resources.push(Resource { arn: arn.to_string(), account_id: arn.account.to_string(), kind: kind.into() });
         self
     }
 
@@ -447,7 +444,7 @@ mod tests {
         let event = event()
             .by(UserIdentity::root(&account, "AKIAEXAMPLE"))
             .parameters(json!({"encryptionAlgorithm": "SYMMETRIC_DEFAULT"}))
-            .key(&arn)
+            .resource(&arn)
             .error("AccessDenied", "no");
         let text = String::from_utf8(event.to_json()).unwrap();
         assert_eq!(text, SHAPE);
@@ -487,7 +484,7 @@ mod tests {
             .response(json!({"deep": [[long.clone()]]}))
             .additional(Value::Object(pairs))
             .error(long.clone(), &long);
-        worst = (0..100).fold(worst, |event, _| event.key(&arn));
+        worst = (0..100).fold(worst, |event, _| event.resource(&arn));
         worst.names().for_each(|name| *name = long.clone());
         let mut uncut = worst.clone();
         uncut.names().for_each(|name| *name = "\u{1}".repeat(MARK_LEN));

@@ -3,6 +3,7 @@
 mod authorize;
 mod identity;
 pub mod policy;
+pub mod session;
 pub mod sigv4;
 
 pub use authorize::{Authorized, Denied, Named, Permission, Question, authorize, authorize_by_grant};

@@ -17,6 +17,15 @@ pub struct Signer {
     pub secret: Secret,
 }
 
+/// Nobody signs with this access key, or with this one and this session token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSigner {
+    /// It is not known, not active, of another token, or of somebody who is no more.
+    Unknown,
+    /// The session has ended.
+    Expired,
+}
+
 /// The policies in a principal's own record, compiled.
 pub(super) struct OwnPolicies {
     inline: Vec<Arc<Policy>>,
@@ -24,15 +33,24 @@ pub(super) struct OwnPolicies {
     pub trust: Option<Policy>,
 }
 
-/// A policy that principals share, compiled for both of its uses.
+/// A policy that principals share, compiled for each of its uses.
 struct SharedPolicy {
     identity: Arc<Policy>,
     boundary: Arc<Policy>,
+    session: Arc<Policy>,
 }
 
 impl Kms {
-    /// Whose long-term access key this is, as the store says now; none if nobody's, or if it is not active.
-    pub fn signer(&self, access_key_id: &str) -> Result<Option<Signer>, Error> {
+    /// Whose access key this is, as the store says now: a long-term one, or with a session token a temporary one.
+    pub fn signer(&self, access_key_id: &str, session_token: Option<&[u8]>) -> Result<Result<Signer, NoSigner>, Error> {
+        match session_token {
+            None => Ok(self.long_term_signer(access_key_id)?.ok_or(NoSigner::Unknown)),
+            Some(token) => self.session_signer(access_key_id, token),
+        }
+    }
+
+    /// Whose long-term access key this is; none if nobody's, or if it is not active.
+    fn long_term_signer(&self, access_key_id: &str) -> Result<Option<Signer>, Error> {
         let found = self.store.access_key(access_key_id).filter(|key| key.record.active);
         let Some(key) = found else { return Ok(None) };
         let Some(caller) = self.holder(&key.record)? else { return Ok(None) };
@@ -43,17 +61,22 @@ impl Kms {
         if key.user_id == key.account.as_str() {
             return Ok(Some(root_user(&key.account, &key.access_key_id)));
         }
-        let Some(user) = self.store.principal_by_id(&key.user_id) else { return Ok(None) };
-        Ok(Some(Caller {
+        let user = self.store.principal_by_id(&key.user_id);
+        user.map(|user| self.user(&user, &key.access_key_id)).transpose()
+    }
+
+    /// A user who signs with this access key.
+    pub(super) fn user(&self, user: &Row<PrincipalRecord>, access_key_id: &str) -> Result<Caller, Error> {
+        Ok(Caller {
             account: user.record.account.clone(),
             arn: user.record.arn().to_string(),
             user_id: user.record.unique_id.clone(),
-            access_key_id: key.access_key_id.clone(),
+            access_key_id: access_key_id.to_owned(),
             identity: Identity::User { name: user.record.name.to_string() },
             tags: Arc::new(user.record.tags.clone()),
-            permissions: self.permissions(&user)?,
+            permissions: self.permissions(user)?,
             session: None,
-        }))
+        })
     }
 
     /// What a user's or role's own policies say.
@@ -118,17 +141,32 @@ impl Kms {
         right.then_some(found)
     }
 
+    /// A policy of an account as a session policy; none if there is no such policy.
+    pub(super) fn shared_session_policy(
+        &self,
+        account: &AccountId,
+        name: &FriendlyName,
+    ) -> Result<Option<Arc<Policy>>, Error> {
+        let row = self.store.policy(account, name);
+        row.map(|row| compiled(&row).map(|policy| policy.session.clone())).transpose()
+    }
+
     fn shared_policy(&self, account: &AccountId, name: &FriendlyName) -> Result<Arc<SharedPolicy>, Error> {
         // Attached policies cannot be deleted: without one that might deny, nothing can be decided.
         let row = self.store.policy(account, name);
         let row = row.ok_or_else(|| Error::Internal(format!("the policy {account}/{name} is attached and missing")))?;
-        let compile = |record: &PolicyRecord| {
-            let parse = |kind| Policy::parse(&record.document, kind).map(Arc::new);
-            let (identity, boundary) = (parse(Kind::IdentityPolicy)?, parse(Kind::Boundary)?);
-            Ok(Arc::new(SharedPolicy { identity, boundary }))
-        };
-        whole(row.derived::<Compiled<Arc<SharedPolicy>>>(compile), &row.record.arn())
+        compiled(&row)
     }
+}
+
+/// A policy that principals share, compiled when it was written.
+fn compiled(row: &Row<PolicyRecord>) -> Result<Arc<SharedPolicy>, Error> {
+    let compile = |record: &PolicyRecord| {
+        let parse = |kind| Policy::parse(&record.document, kind).map(Arc::new);
+        let (identity, boundary) = (parse(Kind::IdentityPolicy)?, parse(Kind::Boundary)?);
+        Ok(Arc::new(SharedPolicy { identity, boundary, session: parse(Kind::SessionPolicy)? }))
+    };
+    whole(row.derived::<Compiled<Arc<SharedPolicy>>>(compile), row.record.arn())
 }
 
 /// The policies in a principal's record, compiled when it was written.
@@ -142,7 +180,7 @@ pub(super) fn own_policies(row: &Row<PrincipalRecord>) -> Result<Arc<OwnPolicies
         });
         Ok(Arc::new(OwnPolicies { inline: inline.collect::<Result<_, _>>()?, trust: trust.transpose()? }))
     };
-    whole(row.derived::<Compiled<Arc<OwnPolicies>>>(compile), &row.record.arn())
+    whole(row.derived::<Compiled<Arc<OwnPolicies>>>(compile), row.record.arn())
 }
 
 /// The key policy, compiled when it was written.
@@ -155,7 +193,7 @@ pub(super) fn key_policy(row: &Row<KeyRecord>) -> Result<Arc<Policy>, Error> {
     if derived.is_ok() { whole(derived, "") } else { whole(derived, super::arn_of(&row.record)) }
 }
 
-fn root_user(account: &AccountId, access_key_id: &str) -> Caller {
+pub(super) fn root_user(account: &AccountId, access_key_id: &str) -> Caller {
     Caller {
         account: account.clone(),
         arn: Arn::root_user(account).to_string(),
@@ -172,5 +210,8 @@ type Compiled<T> = Result<T, Malformed>;
 
 /// Only policies that compile are written; one that an older version took and this one does not is no reason to guess.
 fn whole<T: Clone>(compiled: Arc<Compiled<T>>, of: impl std::fmt::Display) -> Result<T, Error> {
-    compiled.as_ref().as_ref().map(T::clone).map_err(|error| Error::Internal(format!("a policy of {of}: {error}")))
+    match compiled.as_ref() {
+        Ok(policies) => Ok(policies.clone()),
+        Err(error) => Err(Error::Internal(format!("a policy of {of}: {error}"))),
+    }
 }

@@ -4,6 +4,7 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::Context;
 use super::tag::Tag;
@@ -24,6 +25,8 @@ pub struct Facts<'a> {
     pub tag_keys: &'a [String],
     /// The grant to be created, which a grant that permits it must cover.
     pub new_grant: Option<&'a GrantRecord>,
+    /// The tags of a resource that is not a key: of a role.
+    pub resource_tags: Option<&'a BTreeMap<String, String>>,
     /// All other condition keys, by lower-case name.
     pub values: Vec<(&'static str, Value<'a>)>,
 }
@@ -55,7 +58,7 @@ impl<'a> Facts<'a> {
 impl Conditions for Circumstances<'_> {
     fn value(&self, key: &str) -> Value<'_> {
         match key.split_once('/') {
-            Some(("aws:resourcetag", name)) => self.resource_tag(name),
+            Some(("aws:resourcetag" | "iam:resourcetag", name)) => self.resource_tag(name),
             Some(("aws:requesttag", name)) => self.request_tag(name),
             Some(_) => Value::Absent,
             None => or(self.of_request(key), || or(self.of_key(key), || self.of_facts(key))),
@@ -128,7 +131,8 @@ impl Circumstances<'_> {
     }
 
     fn resource_tag(&self, name: &str) -> Value<'_> {
-        let tags = self.key.iter().flat_map(|key| &key.tags);
+        let of_key = self.key.map(|key| &key.tags);
+        let tags = of_key.into_iter().chain(self.facts.resource_tags).flatten();
         named(tags.map(|(key, value)| (key.as_str(), value.as_str())), name)
     }
 

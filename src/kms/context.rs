@@ -248,6 +248,30 @@ impl Context {
         )
     }
 
+    /// Refuses what needs no permission if a policy of the caller's forbids it.
+    pub fn check_not_forbidden(&self, action: &str, resource: &str, facts: &Facts<'_>) -> Result<(), Error> {
+        let question = Question {
+            caller: &self.caller,
+            action,
+            resource,
+            owner: &self.caller.account,
+            resource_policy: None,
+            conditions: &self.circumstances(facts),
+            grants: &|_| None,
+            named: Named::Explicitly,
+        };
+        let answer = question.forbidden();
+        if let Err(denied) = &answer {
+            self.note_decision(&question, Err(denied));
+        }
+        Ok(answer?)
+    }
+
+    /// The condition keys of a request that is not about a key.
+    pub(super) fn circumstances<'a>(&'a self, facts: &'a Facts<'a>) -> Circumstances<'a> {
+        Circumstances { cx: self, key: None, alias: None, facts }
+    }
+
     /// Decides, and notes the decision for the record.
     pub fn ask<T>(&self, question: &Question<'_>, thing: T) -> Result<Authorized<T>, Error> {
         let decision = auth::authorize(question, thing);
@@ -319,7 +343,8 @@ impl Context {
         self.note_arn(arn_of(key));
     }
 
-    fn note_arn(&self, arn: Arn) {
+    /// Notes for the record what the request touches, by its ARN.
+    pub fn note_arn(&self, arn: Arn) {
         let mut trail = self.trail();
         if !trail.resources.contains(&arn) {
             trail.resources.push(arn);
@@ -390,7 +415,7 @@ impl Context {
             true => event,
             false => event.additional(json!({ "authorization": trail.decisions })),
         };
-        let event = trail.resources.iter().fold(event.parameters(parameters), Event::key);
+        let event = trail.resources.iter().fold(event.parameters(parameters), Event::resource);
         match outcome {
             Ok(()) => event.response(trail.response.clone()),
             Err(Failure { code, message }) => event.error(code, &message),

@@ -54,6 +54,9 @@ pub enum Error {
     /// The pagination marker is not one of ours for this list.
     #[error("invalid marker")]
     InvalidMarker,
+    /// A parameter's value does not go together with the others. STS alone says this.
+    #[error("invalid parameter value: {0}")]
+    InvalidParameterValue(String),
     /// The key's state does not admit the operation.
     #[error("invalid state: {0}")]
     InvalidState(String),
@@ -69,6 +72,9 @@ pub enum Error {
     /// There is no such thing.
     #[error("not found: {0}")]
     NotFound(String),
+    /// Session policies and session tags make a token that is too long.
+    #[error("packed policy too large: {0}")]
+    PackedPolicyTooLarge(String),
     /// The body is not what its types say.
     #[error("serialization: {0}")]
     Serialization(String),

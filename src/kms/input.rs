@@ -16,6 +16,11 @@ pub fn epoch_seconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S
     serializer.serialize_f64(time.as_epoch_seconds())
 }
 
+/// Writes a time as the AWS query protocol does: `2026-11-22T10:00:00Z`.
+pub fn iso_8601<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
+
 impl Blob {
     /// The bytes.
     pub fn expose(&self) -> &[u8] {

@@ -145,7 +145,7 @@ impl Kms {
         details: Value,
     ) -> Result<(), CommitError> {
         let (event_id, event) = self.act(name, &key.record.region, &key.record.account, details);
-        self.commit_and_copy(change, &event_id, event.key(&arn_of(&key.record))).await
+        self.commit_and_copy(change, &event_id, event.resource(&arn_of(&key.record))).await
     }
 
     async fn commit_and_copy(&self, change: Change, event_id: &str, event: Event) -> Result<(), CommitError> {

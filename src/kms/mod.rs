@@ -16,6 +16,7 @@ pub mod key;
 mod marker;
 pub mod policy;
 mod service;
+mod session;
 pub mod shape;
 pub mod shapes;
 pub mod sts;
@@ -28,15 +29,16 @@ use serde::de::DeserializeOwned;
 
 pub use crate::model::Document;
 pub use access_key::{new_access_key, new_unique_id};
-pub use caller::Signer;
+pub use caller::{NoSigner, Signer};
 pub use conditions::Facts;
 pub use context::{Context, Failure, KeyRow, Request, Target, arn_of};
 pub use error::Error;
 pub use grant::GrantTokens;
 pub use identity::identity_of;
-pub use input::{Blob, epoch_seconds};
+pub use input::{Blob, epoch_seconds, iso_8601};
 pub use marker::Markers;
 pub use service::{CommitError, Kms};
+pub use session::Sessions;
 pub use trusted_time::{TrustedTime, Verdict};
 pub use usable::UsableKey;
 

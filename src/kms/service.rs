@@ -1,9 +1,10 @@
 //! The service behind all operations: its parts, and the order in which a change becomes durable.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Error, GrantTokens, Markers};
+use super::{Error, GrantTokens, Markers, Sessions};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
 use crate::model::{Clock, Region, Timestamp};
@@ -20,10 +21,14 @@ pub struct Kms {
     pub markers: Markers,
     /// Makes and reads grant tokens.
     pub grant_tokens: GrantTokens,
+    /// Issues and opens session tokens.
+    pub sessions: Sessions,
     /// The id of this run of the service, which owns the intents that it makes.
     pub instance: String,
     tokens: BTreeMap<Region, Token>,
     clock: Arc<dyn Clock>,
+    /// The latest time told, in milliseconds.
+    told: AtomicI64,
     outbox: Mutex<Outbox>,
 }
 
@@ -34,10 +39,11 @@ impl Kms {
         audit: Arc<Audit>,
         tokens: BTreeMap<Region, Token>,
         clock: Arc<dyn Clock>,
-        (markers, grant_tokens): (Markers, GrantTokens),
+        (markers, grant_tokens, sessions): (Markers, GrantTokens, Sessions),
     ) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
-        Kms { store, audit, markers, grant_tokens, instance, tokens, clock, outbox: Mutex::default() }
+        let (told, outbox) = (AtomicI64::new(i64::MIN), Mutex::default());
+        Kms { store, audit, markers, grant_tokens, sessions, instance, tokens, clock, told, outbox }
     }
 
     /// The token of a Region.
@@ -61,9 +67,12 @@ impl Kms {
         &*self.clock
     }
 
-    /// The time now, never below the highest time recorded.
+    /// The time now, never below the highest time recorded, nor below what was told before: what has ended does not
+    /// begin again when a clock is set back.
     pub fn now(&self) -> Timestamp {
-        self.clock.now().max(self.store.highest_time())
+        let now = self.clock.now().max(self.store.highest_time());
+        let told = self.told.fetch_max(now.as_millis(), Ordering::Relaxed);
+        now.max(Timestamp::from_millis(told))
     }
 
     /// Makes a change durable: commits it in one transaction with its event, then copies the event to the log.

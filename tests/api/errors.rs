@@ -97,7 +97,7 @@ fn all_broken_constraints_are_told_at_once() {
 fn required_members_are_missed_in_every_operation() {
     let service = shared();
     let mut without = Vec::new();
-    for route in hsm_kms::api::json::OPERATIONS.iter().filter(|route| route.name != "GetCallerIdentity") {
+    for route in kms_operations() {
         let missing: Vec<String> = route
             .members
             .iter()
@@ -178,7 +178,7 @@ fn every_answer_has_an_id_and_the_record_has_the_same() {
     let key = new_key(&service);
     let before = events(&service).len();
     let mut ids = Vec::new();
-    for route in hsm_kms::api::json::OPERATIONS.iter().filter(|route| route.name != "GetCallerIdentity") {
+    for route in kms_operations() {
         for body in [json!({}), json!({ "KeyId": key.id })] {
             ids.push((route, call(&service, route.name, &body)));
         }
@@ -236,4 +236,9 @@ fn what_is_refused_changes_nothing() {
 fn events(service: &Service) -> Vec<Value> {
     let events = service.audit().into_iter().map(|line| line["event"].clone());
     events.filter(|event| event.is_object()).collect()
+}
+
+fn kms_operations() -> impl Iterator<Item = &'static hsm_kms::api::json::Route> {
+    let operations = hsm_kms::api::json::OPERATIONS.iter();
+    operations.filter(|route| route.source == hsm_kms::audit::EventSource::Kms)
 }

@@ -82,7 +82,8 @@ fn every_operation_does_in_every_state_what_aws_does() {
 
 #[test]
 fn the_matrix_has_every_operation_on_a_key() {
-    let without_a_key = ["CreateKey", "ListKeys", "GenerateRandom", "ListRetirableGrants", "GetCallerIdentity"];
+    let of_sts = ["AssumeRole", "GetCallerIdentity", "GetSessionToken"];
+    let without_a_key = [&["CreateKey", "ListKeys", "GenerateRandom", "ListRetirableGrants"][..], &of_sts].concat();
     for route in hsm_kms::api::json::OPERATIONS {
         let in_matrix = MATRIX.iter().any(|(operation, ..)| *operation == route.name);
         assert!(in_matrix != without_a_key.contains(&route.name), "{}", route.name);

@@ -42,9 +42,11 @@ fn the_global_endpoint_is_that_of_us_east_1() {
 fn refusals_are_in_the_words_of_sts() {
     let service = shared();
     let action = |body: &str| request(body.as_bytes()).send(&service);
-    for body in
-        ["Action=AssumeRole&Version=2011-06-15", "Action=GetCallerIdentity", "Action=ListKeys&Version=2011-06-15"]
-    {
+    for body in [
+        "Action=GetFederationToken&Version=2011-06-15",
+        "Action=GetCallerIdentity",
+        "Action=ListKeys&Version=2011-06-15",
+    ] {
         is_xml_error(&action(body), 400, "InvalidAction", "");
     }
     let spoilt = |spoil: &dyn Fn(&mut Vec<(String, String)>)| {

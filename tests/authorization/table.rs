@@ -33,6 +33,8 @@ enum Asks {
     Grant,
     /// For its own action on an alias and on the keys behind it.
     Alias { first: Thing },
+    /// For its action on a role, which trusts as the key policies of the others do.
+    Role,
 }
 
 /// How a request says which key it means.
@@ -125,7 +127,16 @@ const ROWS: &[Row] = &[
         stage.kms(json!({ "AliasName": stage.alias, "TargetKeyId": other.arn }))
     }),
     key("UpdateKeyDescription", &["UpdateKeyDescription"], |stage| stage.about_key(json!({ "Description": "d" }))),
+    Row {
+        name: "AssumeRole",
+        asks: Asks::Role,
+        request: |stage| {
+            let role = stage.new_role();
+            sts(&format!("AssumeRole&RoleSessionName=session&RoleArn={}", role.replace(':', "%3A").replace('/', "%2F")))
+        },
+    },
     Row { name: "GetCallerIdentity", asks: Asks::Nothing, request: |_| sts("GetCallerIdentity") },
+    Row { name: "GetSessionToken", asks: Asks::Nothing, request: |_| sts("GetSessionToken") },
 ];
 
 const fn account(name: &'static str, request: fn(&mut Stage<'_>) -> Request) -> Row {
@@ -230,6 +241,10 @@ enum Outcome {
     Undisclosed,
     /// There is no such alias in his own account.
     NoAlias,
+    /// He is not told why he may not assume the role.
+    NotAssumed,
+    /// A root user assumes no role.
+    RootAssumesNone,
     Unsigned,
 }
 
@@ -309,6 +324,18 @@ fn cells(row: &Row) -> Vec<Cell> {
             Cell::new("only a grant", User, Closed, Own::Nothing, Allowed(By::Grant)).granted(),
             Cell::new("another account, only a grant", ForeignUser, Closed, Own::Nothing, Allowed(By::Grant)).granted(),
         ],
+        Asks::Role => vec![
+            Cell::new("root", Root, Delegates, Own::Nothing, RootAssumesNone),
+            Cell::new("trusted", User, NamesCaller, Own::Nothing, Allowed(By::KeyPolicy)),
+            Cell::new("delegation", User, Delegates, Own::Keys, Allowed(By::IdentityPolicy)),
+            Cell::new("no delegation", User, Closed, Own::Keys, NotAssumed),
+            Cell::new("no policy", User, Delegates, Own::Nothing, NotAssumed),
+            Cell::new("another account's root", ForeignRoot, NamesCaller, Own::Nothing, RootAssumesNone),
+            Cell::new("another account, trusted only", ForeignUser, NamesCaller, Own::Nothing, NotAssumed),
+            Cell::new("another account, identity policy only", ForeignUser, Delegates, Own::Keys, NotAssumed),
+            Cell::new("another account, both", ForeignUser, NamesCaller, Own::Keys, Allowed(By::KeyPolicy)),
+            Cell::new("only a grant", User, Closed, Own::Nothing, NotAssumed).granted(),
+        ],
         Asks::Alias { first } => {
             let (none, foreign_alone, foreign_both) = match first {
                 Thing::Key => (OwnPoliciesLack(Thing::Key), Undisclosed, Undisclosed),
@@ -375,6 +402,8 @@ struct Stage<'s> {
     /// Those that permission is asked for, in this order.
     keys: Vec<Key>,
     alias: String,
+    /// The role that the request is about, if it is about one.
+    role: String,
     /// The ids of the grants to the person, one for each question.
     grants: Vec<String>,
 }
@@ -395,7 +424,8 @@ impl<'s> Stage<'s> {
         let alias = format!("alias/{name}");
         pristine.iter().for_each(|record| service.restore_key(record));
         let (keys, grants) = (Vec::new(), Vec::new());
-        let mut stage = Stage { service, pristine, operation: row.name, cell, person, keys, alias, grants };
+        let role = String::new();
+        let mut stage = Stage { service, pristine, operation: row.name, cell, person, keys, alias, role, grants };
         stage.another_key();
         stage
     }
@@ -404,6 +434,23 @@ impl<'s> Stage<'s> {
         let key = Key::of(&self.pristine[self.keys.len()]);
         self.keys.push(key.clone());
         key
+    }
+
+    /// A new role, which trusts as the cell's key policies do.
+    fn new_role(&mut self) -> String {
+        let account = &self.service.root().account;
+        self.role = self.service.role(account, self.alias.trim_start_matches("alias/"));
+        let trusted = match self.cell.keys {
+            KeyPolicy::Delegates => account.as_str(),
+            KeyPolicy::NamesCaller => &self.person.arn,
+            KeyPolicy::Closed => return self.role.clone(),
+        };
+        let trust = json!([{ "Effect": "Allow", "Principal": { "AWS": trusted }, "Action": "sts:AssumeRole" }]);
+        let row = self.service.kms.principal_of(&self.role).unwrap();
+        let mut record = row.record.clone();
+        record.role.as_mut().unwrap().trust_policy = policy(trust);
+        self.service.commit(|change| change.update(&row, record));
+        self.role.clone()
     }
 
     fn root(&self, operation: &str, body: Value) -> Value {
@@ -455,6 +502,7 @@ impl<'s> Stage<'s> {
         let alias = format!("arn:aws:kms:us-east-1:{}:{}", self.person.account, self.alias);
         let keys: Vec<&str> = match row.asks {
             Asks::Account => vec!["*"],
+            Asks::Role => vec![self.role.as_str()],
             _ => self.keys.iter().map(|key| key.arn.as_str()).collect(),
         };
         let resources = match self.cell.own {
@@ -507,6 +555,14 @@ impl<'s> Stage<'s> {
                 };
                 return Some((code.into(), "Missing Authentication Token".into()));
             }
+            Outcome::NotAssumed => {
+                let (who, role) = (&person.arn, &self.role);
+                let message = format!("User: {who} is not authorized to perform: sts:AssumeRole on resource: {role}");
+                return Some(("AccessDenied".into(), message));
+            }
+            Outcome::RootAssumesNone => {
+                return Some(("AccessDenied".into(), "Roles may not be assumed by root accounts.".into()));
+            }
             Outcome::NoAlias => return Some(("NotFoundException".into(), format!("Alias {own_alias} is not found."))),
             Outcome::OwnPoliciesLack(Thing::Key) => {
                 format!("{on_key} because no identity-based policy allows the {action} action")
@@ -530,6 +586,7 @@ impl Row {
     fn actions(&self) -> Vec<String> {
         match self.asks {
             Asks::Keys { actions, .. } => actions.iter().map(|action| format!("kms:{action}")).collect(),
+            Asks::Role => vec![format!("sts:{}", self.name)],
             Asks::Nothing | Asks::Account | Asks::Grant | Asks::Alias { .. } => vec![format!("kms:{}", self.name)],
         }
     }
@@ -566,11 +623,13 @@ impl Tried {
         match self.cell.outcome {
             Outcome::Allowed(by) => self.check_permissions(by, decisions),
             // What is not there was not refused: he may ask.
+            Outcome::RootAssumesNone => assert!(decisions.is_empty(), "{what}: {event}"),
             Outcome::NoAlias => assert!(decisions.iter().all(|decision| !decision["allowedBy"].is_null()), "{what}"),
             _ => {
                 let (last, others) = decisions.split_last().unwrap_or_else(|| panic!("{what}: {event}"));
                 assert!(last["refusedBecause"].is_string() && last["allowedBy"].is_null(), "{what}: {last}");
-                assert!(last["action"].as_str().unwrap().starts_with("kms:"), "{what}: {last}");
+                let service = if matches!(self.cell.outcome, Outcome::NotAssumed) { "sts:" } else { "kms:" };
+                assert!(last["action"].as_str().unwrap().starts_with(service), "{what}: {last}");
                 assert!(others.iter().all(|decision| !decision["allowedBy"].is_null()), "{what}: {others:?}");
             }
         }
@@ -606,7 +665,7 @@ fn sts(action: &str) -> Request {
 }
 
 fn request_is_sts(row: &Row) -> bool {
-    matches!(row.asks, Asks::Nothing)
+    matches!(row.asks, Asks::Nothing | Asks::Role)
 }
 
 /// The error of an answer and its message, in either protocol.

@@ -115,7 +115,15 @@ impl Bench {
     fn run_sdk(&self, region: &str) {
         let names: Vec<_> = OPERATIONS.iter().map(|route| route.name).collect();
         let mut python = Command::new(venv().join("bin/python"));
-        self.run("sdk.py", python.arg(scripts().join("sdk.py")).env("OPERATIONS", names.join(",")), region);
+        self.run(
+            "sdk.py",
+            python
+                .arg(scripts().join("sdk.py"))
+                .env("OPERATIONS", names.join(","))
+                .env("HSM_KMS", PROGRAM)
+                .env("DATA", self.service.data()),
+            region,
+        );
     }
 
     /// Runs a client in an empty folder, with the service's variables and without those of whoever runs the test.

@@ -1,11 +1,12 @@
 """Every operation through boto3, with every answer held against the model that botocore brings.
 
 Environment: OPERATIONS (the names of all that the service has, by commas), CANARIES (a folder for every secret that
-is made here, a file each), and what the service wrote for shells.
+is made here, a file each), HSM_KMS and DATA (the program and its data folder), and what the service wrote for shells.
 """
 
 import json
 import os
+import subprocess
 import uuid
 
 import boto3
@@ -254,10 +255,71 @@ def grants():
     refused("ValidationException", kms.list_grants, KeyId=key_id, Limit=101)
 
 
+def principal(command, *arguments, document=None):
+    """An operator's command; a `-` among the arguments is the document."""
+    program = [os.environ["HSM_KMS"], "principal", command, "--data", os.environ["DATA"], *arguments]
+    done = subprocess.run(program, input=document and json.dumps(document), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+def signed_by(given):
+    names = {"AccessKeyId": "aws_access_key_id", "SecretAccessKey": "aws_secret_access_key"}
+    names["SessionToken"] = "aws_session_token"
+    return {argument: given[name] for name, argument in names.items() if name in given}
+
+
+def roles():
+    principal("create-user", "--user-name", "sdk-alice")
+    alice = principal("create-access-key", "--user-name", "sdk-alice")["AccessKey"]
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/sdk-alice"}}
+    trust |= {"Action": ["sts:AssumeRole", "sts:TagSession"]}
+    document = {"Version": "2012-10-17", "Statement": [trust]}
+    principal("create-role", "--role-name", "sdk-app", "--assume-role-policy-document", "-", document=document)
+    allow = {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}
+    document = {"Version": "2012-10-17", "Statement": [allow]}
+    own = ("--role-name", "sdk-app", "--policy-name", "own", "--policy-document", "-")
+    principal("put-role-policy", *own, document=document)
+    sts = client("sts", **signed_by(alice))
+    role = f"arn:aws:iam::{ACCOUNT}:role/sdk-app"
+    tags = [{"Key": "Team", "Value": "blue"}]
+    answer = sts.assume_role(RoleArn=role, RoleSessionName="sdk", Tags=tags, Policy=json.dumps(document))
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/sdk-app/sdk"
+    assert answer["AssumedRoleUser"]["Arn"] == arn and answer["PackedPolicySize"] > 0, answer
+    given = answer["Credentials"]
+    keep_canary("role-secret", given["SecretAccessKey"].encode())
+    keep_canary("role-token", given["SessionToken"].encode())
+    session = signed_by(given)
+    assert client("sts", **session).get_caller_identity()["Arn"] == arn
+    blob = client(**session).encrypt(KeyId=new_key(), Plaintext=b"x")["CiphertextBlob"]
+    refused("AccessDeniedException", client(**signed_by(alice)).decrypt, CiphertextBlob=blob)
+    assert client(**session).decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+    principal("revoke-role-sessions", "--role-name", "sdk-app")
+    refused("UnrecognizedClientException", client(**session).decrypt, CiphertextBlob=blob)
+    refused("InvalidClientTokenId", client("sts", **session).get_caller_identity)
+    again = signed_by(sts.assume_role(RoleArn=role, RoleSessionName="sdk")["Credentials"])
+    assert client(**again).decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+    principal("delete-role-policy", "--role-name", "sdk-app", "--policy-name", "own")
+    refused("AccessDeniedException", client(**again).decrypt, CiphertextBlob=blob)
+    principal("delete-role", "--role-name", "sdk-app")
+    refused("UnrecognizedClientException", client(**again).decrypt, CiphertextBlob=blob)
+
+
 def callers():
     sts = client("sts")
     identity = sts.get_caller_identity()
     assert identity["Arn"] == f"arn:aws:iam::{ACCOUNT}:root" and identity["Account"] == ACCOUNT
+    given = sts.get_session_token(DurationSeconds=900)["Credentials"]
+    keep_canary("session-secret", given["SecretAccessKey"].encode())
+    keep_canary("session-token", given["SessionToken"].encode())
+    session = signed_by(given)
+    assert client("sts", **session).get_caller_identity() | {"ResponseMetadata": 0} == identity | {"ResponseMetadata": 0}
+    assert client(**session).list_keys()["Keys"]
+    refused("AccessDenied", client("sts", **session).get_session_token)
+    refused("AccessDenied", sts.assume_role, RoleArn=f"arn:aws:iam::{ACCOUNT}:role/absent", RoleSessionName="x1")
+    forged = {**session, "aws_session_token": "A" * len(given["SessionToken"])}
+    refused("UnrecognizedClientException", client(**forged).list_keys)
+    refused("InvalidClientTokenId", client("sts", **forged).get_caller_identity)
     known = {"aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"]}
     secret = {"aws_secret_access_key": "x" * 40}
     refused("InvalidSignatureException", client(**known, **secret).list_keys)
@@ -266,7 +328,7 @@ def callers():
     refused("UnrecognizedClientException", client(**unknown, **secret).list_keys)
 
 
-for family in (keys, states, aliases, cryptography, tags_and_policies, grants, callers):
+for family in (keys, states, aliases, cryptography, tags_and_policies, grants, callers, roles):
     family()
 
 offered = set(os.environ["OPERATIONS"].split(","))

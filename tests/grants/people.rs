@@ -93,7 +93,7 @@ impl People {
     }
 
     pub fn root(&self) -> Person {
-        let root = self.service.app.root_user().expect("the root user has an access key");
+        let root = self.service.app.root_user().expect("a root user");
         Person {
             arn: format!("arn:aws:iam::{OURS}:root"),
             unique_id: OURS.into(),

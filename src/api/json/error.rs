@@ -66,6 +66,7 @@ impl From<Error> for Answer {
             Error::InvalidGrantToken => client("InvalidGrantTokenException", "The grant token is not valid."),
             Error::InvalidKeyUsage(message) => client("InvalidKeyUsageException", message),
             Error::InvalidMarker => client("InvalidMarkerException", "The marker is not valid."),
+            Error::InvalidParameterValue(message) => client("InvalidParameterValueException", message),
             Error::InvalidState(message) => client("KMSInvalidStateException", message),
             Error::KeyUnavailable(_) => server(
                 500,
@@ -75,6 +76,7 @@ impl From<Error> for Answer {
             Error::LimitExceeded(message) => client("LimitExceededException", message),
             Error::MalformedPolicyDocument(message) => client("MalformedPolicyDocumentException", message),
             Error::NotFound(message) => client("NotFoundException", message),
+            Error::PackedPolicyTooLarge(message) => client("PackedPolicyTooLargeException", message),
             Error::Serialization(message) => client("SerializationException", message),
             Error::Tag(message) => client("TagException", message),
             Error::Throttling => client(

@@ -1,12 +1,12 @@
-//! The AWS JSON 1.1 protocol, once for all operations; and the one STS operation, in its own protocol.
+//! The AWS JSON 1.1 protocol, once for all operations, and the door for both protocols.
 //!
 //! Source: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>
 
 mod error;
 mod in_flight;
 mod operations;
-mod sts;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,12 +23,13 @@ use in_flight::InFlight;
 pub use operations::{OPERATIONS, Route};
 
 use crate::api::http::Peer;
+use crate::api::query::{self, Form};
 use crate::audit::EventSource;
 use crate::auth::Caller;
 use crate::auth::sigv4::{self, Door, Paths, SigningKeys};
 use crate::crypto;
-use crate::kms::{Context, Error, Failure, Kms, Request};
-use crate::model::Region;
+use crate::kms::{Context, Error, Failure, Kms, NoSigner, Request};
+use crate::model::{Region, Secret};
 
 /// The door through which AWS clients come.
 pub struct Gate {
@@ -77,6 +78,12 @@ struct Arrival {
     id: String,
 }
 
+/// What was answered, and by which operation.
+struct Served {
+    operation: &'static str,
+    body: Vec<u8>,
+}
+
 /// How the request and its answer are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Protocol {
@@ -108,12 +115,20 @@ impl Protocol {
         }
     }
 
-    fn respond(self, answer: Result<Vec<u8>, Answer>, id: &str) -> Response<Body> {
+    /// The name that the service asked has for an error.
+    fn code(self, answer: &Answer) -> &'static str {
+        match self {
+            Protocol::Json => answer.code,
+            Protocol::Query => query::code(answer),
+        }
+    }
+
+    fn respond(self, answer: Result<Served, Answer>, id: &str) -> Response<Body> {
         let (status, body) = match (answer, self) {
-            (Ok(body), Protocol::Json) => (200, body),
-            (Ok(body), Protocol::Query) => (200, sts::envelop(&body, id)),
+            (Ok(served), Protocol::Json) => (200, served.body),
+            (Ok(served), Protocol::Query) => (200, query::envelop(served.operation, &served.body, id)),
             (Err(answer), Protocol::Json) => (answer.status, answer.json()),
-            (Err(answer), Protocol::Query) => (sts::status(&answer), sts::error(&answer, id)),
+            (Err(answer), Protocol::Query) => (query::status(&answer), query::error(&answer, id)),
         };
         let content_type = if self == Protocol::Json { "application/x-amz-json-1.1" } else { "text/xml" };
         let response = Response::builder()
@@ -127,31 +142,25 @@ impl Protocol {
 }
 
 impl Arrival {
-    async fn serve(self, gate: &Gate, protocol: Protocol) -> Result<Vec<u8>, Answer> {
+    async fn serve(self, gate: &Gate, protocol: Protocol) -> Result<Served, Answer> {
         let caller = self.authenticate(gate, protocol);
         let (caller, region) = caller.inspect_err(|answer| gate.kms.audit.refused(self.peer.ip(), answer.code))?;
-        let route = self.route(protocol);
+        let asked = self.asked(protocol);
         let permit = gate.kms.audit.begin().map_err(Error::from)?;
+        let route = asked.as_ref().ok().map(|asked| asked.route);
         let cx = Context::new(gate.kms.clone(), caller, self.request(gate, protocol, region, route)?, permit);
-        let result = self.run(gate, &cx, route).await;
+        let result = run(gate, &cx, asked).await;
         let result = result.map_err(|error| {
             error::log(&error, &self.id, cx.request.operation);
             Answer::from(error)
         });
         let outcome = match &result {
             Ok(_) => Ok(()),
-            Err(answer) => Err(Failure { code: answer.code, message: answer.message.clone() }),
+            Err(answer) => Err(Failure { code: protocol.code(answer), message: answer.message.clone() }),
         };
         // No record, no answer.
         cx.finish(outcome).await.inspect_err(|error| error::log(error, &self.id, cx.request.operation))?;
         result
-    }
-
-    async fn run(&self, gate: &Gate, cx: &Context, route: Option<&Route>) -> Result<Vec<u8>, Error> {
-        let _place = gate.in_flight.enter(cx.caller.unique_id()).ok_or(Error::Throttling)?;
-        let route = route.ok_or(Error::UnknownOperation)?;
-        cx.kms.store.guard()?;
-        (route.serve)(cx, if route.source == EventSource::Sts { b"{}" } else { &self.body }).await
     }
 
     fn authenticate(&self, gate: &Gate, protocol: Protocol) -> Result<(Caller, Region), Answer> {
@@ -165,19 +174,32 @@ impl Arrival {
         };
         let door = Door { services: &[protocol.service()], paths: Paths::Root, max_skew: MAX_SKEW };
         let claim = sigv4::read(&request, gate.kms.clock().now(), &door)?;
-        let signer = gate.kms.signer(&claim.access_key_id)?.ok_or_else(|| claim.unknown_access_key())?;
+        let token = claim.session_token.as_ref().map(Secret::expose);
+        let signer = gate.kms.signer(&claim.access_key_id, token)?.map_err(|none| match none {
+            NoSigner::Unknown => claim.unknown_access_key(),
+            NoSigner::Expired => sigv4::Error::ExpiredToken,
+        })?;
         claim.verify(&signer.secret, &gate.signing_keys)?;
         let region = served_region(gate, &claim.region, protocol)?;
         gate.kms.note_access_key(&signer.caller, protocol.service(), &region);
         Ok((signer.caller, region))
     }
 
-    fn route(&self, protocol: Protocol) -> Option<&'static Route> {
-        let name = match protocol {
-            Protocol::Json => self.header(TARGET).strip_prefix("TrentService.")?,
-            Protocol::Query => sts::action(&self.body)?,
-        };
-        OPERATIONS.iter().find(|route| route.name == name && route.source == protocol.source())
+    /// What is asked for, and the request in JSON.
+    fn asked(&self, protocol: Protocol) -> Result<Asked<'_>, Error> {
+        let find = |name: &str| OPERATIONS.iter().find(|route| route.name == name && route.source == protocol.source());
+        match protocol {
+            Protocol::Json => {
+                let route = self.header(TARGET).strip_prefix("TrentService.").and_then(find);
+                let route = route.ok_or(Error::UnknownOperation)?;
+                Ok(Asked { route, body: Ok(Cow::Borrowed(&self.body)) })
+            }
+            Protocol::Query => {
+                let form = Form::parse(&self.body)?;
+                let route = form.action().and_then(find).ok_or(Error::UnknownOperation)?;
+                Ok(Asked { route, body: form.request(route.members).map(Cow::Owned) })
+            }
+        }
     }
 
     fn request(
@@ -204,6 +226,19 @@ impl Arrival {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
+}
+
+/// An operation, and its request in JSON as far as it could be read.
+struct Asked<'a> {
+    route: &'static Route,
+    body: Result<Cow<'a, [u8]>, Error>,
+}
+
+async fn run(gate: &Gate, cx: &Context, asked: Result<Asked<'_>, Error>) -> Result<Served, Error> {
+    let _place = gate.in_flight.enter(cx.caller.unique_id()).ok_or(Error::Throttling)?;
+    let Asked { route, body } = asked?;
+    cx.kms.store.guard()?;
+    Ok(Served { operation: route.name, body: (route.serve)(cx, &body?).await? })
 }
 
 /// The scope's Region chooses the Region; the global endpoint of STS is that of us-east-1.

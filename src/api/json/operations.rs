@@ -60,7 +60,9 @@ pub const OPERATIONS: &[Route] = &[
     kms::<tag::UntagResource>(),
     kms::<alias::UpdateAlias>(),
     kms::<key::UpdateKeyDescription>(),
+    row::<sts::AssumeRole>(EventSource::Sts),
     row::<sts::GetCallerIdentity>(EventSource::Sts),
+    row::<sts::GetSessionToken>(EventSource::Sts),
 ];
 
 const fn kms<O: Operation>() -> Route {

@@ -113,12 +113,15 @@ pub enum Error {
         /// Half the window.
         minutes: u64,
     },
-    /// There is a session token, and none has been issued here.
+    /// There is a session token, and it cannot be one of this service.
     #[error("The security token included in the request is invalid.")]
     SecurityToken,
     /// Nobody has this access key id, or he may not use it.
     #[error("The security token included in the request is invalid.")]
     UnknownAccessKey,
+    /// The session has ended.
+    #[error("The security token included in the request is expired")]
+    ExpiredToken,
     /// Another secret, or another request than the one signed.
     #[error(
         "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
@@ -137,6 +140,8 @@ pub enum Kind {
     InvalidSignature,
     /// The access key or session token is not known.
     UnrecognizedClient,
+    /// The session token was good.
+    ExpiredToken,
     /// Not a request of this service at all.
     UnknownOperation,
 }
@@ -171,6 +176,7 @@ impl Error {
             | Error::NotYetCurrent { .. }
             | Error::SignatureMismatch => Kind::InvalidSignature,
             Error::SecurityToken | Error::UnknownAccessKey => Kind::UnrecognizedClient,
+            Error::ExpiredToken => Kind::ExpiredToken,
         }
     }
 
@@ -181,6 +187,7 @@ impl Error {
             Kind::IncompleteSignature => "IncompleteSignatureException",
             Kind::InvalidSignature => "InvalidSignatureException",
             Kind::UnrecognizedClient => "UnrecognizedClientException",
+            Kind::ExpiredToken => "ExpiredTokenException",
             Kind::UnknownOperation => "UnknownOperationException",
         }
     }

@@ -23,6 +23,7 @@ pub use error::{Error, Kind};
 pub use signing_key::{SigningKey, SigningKeys};
 
 use self::authorization::TERMINATOR;
+use super::session;
 use crate::crypto;
 use crate::model::{Region, Secret, Timestamp};
 
@@ -68,6 +69,8 @@ pub enum Paths {
 pub struct Claim {
     /// The access key id, 1 to 128 letters, digits and underscores.
     pub access_key_id: String,
+    /// The session token that came with it, 1 to [`session::MAX_LEN`] bytes; of temporary credentials.
+    pub session_token: Option<Secret>,
     /// The scope's day, `YYYYMMDD`; that of `x-amz-date`.
     pub date: String,
     /// The scope's region: a well-formed name. Whether it is served, the caller says ([`Error::InvalidRegion`]).
@@ -89,16 +92,14 @@ pub fn read(request: &Request<'_>, now: Timestamp, door: &Door<'_>) -> Result<Cl
     let region = check_scope(&authorization, &date_time, door)?;
     check_signed_headers(request, &authorization.signed_headers)?;
     check_window(&date_time, signed_at, now, door.max_skew)?;
-    if request.headers.contains_key(SECURITY_TOKEN) {
-        return Err(Error::SecurityToken);
-    }
+    let session_token = read_session_token(request.headers)?;
     let body_hash = crypto::hex(&crypto::sha256(&[request.body]));
     check_payload(request.headers, &body_hash)?;
     let canonical = canonical_request(request, &authorization.signed_headers, &body_hash);
     let Authorization { access_key_id, date, service, signature, region: _, signed_headers: _ } = authorization;
     let scope = format!("{date}/{region}/{service}/{TERMINATOR}");
     let string_to_sign = string_to_sign(&date_time, &scope, &canonical);
-    Ok(Claim { access_key_id, date, region, service, signed_at, string_to_sign, signature })
+    Ok(Claim { access_key_id, session_token, date, region, service, signed_at, string_to_sign, signature })
 }
 
 impl Claim {
@@ -116,7 +117,8 @@ impl Claim {
         Ok(())
     }
 
-    /// The error for an access key that nobody has, after the work that a wrong secret would have cost.
+    /// The error for an access key or a session token that nobody has, after the work that a wrong secret would have
+    /// cost.
     pub fn unknown_access_key(&self) -> Error {
         let dummy = Secret::new(b"no one signs with this secret; it costs time".to_vec());
         // Never kept, as a wrong secret's key is not; the result is not looked at, whatever it is.
@@ -156,6 +158,15 @@ fn read_date(headers: &HeaderMap) -> Result<(String, Timestamp), Error> {
     }
     let instant = parse_basic(text).ok_or(Error::MalformedDate)?;
     Ok((text.to_owned(), instant))
+}
+
+/// `x-amz-security-token`, which is signed and there once, as all that is signed.
+fn read_session_token(headers: &HeaderMap) -> Result<Option<Secret>, Error> {
+    let Some(token) = headers.get(SECURITY_TOKEN) else { return Ok(None) };
+    match token.len() {
+        1..=session::MAX_LEN => Ok(Some(Secret::new(token.as_bytes().to_vec()))),
+        _ => Err(Error::SecurityToken),
+    }
 }
 
 fn check_scope(authorization: &Authorization, date_time: &str, door: &Door<'_>) -> Result<Region, Error> {

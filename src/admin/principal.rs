@@ -168,7 +168,7 @@ pub fn untag(
 /// Ends all sessions that were issued until now, those of this millisecond too.
 pub fn revoke_sessions(cx: &Context<'_>, kind: PrincipalKind, name: &FriendlyName) -> Result<Plan<Nothing>, Error> {
     update(cx, kind, name, |record| {
-        record.sessions_revoked_before = Some(cx.now.plus(std::time::Duration::from_millis(1)));
+        record.sessions_revoked_before = Some(cx.now);
         Ok(())
     })
 }

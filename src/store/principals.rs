@@ -53,7 +53,7 @@ pub struct PrincipalRecord {
     pub permissions_boundary: Option<FriendlyName>,
     /// What only a role has.
     pub role: Option<RoleDetails>,
-    /// Sessions that were issued before this have ended.
+    /// Sessions that were issued at this time or before have ended.
     pub sessions_revoked_before: Option<Timestamp>,
 }
 

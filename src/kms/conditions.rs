@@ -60,8 +60,8 @@ impl Conditions for Circumstances<'_> {
         match key.split_once('/') {
             Some(("aws:resourcetag" | "iam:resourcetag", name)) => self.resource_tag(name),
             Some(("aws:requesttag", name)) => self.request_tag(name),
-            Some(_) => Value::Absent,
-            None => or(self.of_request(key), || or(self.of_key(key), || self.of_facts(key))),
+            // The name of a key of an encryption context may have slashes.
+            _ => or(self.of_request(key), || or(self.of_key(key), || self.of_facts(key))),
         }
     }
 }

@@ -132,6 +132,7 @@ fn cases(world: &World<'_>) -> Vec<Case> {
     let id = &world.key.id;
     let encrypt = || json!({ "KeyId": id, "Plaintext": "eHk=" });
     let in_context = || json!({ "KeyId": id, "Plaintext": "eHk=", "EncryptionContext": context() });
+    let named = |name: &str| json!({ "KeyId": id, "Plaintext": "eHk=", "EncryptionContext": { name: "Prod" } });
     let data_key = || json!({ "KeyId": id, "KeySpec": "AES_256", "EncryptionContext": context() });
     let decrypt = || json!({ "CiphertextBlob": world.sealed, "EncryptionContext": context() });
     let by_alias = || json!({ "KeyId": world.alias, "Plaintext": "eHk=" });
@@ -173,6 +174,9 @@ fn cases(world: &World<'_>) -> Vec<Case> {
         equals("kms:EncryptionContext:Owner", "Encrypt", in_context(), "${aws:username}", "${aws:userid}"),
         absent("kms:EncryptionContext:AppName", "Encrypt", encrypt()),
         absent("kms:EncryptionContext:App", "Encrypt", in_context()),
+        // A slash in a name is a letter like others.
+        equals("kms:EncryptionContext:example.org/Env", "Encrypt", named("example.org/Env"), "Prod", "Test"),
+        by("kms:EncryptionContext:a/b", "StringNotEquals", "Encrypt", named("a/b"), json!("Test"), json!("Prod")),
         by(
             "kms:EncryptionContextKeys",
             "ForAllValues:StringEquals",
@@ -334,6 +338,7 @@ fn cases(world: &World<'_>) -> Vec<Case> {
             json!("false"),
             json!("true"),
         ),
+        equals("aws:ResourceAccount", "CreateKey", json!({}), user.account.as_str(), "444455556666"),
         equals("aws:RequestTag/Team", "CreateKey", made(), "a", "Blue"),
         by("aws:TagKeys", "ForAllValues:StringEquals", "CreateKey", made(), json!(["Team", "x"]), json!(["team", "x"])),
         equals("aws:RequestTag/Team", "TagResource", tagged(), "a", "Blue"),

@@ -233,6 +233,7 @@ impl Context {
         facts: &Facts<'_>,
     ) -> Result<Authorized<AccountId>, Error> {
         let account = self.caller.account.clone();
+        let facts = &facts.clone().with("aws:resourceaccount", Some(account.as_str()));
         self.ask(
             &Question {
                 caller: &self.caller,

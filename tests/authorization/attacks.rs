@@ -137,17 +137,30 @@ fn a_key_with_tags_needs_the_permission_to_tag() {
         let tags = json!({ "Tags": [{ "TagKey": "Team", "TagValue": "a" }] });
         let before = (service.kms.store.epoch(), service.kms.store.all_keys().len());
         let (code, message) = service.refused(&user, "CreateKey", tags.clone());
-        let expected = format!(
-            "User: {} is not authorized to perform: kms:TagResource on resource: * because no identity-based policy \
-             allows the kms:TagResource action",
+        let begin = format!(
+            "User: {} is not authorized to perform: kms:TagResource on resource: arn:aws:kms:us-east-1:111122223333:key/",
             user.arn
         );
-        assert_eq!((code.as_str(), message), ("AccessDeniedException", expected));
+        let end = " because no identity-based policy allows the kms:TagResource action";
+        assert_eq!(code, "AccessDeniedException");
+        assert!(message.starts_with(&begin) && message.ends_with(end), "{message}");
         assert_eq!((service.kms.store.epoch(), service.kms.store.all_keys().len()), before);
         service.new_key(&user, json!({}));
-        service.give(&user, "more", json!([{ "Effect": "Allow", "Action": "kms:TagResource", "Resource": "*" }]));
-        let key = service.new_key(&user, tags);
-        assert_eq!(service.key_record(&key).tags["Team"], "a");
+        let other = service.new_key(service.root(), json!({}));
+        let may_tag = |what: &str| {
+            let statement = json!([{ "Effect": "Allow", "Action": "kms:TagResource", "Resource": what }]);
+            service.give(&user, "more", statement);
+            service.send(&user, "CreateKey", &tags).status == 200
+        };
+        // The permission must be for all keys of the account in the Region.
+        for all in ["*", "arn:aws:kms:*:111122223333:key/*", "arn:aws:kms:us-east-1:111122223333:*"] {
+            assert!(may_tag(all), "{all}");
+        }
+        for some in [&other.arn, "arn:aws:kms:*:444455556666:key/*", "arn:aws:kms:eu-west-1:111122223333:key/*"] {
+            assert!(!may_tag(some), "{some}");
+        }
+        let tagged = service.kms.store.all_keys().iter().filter(|key| key.record.tags.contains_key("Team")).count();
+        assert_eq!(tagged, 3);
         service.close();
     });
 }
@@ -466,6 +479,22 @@ fn a_second_tag_of_another_case_opens_nothing() {
         );
         service.ok(service.root(), "UntagResource", json!({ "KeyId": key.id, "TagKeys": ["Team"] }));
         service.ok(&user, "Encrypt", encrypt(&key));
+        service.close();
+    });
+}
+
+/// A capital sigma has two small letters, of which a word's end usually has the other one.
+#[test]
+fn a_condition_finds_a_tag_whose_name_ends_in_a_sigma() {
+    in_own_process("attacks::a_condition_finds_a_tag_whose_name_ends_in_a_sigma", |dir| {
+        let service = Served::start(dir, MovedClock::at(START));
+        let key = new_key(&service);
+        let when = |effect: &str, value: &str| json!({ "Effect": effect, "Action": "kms:*", "Resource": "*", "Condition": { "StringEquals": { "aws:PrincipalTag/ΟΔΟΣ": value } } });
+        let user = service.user_who_may("ann", json!([when("Allow", "Blue")]));
+        service.change(&user, |record| drop(record.tags.insert("ΟΔΟΣ".into(), "Blue".into())));
+        service.ok(&user, "Encrypt", encrypt(&key));
+        service.give(&user, "own", json!([everything()[0], when("Deny", "Blue")]));
+        assert_eq!(service.refused(&user, "Encrypt", encrypt(&key)).0, "AccessDeniedException");
         service.close();
     });
 }

@@ -58,10 +58,14 @@ impl Operation for CreateKey {
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         self.check_kind()?;
         let account = cx.authorize_account::<Self>(&self.facts())?.into_thing();
+        let key_id = KeyId::from_random(crypto::random_array()?);
         if self.tags.is_some() {
-            cx.authorize_own("TagResource", "*", &self.facts())?;
+            // Policies know no more of the key than that it will be one of the account's.
+            // Source: <https://docs.aws.amazon.com/kms/latest/developerguide/tag-permissions.html>
+            let arn = key_arn(&cx.request.region, &account, &key_id).to_string();
+            cx.authorize_own("TagResource", &arn, &self.facts())?;
         }
-        let record = self.record(cx, account)?;
+        let record = self.record(cx, account, key_id)?;
         let name = ObjectName { purpose: Purpose::Kms, key_id: record.key_id, material: 1 };
         cx.kms.commit(Change::new(record.created).insert(intent(cx, name, &record))).await?;
         crash_point::reached("creation-begun");
@@ -139,10 +143,9 @@ impl CreateKey {
         }
     }
 
-    fn record(self, cx: &Context, account: AccountId) -> Result<KeyRecord, Error> {
+    fn record(self, cx: &Context, account: AccountId, key_id: KeyId) -> Result<KeyRecord, Error> {
         let tags = self.tags.unwrap_or_default();
         check_tags(&tags)?;
-        let key_id = KeyId::from_random(crypto::random_array()?);
         let (policy, policy_principals) = match self.policy {
             Some(text) => {
                 let bypass = self.bypass_policy_lockout_safety_check == Some(true);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer, ser};
 
 use super::{Context, Error};
 use crate::auth::policy::{Kind, Policy, Principal};
-use crate::model::Document;
+use crate::model::{Document, folded};
 
 /// A tag of a user or role.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -39,21 +39,21 @@ pub fn listed(tags: &BTreeMap<String, String>) -> Vec<Tag> {
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html>
 pub fn tagged(mut old: BTreeMap<String, String>, new: &[Tag]) -> Result<BTreeMap<String, String>, Error> {
     let mut seen = std::collections::HashSet::new();
-    if !new.iter().all(|tag| seen.insert(tag.key.to_lowercase())) {
+    if !new.iter().all(|tag| seen.insert(folded(&tag.key))) {
         let text = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
         return Err(Error::InvalidInput(text.into()));
     }
     if let Some(reserved) = seen.iter().find(|key| key.starts_with("aws:")) {
         return Err(Error::InvalidInput(format!("The tag key {reserved} begins with aws:, which is reserved.")));
     }
-    old.retain(|key, _| !seen.contains(&key.to_lowercase()));
+    old.retain(|key, _| !seen.contains(&folded(key)));
     old.extend(new.iter().map(|tag| (tag.key.clone(), tag.value.clone())));
     if old.len() <= MAX_TAGS { Ok(old) } else { Err(quota("TagsPerEntity", MAX_TAGS)) }
 }
 
 /// `old` without these keys, whatever their case.
 pub fn untagged(mut old: BTreeMap<String, String>, keys: &[String]) -> BTreeMap<String, String> {
-    old.retain(|key, _| keys.iter().all(|gone| gone.to_lowercase() != key.to_lowercase()));
+    old.retain(|key, _| keys.iter().all(|gone| folded(gone) != folded(key)));
     old
 }
 
@@ -130,6 +130,13 @@ mod tests {
         let new = tagged(old.clone(), &tags(&[("department", "bar")])).unwrap();
         assert_eq!(new, record(&[("department", "bar"), ("team", "a")]));
         assert_eq!(untagged(old, &["TEAM".into()]), record(&[("Department", "foo")]));
+    }
+
+    #[test]
+    fn a_sigma_is_the_same_letter_wherever_it_stands() {
+        let old = record(&[("ΟΔΟΣ", "a")]);
+        assert_eq!(tagged(old.clone(), &tags(&[("οδοσ", "b")])).unwrap(), record(&[("οδοσ", "b")]));
+        assert_eq!(untagged(old, &["οδοσ".into()]), record(&[]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::auth::policy::{Kind, Policy};
 use crate::auth::session::{Content, Credentials, Holder, Opened, Tokens, TooLong};
 use crate::auth::{Caller, Identity, Session};
 use crate::crypto;
-use crate::model::{Arn, Secret, Timestamp};
+use crate::model::{Arn, Secret, Timestamp, folded};
 use crate::store::{PrincipalKind, PrincipalRecord, Row};
 
 /// Issues session tokens, and keeps what is behind those that were shown, so that a policy is compiled once.
@@ -169,7 +169,6 @@ pub(super) fn assumed_role_id(unique_id: &str, session: &str) -> String {
 
 /// Whether two tag keys are the same one to IAM, which does not look at their case.
 pub(super) fn same_tag_key(one: &str, other: &str) -> bool {
-    let folded = |key: &str| key.chars().flat_map(char::to_lowercase).collect::<String>();
     folded(one) == folded(other)
 }
 

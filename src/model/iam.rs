@@ -71,6 +71,12 @@ impl FromStr for IamPath {
     }
 }
 
+/// A text whose case does not count, such as the key of a tag or the name of a condition key: every letter by itself in
+/// lower case, wherever it stands, so that equal texts of whatever case become equal.
+pub fn folded(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
+}
+
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte)
 }

@@ -21,7 +21,7 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use document::Document;
 pub use encryption_context::EncryptionContext;
 pub use grant_operation::{GrantOperation, GrantOperations};
-pub use iam::{FriendlyName, IamPath};
+pub use iam::{FriendlyName, IamPath, folded};
 pub use key::{KeyManager, KeySpec, KeyState, KeyUsage, Origin};
 pub use key_id::{InvalidKeyId, KeyId};
 pub use object_name::{ObjectName, Purpose};

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::document::{Malformed, elements, malformed};
 use super::operator::{OfValues, Operator, Values};
 use super::request::{Request, Value};
-use crate::model::Document;
+use crate::model::{Document, folded};
 
 /// One operator, one key, and the values that it is compared with.
 pub(super) struct Condition {
@@ -40,7 +40,7 @@ impl Condition {
             return Err(malformed(format!("the condition on `{key}` has no values")));
         }
         let values = Values::read(operator.family, &texts, variables)?;
-        Ok(Condition { operator, key: key.to_lowercase().into(), values })
+        Ok(Condition { operator, key: folded(key).into(), values })
     }
 
     /// Whether this holds for a request, in a statement that allows or denies.

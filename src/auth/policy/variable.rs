@@ -3,6 +3,7 @@
 //! Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>
 
 use super::document::{Malformed, malformed};
+use crate::model::folded;
 
 /// A piece of a text in a policy.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ fn read_variable(inner: &str) -> Option<Piece> {
     };
     let named = key.split_once(':').is_some_and(|(service, name)| !service.is_empty() && !name.is_empty());
     let plain = !key.contains(['$', '{', '}', '*', '?', '\'']) && !default.is_some_and(|text| text.contains('\''));
-    (named && plain).then(|| Piece::Variable { key: key.to_lowercase().into(), default: default.map(Into::into) })
+    (named && plain).then(|| Piece::Variable { key: folded(key).into(), default: default.map(Into::into) })
 }
 
 #[cfg(test)]

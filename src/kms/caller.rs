@@ -136,8 +136,11 @@ impl Kms {
             _ => return None,
         };
         let found = self.store.principal(&account, kind, &name.parse().ok()?)?;
-        // The whole ARN must be right, path and case too.
-        let right = service == "sts" || found.record.arn().to_string() == arn;
+        // The whole ARN must be right, path and case too; a session's has its role's name without the path.
+        let right = match service.as_str() {
+            "sts" => found.record.name.as_str() == name,
+            _ => found.record.arn().to_string() == arn,
+        };
         right.then_some(found)
     }
 

@@ -110,6 +110,7 @@ fn a_key_policy_names_only_who_is_there() {
             "arn:aws:iam::111122223333:user/Reader",
             "arn:aws:iam::111122223333:role/Writer",
             "arn:aws:sts::111122223333:assumed-role/Writer/any-session",
+            "arn:aws:sts::111122223333:assumed-role/reader/any-session",
         ] {
             let answer = put(principal);
             assert_eq!(answer.error(), "MalformedPolicyDocumentException", "{principal}: {}", answer.json());

@@ -174,6 +174,9 @@ fn check_value(
         (Shape::List { min, max, of }, Document::List(elements)) => {
             check_length(elements.len(), *min, *max, format_args!("Value at '{path}'"), violations);
             for (number, element) in (1..).zip(elements) {
+                if violations.len() >= MAX_VIOLATIONS {
+                    break;
+                }
                 check_value(element, of, &Path::Element(path, number), violations)?;
             }
         }
@@ -287,6 +290,8 @@ impl Shape {
 /// What is told of a body that cannot be read: no part of it, as it may hold a secret.
 pub const UNREADABLE: &str = "Could not parse the request body.";
 const ANY_STRING: Shape = Shape::String { min: 0, max: usize::MAX, pattern: None };
+/// So many are told: of a list of empty texts, the answer would be many times as long as the request.
+const MAX_VIOLATIONS: usize = 100;
 const FAILED: &str = "failed to satisfy constraint";
 
 #[cfg(test)]
@@ -308,6 +313,15 @@ mod tests {
             Err(Error::Validation(message) | Error::Serialization(message)) => message,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn an_answer_is_not_many_times_its_request() {
+        let tokens = vec![r#""""#; 40_000].join(",");
+        let body = format!(r#"{{"KeyId":"x","GrantTokens":[{tokens}]}}"#);
+        let message = message(&body);
+        assert!(message.starts_with("100 validation errors detected: Value at 'grantTokens'"), "{}", &message[..200]);
+        assert!(message.len() < 20_000, "{}", message.len());
     }
 
     #[test]

@@ -46,6 +46,9 @@ impl Policy {
         }
         let document = Document::parse(text.as_bytes()).map_err(|error| malformed(format!("not JSON: {error}")))?;
         known_names(&document, &["Version", "Id", "Statement"])?;
+        if question_marks(&document) > MAX_QUESTION_MARKS {
+            return Err(malformed(format!("a policy has at most {MAX_QUESTION_MARKS} question marks")));
+        }
         let version = document.member("Version").map(|version| one_of(version, VERSIONS, "Version")).transpose()?;
         document.member("Id").map(|id| text_of(id, "Id")).transpose()?;
         let statements = document.member("Statement").ok_or_else(|| malformed("there is no Statement"))?;
@@ -158,6 +161,16 @@ pub(super) fn one_of<'d>(document: &'d Document<'_>, words: &[&str], what: &str)
     if words.contains(&text) { Ok(text) } else { Err(malformed(format!("`{text}` is not a {what}"))) }
 }
 
+fn question_marks(document: &Document<'_>) -> usize {
+    let of_text = |text: &str| text.matches('?').count();
+    match document {
+        Document::String(text) => of_text(text),
+        Document::List(elements) => elements.iter().map(question_marks).sum(),
+        Document::Map(members) => members.iter().map(|(name, value)| of_text(name) + question_marks(value)).sum(),
+        Document::Null | Document::Boolean(_) | Document::Integer(_) | Document::Number(_) => 0,
+    }
+}
+
 /// Refuses what is no object, members that are not of `names`, and members without a value.
 pub(super) fn known_names(document: &Document<'_>, names: &[&str]) -> Result<(), Malformed> {
     let Document::Map(members) = document else { return Err(malformed("a policy element is not an object")) };
@@ -177,6 +190,8 @@ pub(super) fn malformed(reason: impl Into<String>) -> Malformed {
 const VERSIONS: &[&str] = &[WITH_VARIABLES, "2008-10-17"];
 const WITH_VARIABLES: &str = "2012-10-17";
 
+/// A run of them behind a star is tried at every place of a text, which a caller may have made 8 KiB long.
+const MAX_QUESTION_MARKS: usize = 1_024;
 /// The longest that any request shape admits.
 const MAX_LEN: usize = 131_072;
 
@@ -199,6 +214,23 @@ mod tests {
 
     fn parse(statement: &str, kind: Kind) -> Result<Policy, Malformed> {
         Policy::parse(&format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#), kind)
+    }
+
+    /// However they are written, and wherever they stand.
+    #[test]
+    fn question_marks_are_bounded() {
+        let policy = |count: usize, mark: &str| {
+            let value = format!("*{}", mark.repeat(count));
+            with(&format!(
+                r#"{{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*",
+                    "Condition":{{"StringLike":{{"aws:userid":["{value}"]}}}}}}"#
+            ))
+        };
+        for mark in ["?", "\\u003f", "a?"] {
+            assert!(policy(1_024, mark).is_ok(), "{mark}");
+            let refused = policy(1_025, mark).unwrap_err().to_string();
+            assert_eq!(refused, "a policy has at most 1024 question marks", "{mark}");
+        }
     }
 
     fn safe_for(arn: &str, who: Who<'_>, statement: &str) -> bool {

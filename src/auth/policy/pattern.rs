@@ -180,9 +180,23 @@ impl Bound<'_> {
         if floating && run.is_empty() {
             return Some(if last { text.len() } else { from });
         }
+        // A policy may have thousands of these, and a text thousands of letters.
+        if let Some(plain) = self.only_text(&run).filter(|_| floating) {
+            let rest = &text[from..];
+            return match last {
+                true => rest.ends_with(plain).then_some(text.len()),
+                false => rest.find(plain).map(|at| from + at + plain.len()),
+            };
+        }
         let mut starts = text[from..].char_indices().map(|(at, _)| from + at).chain([text.len()]);
         let fits = |start| self.run_at(run.clone(), text, start).filter(|end| !last || *end == text.len());
         if floating { starts.find_map(fits) } else { fits(from) }
+    }
+
+    /// The text of a run that is nothing else.
+    fn only_text(&self, run: &Range<usize>) -> Option<&str> {
+        let is_text = run.len() == 1 && self.pieces[run.start] != Piece::AnyOne && self.case == Case::Exact;
+        is_text.then(|| self.text(run.start))
     }
 
     /// The end of a run that starts at `at`.

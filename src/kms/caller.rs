@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Error, Kms};
 use crate::auth::policy::{Kind, Malformed, Policy, Principal};
 use crate::auth::{Caller, Identity, Permissions};
-use crate::model::{AccountId, Arn, FriendlyName, Region, Secret};
+use crate::model::{AccountId, Arn, FriendlyName, Region, Secret, Timestamp};
 use crate::store::{AccessKeyRecord, AccessKeyUsage, KeyRecord, PolicyRecord, PrincipalKind, PrincipalRecord, Row};
 
 /// A caller, and the secret that his signature must have been made with.
@@ -144,13 +144,15 @@ impl Kms {
         right.then_some(found)
     }
 
-    /// A policy of an account as a session policy; none if there is no such policy.
+    /// A policy of an account as the session policy that it was at `issued`; none if it is gone, though there be another
+    /// one of its name.
     pub(super) fn shared_session_policy(
         &self,
         account: &AccountId,
         name: &FriendlyName,
+        issued: Timestamp,
     ) -> Result<Option<Arc<Policy>>, Error> {
-        let row = self.store.policy(account, name);
+        let row = self.store.policy(account, name).filter(|row| row.record.created <= issued);
         row.map(|row| compiled(&row).map(|policy| policy.session.clone())).transpose()
     }
 

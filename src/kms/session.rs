@@ -140,7 +140,7 @@ impl Kms {
         let mut permissions = self.permissions(role)?;
         permissions.session_policies.extend(shown.policy.clone());
         for policy in &content.policy_names {
-            let Some(policy) = self.shared_session_policy(account, policy)? else { return Ok(None) };
+            let Some(policy) = self.shared_session_policy(account, policy, content.issued)? else { return Ok(None) };
             permissions.session_policies.push(policy);
         }
         Ok(Some(Caller {

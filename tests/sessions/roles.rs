@@ -1,5 +1,7 @@
 //! Who may assume a role, and what he is then.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -273,6 +275,32 @@ fn session_policies_only_take_away() {
         let row = service.kms.store.policy(&account, &"Encrypting".parse().unwrap()).unwrap();
         service.commit(|change| change.delete(&row));
         assert_eq!(encrypt(&service, &session, &one), "UnrecognizedClientException");
+        service.close();
+    });
+}
+
+/// One that is made later under the name of a session's policy is not what was given with the session.
+#[test]
+fn another_policy_of_the_same_name_is_not_the_session_s() {
+    in_own_process("roles::another_policy_of_the_same_name_is_not_the_session_s", |dir| {
+        let clock = MovedClock::at(START);
+        let service = Served::start(dir, clock.clone());
+        let account = service.root().account.clone();
+        let alice = service.user(&account, "alice");
+        let app = role(&service, &account, "App", trusts(&alice.arn), all_of_kms());
+        let key = service.new_key(service.root(), json!({}));
+        let statement = |effect: &str| json!([{ "Effect": effect, "Action": "kms:Encrypt", "Resource": "*" }]);
+        service.shared_policy(&account, "Given", statement("Deny"));
+        let arn = [("PolicyArns.member.1.arn", "arn:aws:iam::111122223333:policy/Given")];
+        let session = assume(&service, &alice, &app, "x1", &arn);
+        assert_eq!(encrypt(&service, &session, &key), DENIED);
+
+        clock.pass(Duration::from_millis(1));
+        let row = service.kms.store.policy(&account, &"Given".parse().unwrap()).unwrap();
+        service.commit(|change| change.delete(&row));
+        service.shared_policy(&account, "Given", statement("Allow"));
+        assert_eq!(encrypt(&service, &session, &key), "UnrecognizedClientException");
+        assert_eq!(encrypt(&service, &assume(&service, &alice, &app, "x1", &arn), &key), "");
         service.close();
     });
 }

@@ -348,7 +348,7 @@ fn cells(row: &Row) -> Vec<Cell> {
                 Cell::new("alias only, delegation", User, Delegates, Own::Alias, OwnPoliciesLack(Thing::Key)),
                 Cell::new("key only", User, NamesCaller, Own::Nothing, OwnPoliciesLack(Thing::Alias)),
                 Cell::new("key only, delegation", User, Delegates, Own::Keys, OwnPoliciesLack(Thing::Alias)),
-                Cell::new("both", User, NamesCaller, Own::Alias, by("resource policy")),
+                Cell::new("both", User, NamesCaller, Own::Alias, by("key policy")),
                 Cell::new("both, delegation", User, Delegates, Own::All, by("identity policy")),
                 Cell::new("no policy", User, Delegates, Own::Nothing, none),
                 Cell::new("another account, key policy only", ForeignUser, NamesCaller, Own::Nothing, foreign_alone),
@@ -641,11 +641,11 @@ impl Tried {
             let expected = match by {
                 By::Nothing => panic!("{}: {decision}", self.what),
                 By::RootUser => json!("root user"),
-                By::KeyPolicy => json!("resource policy"),
+                By::KeyPolicy => json!("key policy"),
                 By::IdentityPolicy => json!("identity policy"),
                 By::Grant => json!({ "grant": self.grants[at] }),
                 By::AliasAnd(keys) => json!(if is_alias { "identity policy" } else { keys }),
-                By::RootUserAndKeyPolicy => json!(if is_alias { "root user" } else { "resource policy" }),
+                By::RootUserAndKeyPolicy => json!(if is_alias { "root user" } else { "key policy" }),
             };
             assert_eq!(decision["allowedBy"], expected, "{}: {decision}", self.what);
             assert!(decision["refusedBecause"].is_null(), "{}: {decision}", self.what);

@@ -637,11 +637,12 @@ impl Tried {
 
     fn check_permissions(&self, by: By, decisions: &[Value]) {
         for (at, decision) in decisions.iter().enumerate() {
-            let is_alias = decision["resource"].as_str().unwrap().contains(":alias/");
+            let resource = decision["resource"].as_str().unwrap();
+            let is_alias = resource.contains(":alias/");
             let expected = match by {
                 By::Nothing => panic!("{}: {decision}", self.what),
                 By::RootUser => json!("root user"),
-                By::KeyPolicy => json!("key policy"),
+                By::KeyPolicy => json!(if resource.contains(":role/") { "trust policy" } else { "key policy" }),
                 By::IdentityPolicy => json!("identity policy"),
                 By::Grant => json!({ "grant": self.grants[at] }),
                 By::AliasAnd(keys) => json!(if is_alias { "identity policy" } else { keys }),

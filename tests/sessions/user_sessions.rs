@@ -38,7 +38,8 @@ fn users_get_sessions_of_their_own() {
         let identity = &event["userIdentity"];
         assert_eq!((&identity["type"], &identity["userName"]), (&json!("IAMUser"), &json!("alice")));
         assert_eq!(identity["sessionContext"]["attributes"]["creationDate"], "2026-11-22T00:00:00Z");
-        let issued = service.events().into_values().find(|event| event["eventName"] == "GetSessionToken").unwrap();
+        let is_issue = |event: &Value| event["eventName"] == "GetSessionToken" && event["errorCode"].is_null();
+        let issued = service.events().into_values().find(is_issue).unwrap();
         let credentials = &issued["responseElements"]["credentials"];
         assert!(credentials["accessKeyId"].as_str().unwrap().starts_with("ASIA"), "{issued}");
         let secret = session.credentials.secret_access_key();

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
+use hsm_kms::admin;
 use hsm_kms::api::json::OPERATIONS;
 use hsm_kms::audit::EventSource;
+use hsm_kms::auth::policy::{Kind, Policy};
 use hsm_kms::settings::Settings;
 
 #[test]
@@ -59,6 +61,79 @@ fn every_exit_code_and_command_is_documented() {
     for name in names.filter(|name| *name != "help") {
         assert!(text.contains(&format!("`hsm-kms {name} ")), "command {name}");
     }
+}
+
+#[test]
+fn every_command_for_principals_exists_with_its_flags() {
+    let commands: Vec<_> = README.replace("\\\n", " ").lines().filter_map(principal_command).collect();
+    assert!(commands.len() >= 8, "{commands:?}");
+    for words in commands {
+        let route = route(&words[0]).unwrap_or_else(|| panic!("there is no verb {}", words[0]));
+        let mut flags: BTreeSet<_> = words.iter().filter_map(|word| word.strip_prefix("--")).collect();
+        flags.retain(|flag| !["account", "config", "data"].contains(flag));
+        let known: BTreeSet<_> = route.members.iter().map(|member| kebab(member.name)).collect();
+        assert!(flags.iter().all(|flag| known.contains(*flag)), "{words:?}");
+        let required = route.members.iter().filter(|member| member.required).map(|member| kebab(member.name));
+        assert!(required.clone().all(|name| flags.contains(name.as_str())), "{words:?}");
+    }
+}
+
+#[test]
+fn every_verb_named_exists() {
+    let fences = README.split("```").step_by(2);
+    let named: BTreeSet<_> = fences.flat_map(quoted).filter(|text| is_verb(text)).collect();
+    assert!(named.contains("create-account") && named.contains("revoke-role-sessions"), "{named:?}");
+    for verb in named {
+        assert!(route(&verb).is_some(), "there is no verb {verb}");
+    }
+}
+
+#[test]
+fn every_policy_is_accepted() {
+    let policies: Vec<_> = blocks("json").filter(|text| text.contains("\"Effect\"")).collect();
+    assert_eq!(policies.len(), 4);
+    for text in policies {
+        let kind = match (text.contains("sts:AssumeRole"), text.contains("Principal\":")) {
+            (true, true) => Kind::TrustPolicy,
+            (false, true) => Kind::KeyPolicy,
+            (_, false) => Kind::IdentityPolicy,
+        };
+        let whole = match text.contains("\"Statement\"") {
+            true => text.to_owned(),
+            false => format!(r#"{{"Version": "2012-10-17", "Statement": [{text}]}}"#),
+        };
+        Policy::parse(&whole, kind).unwrap_or_else(|error| panic!("{error}: {text}"));
+    }
+}
+
+/// The words behind `hsm-kms principal` in a line of a shell, without its comment.
+fn principal_command(line: &str) -> Option<Vec<String>> {
+    let (_, words) = line.split('#').next()?.split_once("hsm-kms principal ")?;
+    let words: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
+    is_verb(words.first()?).then_some(words)
+}
+
+fn is_verb(text: &str) -> bool {
+    const FIRST: [&str; 11] =
+        ["attach", "create", "delete", "detach", "get", "list", "put", "revoke", "tag", "untag", "update"];
+    text.split_once('-').is_some_and(|(first, _)| FIRST.contains(&first))
+}
+
+fn route(verb: &str) -> Option<&'static admin::Route> {
+    admin::OPERATIONS.iter().find(|route| kebab(route.name) == verb)
+}
+
+/// `CreateUser` as `create-user`.
+fn kebab(name: &str) -> String {
+    let dashed =
+        |letter: char| letter.is_ascii_uppercase().then_some('-').into_iter().chain([letter.to_ascii_lowercase()]);
+    name.chars().flat_map(dashed).skip(1).collect()
+}
+
+/// What stands in fences of this language.
+fn blocks(language: &str) -> impl Iterator<Item = &'static str> {
+    let fenced = README.split("```").skip(1).step_by(2);
+    fenced.filter_map(move |block| block.strip_prefix(language)?.strip_prefix('\n'))
 }
 
 /// From a heading to the next of its kind.

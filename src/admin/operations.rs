@@ -29,8 +29,8 @@ pub(super) struct Planned {
 
 /// All operations.
 pub const OPERATIONS: &[Route] = &[
-    row::<user::AttachUserPolicy>(),
     row::<role::AttachRolePolicy>(),
+    row::<user::AttachUserPolicy>(),
     row::<access_key::CreateAccessKey>(),
     row::<account::CreateAccount>(),
     row::<policy::CreatePolicy>(),

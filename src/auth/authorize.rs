@@ -202,7 +202,8 @@ impl Question<'_> {
 impl Denied {
     /// Why, for the record, which may know more than the caller.
     pub fn because(&self, action: &str) -> String {
-        self.reason.map_or_else(|| "there is no such resource".into(), |reason| reason.clause(action))
+        let clause = self.reason.map_or_else(|| "there is no such resource".into(), |reason| reason.clause(action));
+        clause.trim_start_matches("because ").trim_start_matches("with ").to_owned()
     }
 }
 

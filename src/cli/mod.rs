@@ -69,6 +69,11 @@ impl Failure {
         Failure { message: message.to_string(), code: 1 }
     }
 
+    /// What was asked for cannot be meant.
+    pub fn of_use(message: impl ToString) -> Self {
+        Failure { message: message.to_string(), code: 2 }
+    }
+
     /// A failure that no other start can mend: a supervisor must not start again (`EX_CONFIG` of sysexits.h).
     pub fn for_good(message: impl ToString) -> Self {
         Failure { message: message.to_string(), code: 78 }

@@ -10,7 +10,7 @@ use super::conditions::{Circumstances, Facts};
 use super::grant::Search;
 use super::{CommitError, Error, Kms, Operation, identity_of};
 use crate::audit::{self, Call, Event, EventSource};
-use crate::auth::policy::Grantee;
+use crate::auth::policy::{Grantee, Kind, Policy};
 use crate::auth::{self, Authorized, Caller, Denied, Named, Permission, Question};
 use crate::model::{AccountId, AliasName, Arn, KeyId, KeyRef, KeyRefError, Region, Timestamp, key_arn};
 use crate::store::{AliasRecord, Change, KeyRecord, Row, Store};
@@ -321,7 +321,7 @@ impl Context {
         let mut note = json!({ "action": question.action, "resource": question.resource });
         match decision {
             Ok(Permission::Grant(id)) => note["allowedBy"] = json!({ "grant": id }),
-            Ok(Permission::ResourcePolicy) => note["allowedBy"] = "resource policy".into(),
+            Ok(Permission::ResourcePolicy) => note["allowedBy"] = resource_policy_of(question).into(),
             Ok(Permission::IdentityPolicy) => note["allowedBy"] = "identity policy".into(),
             Ok(Permission::RootUser) => note["allowedBy"] = "root user".into(),
             Err(denied) => note["refusedBecause"] = denied.because(question.action).into(),
@@ -453,6 +453,14 @@ impl Context {
 /// The ARN of a key.
 pub fn arn_of(key: &KeyRecord) -> Arn {
     key_arn(&key.region, &key.account, &key.key_id)
+}
+
+/// The policy of the resource, by the name that its resource gives it.
+fn resource_policy_of(question: &Question<'_>) -> &'static str {
+    match question.resource_policy.map(Policy::kind) {
+        Some(Kind::TrustPolicy) => "trust policy",
+        _ => "key policy",
+    }
 }
 
 /// How often a change is decided again when another one came first.

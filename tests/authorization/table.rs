@@ -348,7 +348,7 @@ fn cells(row: &Row) -> Vec<Cell> {
                 Cell::new("alias only, delegation", User, Delegates, Own::Alias, OwnPoliciesLack(Thing::Key)),
                 Cell::new("key only", User, NamesCaller, Own::Nothing, OwnPoliciesLack(Thing::Alias)),
                 Cell::new("key only, delegation", User, Delegates, Own::Keys, OwnPoliciesLack(Thing::Alias)),
-                Cell::new("both", User, NamesCaller, Own::Alias, by("resource policy")),
+                Cell::new("both", User, NamesCaller, Own::Alias, by("key policy")),
                 Cell::new("both, delegation", User, Delegates, Own::All, by("identity policy")),
                 Cell::new("no policy", User, Delegates, Own::Nothing, none),
                 Cell::new("another account, key policy only", ForeignUser, NamesCaller, Own::Nothing, foreign_alone),
@@ -637,15 +637,16 @@ impl Tried {
 
     fn check_permissions(&self, by: By, decisions: &[Value]) {
         for (at, decision) in decisions.iter().enumerate() {
-            let is_alias = decision["resource"].as_str().unwrap().contains(":alias/");
+            let resource = decision["resource"].as_str().unwrap();
+            let is_alias = resource.contains(":alias/");
             let expected = match by {
                 By::Nothing => panic!("{}: {decision}", self.what),
                 By::RootUser => json!("root user"),
-                By::KeyPolicy => json!("resource policy"),
+                By::KeyPolicy => json!(if resource.contains(":role/") { "trust policy" } else { "key policy" }),
                 By::IdentityPolicy => json!("identity policy"),
                 By::Grant => json!({ "grant": self.grants[at] }),
                 By::AliasAnd(keys) => json!(if is_alias { "identity policy" } else { keys }),
-                By::RootUserAndKeyPolicy => json!(if is_alias { "root user" } else { "resource policy" }),
+                By::RootUserAndKeyPolicy => json!(if is_alias { "root user" } else { "key policy" }),
             };
             assert_eq!(decision["allowedBy"], expected, "{}: {decision}", self.what);
             assert!(decision["refusedBecause"].is_null(), "{}: {decision}", self.what);

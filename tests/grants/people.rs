@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use axum::body::{Body, to_bytes};
 use hsm_kms::api::http::Peer;
 use hsm_kms::api::json::{Answer, OPERATIONS};
@@ -15,7 +13,7 @@ use hsm_kms::audit::EventSource;
 use hsm_kms::auth::policy::{Kind, Policy};
 use hsm_kms::auth::{Caller, Identity, Permissions, Session};
 use hsm_kms::kms::{self, Context};
-use hsm_kms::model::{AccountId, Clock, FriendlyName, Timestamp};
+use hsm_kms::model::{AccountId, FriendlyName, Timestamp};
 use hsm_kms::store::{AccessKeyRecord, AccountRecord, Change, PrincipalKind, PrincipalRecord, RoleDetails};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -181,7 +179,8 @@ impl People {
             ("content-type".to_owned(), "application/x-amz-json-1.1".to_owned()),
             ("x-amz-target".to_owned(), format!("TrentService.{operation}")),
         ];
-        headers.extend(self.signature(person, region, &headers, body.as_bytes()));
+        let credentials = Credentials::from_keys(&person.access_key_id, &person.secret, None);
+        headers.extend(self.service.signature_of(credentials, region, &headers, body.as_bytes()));
         let request = axum::http::Request::post("/").extension(Peer(([127, 0, 0, 1], 1).into()));
         let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
         request.body(Body::from(body)).unwrap()
@@ -317,31 +316,6 @@ impl People {
             active: true,
             created: self.now(),
         }
-    }
-
-    fn signature(
-        &self,
-        person: &Person,
-        region: &str,
-        headers: &[(String, String)],
-        body: &[u8],
-    ) -> Vec<(String, String)> {
-        let identity = Credentials::from_keys(&person.access_key_id, &person.secret, None).into();
-        let millis = u64::try_from(self.service.clock.now().as_millis()).unwrap();
-        let time: SystemTime = UNIX_EPOCH + Duration::from_millis(millis);
-        let params = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(region)
-            .name("kms")
-            .time(time)
-            .settings(SigningSettings::default())
-            .build()
-            .unwrap()
-            .into();
-        let named = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let request = SignableRequest::new("POST", "http://localhost/", named, SignableBody::Bytes(body)).unwrap();
-        let (instructions, _) = sign(request, &params).unwrap().into_parts();
-        instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 }
 

@@ -59,14 +59,14 @@ fn a_role_is_assumed_by_whom_it_trusts_and_acts_as_itself() {
         assert_eq!(
             event["additionalEventData"]["authorization"],
             json!([
-                { "action": "sts:AssumeRole", "resource": app, "allowedBy": "resource policy" }
+                { "action": "sts:AssumeRole", "resource": app, "allowedBy": "trust policy" }
             ])
         );
         let denied = service.events().into_values().find(|event| event["errorCode"] == "AccessDenied").unwrap();
         assert_eq!((&denied["eventName"], &denied["responseElements"]), (&json!("AssumeRole"), &Value::Null));
         assert_eq!(
             denied["additionalEventData"]["authorization"][0]["refusedBecause"],
-            "because no resource-based policy allows the sts:AssumeRole action"
+            "no resource-based policy allows the sts:AssumeRole action"
         );
         let encrypted = service
             .events()

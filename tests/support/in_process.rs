@@ -117,12 +117,24 @@ impl InProcess {
 
     fn signature(&self, headers: &[(String, String)], body: &[u8]) -> Vec<(String, String)> {
         let root = self.app.root_user().expect("the root user has an access key");
-        let identity = Credentials::from_keys(&root.access_key_id, root.secret_access_key.as_str(), None).into();
+        let credentials = Credentials::from_keys(&root.access_key_id, root.secret_access_key.as_str(), None);
+        self.signature_of(credentials, "us-east-1", headers, body)
+    }
+
+    /// The headers that sign a request to KMS, at the service's own time.
+    pub fn signature_of(
+        &self,
+        credentials: Credentials,
+        region: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> Vec<(String, String)> {
+        let identity = credentials.into();
         let millis = u64::try_from(self.clock.now().as_millis()).unwrap();
         let time: SystemTime = UNIX_EPOCH + Duration::from_millis(millis);
         let params = v4::SigningParams::builder()
             .identity(&identity)
-            .region("us-east-1")
+            .region(region)
             .name("kms")
             .time(time)
             .settings(SigningSettings::default())

@@ -8,6 +8,7 @@ mod verb;
 use std::io::Write;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use zeroize::Zeroizing;
 
@@ -20,8 +21,8 @@ use crate::settings::Settings;
 pub struct Principal {
     data: PathBuf,
     config: Option<PathBuf>,
-    /// One line of JSON.
-    line: Vec<u8>,
+    /// One line of JSON, or what is wrong with the flags or with a file that they name.
+    line: Result<Vec<u8>, String>,
 }
 
 impl Args for Principal {
@@ -38,12 +39,12 @@ impl Args for Principal {
 
 impl FromArgMatches for Principal {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let (verb, arguments) = matches.subcommand().ok_or_else(|| refused("no verb is given"))?;
+        let (verb, arguments) = matches.subcommand().ok_or(clap::Error::new(ErrorKind::MissingSubcommand))?;
         let account = matches.get_one::<AccountId>("account");
         Ok(Principal {
             data: matches.get_one("data").cloned().unwrap_or_default(),
             config: matches.get_one("config").cloned(),
-            line: verb::request(verb, arguments, account).map_err(refused)?,
+            line: verb::request(verb, arguments, account),
         })
     }
 
@@ -55,9 +56,10 @@ impl FromArgMatches for Principal {
 
 impl Principal {
     pub(super) fn run(self) -> Result<(), Failure> {
+        let line = self.line.map_err(Failure::of_use)?;
         let settings = self.config.as_deref().map(Settings::read).transpose()?;
         let folder = settings.as_ref().map_or(&self.data, |settings| &settings.data);
-        if let Some(answer) = online::ask(folder, &self.line)? {
+        if let Some(answer) = online::ask(folder, &line)? {
             return print(&answer);
         }
         offline::check(folder)?;
@@ -65,7 +67,7 @@ impl Principal {
             Some(settings) => settings,
             None => dev::settings_of(&DataDir::lock(&self.data).map_err(offline::in_use)?)?,
         };
-        offline::ask(settings, &self.line, print)
+        offline::ask(settings, &line, print)
     }
 }
 
@@ -118,10 +120,6 @@ fn places() -> [Arg; 3] {
     ];
     // Behind the verb's own flags.
     places.map(|place| place.display_order(900))
-}
-
-fn refused(why: impl ToString) -> clap::Error {
-    clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{}\n", why.to_string()))
 }
 
 const EXAMPLE: &str = "Example: hsm-kms principal create-user --data ./hsm-kms-data --user-name alice --tags team=a";

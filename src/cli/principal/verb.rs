@@ -73,7 +73,7 @@ fn is_document(member: &Member) -> bool {
 }
 
 fn tag(text: &str) -> Result<Value, String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("the tag `{text}` is not KEY=VALUE"))?;
     Ok(json!({ "Key": key, "Value": value }))
 }
 
@@ -85,7 +85,7 @@ fn read(path: &str) -> Result<String, String> {
         "-" => std::io::stdin().take(MAX_DOCUMENT).read_to_string(&mut text),
         path => std::fs::File::open(path).and_then(|file| file.take(MAX_DOCUMENT).read_to_string(&mut text)),
     };
-    read.map(|_| text).map_err(|error| format!("{path}: {error}"))
+    read.map(|_| text).map_err(|error| format!("the document {path} cannot be read: {error}"))
 }
 
 /// `CreateUser` as `create-user`.

@@ -50,6 +50,19 @@ fn works_beside_a_stale_socket() {
     done(&service, "GetUser", json!({ "UserName": "alice" }));
 }
 
+/// One line, without a service and before any folder is looked for.
+#[test]
+fn says_which_flag_or_file_is_wrong() {
+    let nowhere = Path::new("/nonexistent");
+    let tags = ["create-user", "--user-name", "alice", "--tags", "team"];
+    let policy = ["put-user-policy", "--user-name", "a", "--policy-name", "p", "--policy-document", "/nonexistent/p"];
+    let told = failure(&principal(nowhere, &tags));
+    assert_eq!(told, (2, "hsm-kms: the tag `team` is not KEY=VALUE\n".into()));
+    let (code, text) = failure(&principal(nowhere, &policy));
+    assert_eq!(code, 2);
+    assert_eq!(text, "hsm-kms: the document /nonexistent/p cannot be read: No such file or directory (os error 2)\n");
+}
+
 #[test]
 fn says_what_to_do_if_it_can_do_nothing() {
     let service = Service::start();

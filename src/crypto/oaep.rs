@@ -81,7 +81,7 @@ mod tests {
 
     fn padded(message: &[u8]) -> Vec<u8> {
         let zeros = vec![0; LEN - 2 * HASH_LEN - 2 - message.len()];
-        [&zeros, &[1], message].concat()
+        [&zeros[..], &[1], message].concat()
     }
 
     #[test]

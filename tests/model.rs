@@ -1,11 +1,15 @@
 //! The operations that exist, held against the service model that ships with the installed botocore.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
 use hsm_kms::api::json::OPERATIONS;
 use hsm_kms::audit::EventSource;
 use hsm_kms::kms::shape::{Member, Shape};
+use hsm_kms::model::{
+    EncryptionAlgorithm, HmacSpec, KeyAgreementAlgorithm, KeyPairSpec, MacAlgorithm, MessageType, SigningAlgorithm,
+};
 use serde_json::Value;
 
 #[test]
@@ -37,6 +41,31 @@ fn the_comparison_itself_sees_a_difference() {
     let text = differences.join("\n");
     for part in ["KeyId is required", "KeyId: max is 7", "Plaintext is missing", "DryRun is missing"] {
         assert!(text.contains(part), "no `{part}` in {text}");
+    }
+}
+
+/// No operation takes them all yet, so that the enumerations of algorithms are compared by themselves.
+#[test]
+fn the_words_of_algorithms_and_key_specs_are_the_models() {
+    let model = model("kms/2014-11-01");
+    let words = |shape: &str| -> BTreeSet<String> {
+        let words = model["shapes"][shape]["enum"].as_array().expect("an enumeration");
+        words.iter().map(|word| word.as_str().expect("a word").to_owned()).collect()
+    };
+    let all: [(&str, &[&str]); 5] = [
+        ("SigningAlgorithmSpec", SigningAlgorithm::NAMES),
+        ("EncryptionAlgorithmSpec", EncryptionAlgorithm::NAMES),
+        ("MacAlgorithmSpec", MacAlgorithm::NAMES),
+        ("KeyAgreementAlgorithmSpec", KeyAgreementAlgorithm::NAMES),
+        ("MessageType", MessageType::NAMES),
+    ];
+    for (shape, ours) in all {
+        assert_eq!(words(shape), ours.iter().map(|word| (*word).to_owned()).collect(), "{shape}");
+    }
+    for (shape, ours) in
+        [("KeySpec", KeyPairSpec::NAMES), ("DataKeyPairSpec", KeyPairSpec::NAMES), ("KeySpec", HmacSpec::NAMES)]
+    {
+        assert!(ours.iter().all(|word| words(shape).contains(*word)), "{shape}");
     }
 }
 

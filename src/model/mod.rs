@@ -1,6 +1,7 @@
 //! Values and their rules: no I/O, no time of day, no await.
 
 mod account;
+mod algorithm;
 mod alias_name;
 mod arn;
 mod clock;
@@ -10,11 +11,14 @@ mod grant_operation;
 mod iam;
 mod key;
 mod key_id;
+mod key_specs;
 mod object_name;
 mod region;
 mod secret;
+mod words;
 
 pub use account::AccountId;
+pub use algorithm::{EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm};
 pub use alias_name::{AliasName, InvalidAliasName};
 pub use arn::{Arn, KeyRef, KeyRefError, key_arn};
 pub use clock::{Clock, SystemClock, Timestamp};
@@ -24,6 +28,7 @@ pub use grant_operation::{GrantOperation, GrantOperations};
 pub use iam::{FriendlyName, IamPath, folded};
 pub use key::{KeyManager, KeySpec, KeyState, KeyUsage, Origin};
 pub use key_id::{InvalidKeyId, KeyId};
+pub use key_specs::{HmacSpec, KeyPairSpec};
 pub use object_name::{ObjectName, Purpose};
 pub use region::{InvalidRegion, Region};
 pub use secret::Secret;

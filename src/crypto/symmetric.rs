@@ -1,10 +1,10 @@
-//! All cryptography on the host, in one place, so that a FIPS build changes one file and no byte.
+//! Hashes, codes, key derivation, authenticated encryption and random bytes.
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Key, Nonce, Tag};
 use aws_lc_rs::{constant_time, digest, hmac};
 
-use crate::model::Secret;
+use crate::model::{MacAlgorithm, Secret};
 
 /// Bytes in an AES-256 key.
 pub const KEY_LEN: usize = 32;
@@ -47,6 +47,18 @@ pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
         context.update(part);
     }
     copy(context.sign().as_ref())
+}
+
+/// Whether `mac` is the HMAC (FIPS 198-1) of the message under the key, whole and not cut short; compared in a time that
+/// depends only on its length.
+pub fn verify_hmac(algorithm: MacAlgorithm, key: &[u8], message: &[u8], mac: &[u8]) -> bool {
+    let algorithm = match algorithm {
+        MacAlgorithm::HmacSha224 => hmac::HMAC_SHA224,
+        MacAlgorithm::HmacSha256 => hmac::HMAC_SHA256,
+        MacAlgorithm::HmacSha384 => hmac::HMAC_SHA384,
+        MacAlgorithm::HmacSha512 => hmac::HMAC_SHA512,
+    };
+    hmac::verify(&hmac::Key::new(algorithm, key), message, mac).is_ok()
 }
 
 /// `len` bytes by KBKDF in counter mode with HMAC-SHA-256: `HMAC(key, i ‖ label ‖ 00 ‖ context ‖ L)` with a

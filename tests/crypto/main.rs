@@ -1,0 +1,6 @@
+//! The host's asymmetric cryptography, held against the OpenSSL command and Project Wycheproof's vectors.
+
+mod known;
+mod openssl;
+mod pairs;
+mod wycheproof;

@@ -1,24 +1,30 @@
 //! What is done every second, and what of it less often.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::kms::{Error, Kms, TrustedTime, Verdict};
 use crate::model::Timestamp;
-use crate::store::Change;
+use crate::store::{self, Change};
 
 /// The service's own work, a round at a time.
 pub struct Housekeeping {
     kms: Arc<Kms>,
     trusted_time: Mutex<TrustedTime>,
     rounds: AtomicU64,
+    tampering_recorded: AtomicBool,
 }
 
 impl Housekeeping {
     /// Work for this service.
     pub fn new(kms: Arc<Kms>, trusted_time: TrustedTime) -> Self {
-        Housekeeping { kms, trusted_time: Mutex::new(trusted_time), rounds: AtomicU64::new(0) }
+        Housekeeping {
+            kms,
+            trusted_time: Mutex::new(trusted_time),
+            rounds: AtomicU64::new(0),
+            tampering_recorded: AtomicBool::new(false),
+        }
     }
 
     /// One round; failures are logged and tried again in a later one.
@@ -43,17 +49,24 @@ impl Housekeeping {
 
     /// Somebody else's write to the store is found within a second, a change below the database within ten minutes.
     async fn watch_store(&self, round: u64) {
-        let before = self.kms.store.tampered();
         let checked = match round % 600 {
             599 => self.kms.store.scrub().await,
             _ => self.kms.store.check().await,
         };
-        let Err(error) = checked else { return };
-        if before.is_none() && self.kms.store.tampered().is_some() {
-            tracing::error!(%error, "the store was tampered with; every request is refused from now on");
-            let details = serde_json::json!({ "what": error.to_string() });
-            log("record that the store was tampered with", self.kms.record_act("StoreTampered", details).await);
+        if let Err(error) = checked {
+            self.record_tampering(&error).await;
         }
+    }
+
+    /// Records once that the store was tampered with, whoever noticed it first: this watch, a change, a flush.
+    async fn record_tampering(&self, error: &store::Error) {
+        if self.kms.store.tampered().is_none() || self.tampering_recorded.load(Ordering::Relaxed) {
+            return;
+        }
+        tracing::error!(%error, "the store was tampered with; every request is refused from now on");
+        let recorded = self.kms.record_act("StoreTampered", serde_json::json!({ "what": error.to_string() })).await;
+        self.tampering_recorded.store(recorded.is_ok(), Ordering::Relaxed);
+        log("record that the store was tampered with", recorded);
     }
 
     async fn destroy_due_keys(&self) -> Result<(), Error> {

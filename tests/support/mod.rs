@@ -194,6 +194,10 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let ended = self.child.try_wait();
+            eprintln!("the service in {} ({ended:?}) said:\n{}", self.data.display(), self.log());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -102,6 +102,12 @@ fn noticed(name: &str, service: &Service, history: &History) {
         let told = try_call(service, operation, &body);
         assert_eq!((told.status, told.error().as_str()), (500, "KMSInternalException"), "{name}: {operation}");
     }
+    // The record is written after the first refusal; on a slow disk it is some time until it can be read.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while events(service.data(), "StoreTampered").is_empty() {
+        assert!(Instant::now() < deadline, "{name}: not recorded");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let events = events(service.data(), "StoreTampered");
     assert_eq!(events.len(), 1, "{name}");
     assert!(events[0]["additionalEventData"]["what"].as_str().unwrap().contains("tampered"), "{name}: {events:?}");

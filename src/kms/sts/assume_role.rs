@@ -236,7 +236,8 @@ impl AssumeRole {
         source_identity: Option<String>,
         seconds: u32,
     ) -> Result<Content, Error> {
-        let issued = cx.kms.now();
+        // When it came, before anything was decided: a revocation meanwhile ends the session.
+        let issued = cx.request.time;
         let (id, session) = (role.record.unique_id.clone(), self.role_session_name.clone());
         let arns = self.policy_arns.iter().filter_map(|policy| policy.arn.as_ref());
         Ok(Content {

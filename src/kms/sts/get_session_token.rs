@@ -58,7 +58,7 @@ impl Operation for GetSessionToken {
 
 impl GetSessionToken {
     fn content(&self, cx: &Context) -> Content {
-        let issued = cx.kms.now();
+        let issued = cx.request.time;
         let seconds = self.duration_seconds.unwrap_or(DEFAULT_SECONDS);
         let (holder, seconds) = match cx.caller.is_root_user() {
             true => (Holder::Root, seconds.min(MAX_ROOT_SECONDS)),

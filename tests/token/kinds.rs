@@ -428,16 +428,16 @@ fn what_the_token_offers_is_found_out_once() {
 }
 
 /// For what makes RSA keys of 4,096 bits.
-fn later() -> Instant {
+pub fn later() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-fn openssl(dir: &Path, arguments: &[&str]) {
+pub fn openssl(dir: &Path, arguments: &[&str]) {
     let output = Command::new("openssl").args(arguments).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn openssl_encrypts(dir: &Path, hash: &str, plaintext: &[u8]) -> Vec<u8> {
+pub fn openssl_encrypts(dir: &Path, hash: &str, plaintext: &[u8]) -> Vec<u8> {
     std::fs::write(dir.join("plaintext"), plaintext).unwrap();
     let (oaep, mgf1) = (format!("rsa_oaep_md:{hash}"), format!("rsa_mgf1_md:{hash}"));
     openssl(
@@ -463,7 +463,7 @@ fn openssl_encrypts(dir: &Path, hash: &str, plaintext: &[u8]) -> Vec<u8> {
     std::fs::read(dir.join("ciphertext")).unwrap()
 }
 
-fn openssl_verifies(
+pub fn openssl_verifies(
     dir: &Path,
     public: &PublicKey,
     algorithm: SigningAlgorithm,

@@ -1,6 +1,7 @@
 //! The token room against a real SoftHSM.
 
 mod faults;
+mod imports;
 mod kill;
 mod kinds;
 mod planted;

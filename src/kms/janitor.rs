@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{CommitError, Error, KeyRow, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
-use crate::model::{AccountId, KeyState, ObjectName, Purpose, Region, Timestamp};
+use crate::model::{AccountId, KeyState, ObjectName, Region, Timestamp};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row};
 
 impl Kms {
@@ -110,7 +110,7 @@ impl Kms {
 
     async fn finish_destruction(&self, key: &KeyRow) -> Result<(), Error> {
         let token = self.token(&key.record.region)?;
-        for name in objects(&key.record) {
+        for name in key.record.objects() {
             token.destroy(&name, deadline()).await?;
         }
         crash_point::reached("object-destroyed");
@@ -177,7 +177,7 @@ impl Kms {
     }
 
     fn known_objects(&self, store_root: &ObjectName) -> HashSet<String> {
-        let materials = self.store.all_keys().into_iter().flat_map(|key| objects(&key.record));
+        let materials = self.store.all_keys().into_iter().flat_map(|key| key.record.objects());
         let intents = self.store.intents().into_iter().map(|intent| intent.record.name);
         materials.chain(intents).chain([*store_root]).map(|name| name.cka_label()).collect()
     }
@@ -192,18 +192,8 @@ pub struct Reconciliation {
     pub missing: Vec<String>,
 }
 
-/// The token objects of a key.
-fn objects(key: &KeyRecord) -> Vec<ObjectName> {
-    let name = |material: &crate::store::Material| ObjectName {
-        purpose: Purpose::Kms,
-        key_id: key.key_id,
-        material: material.number,
-    };
-    key.materials.iter().map(name).collect()
-}
-
 fn labels(key: &KeyRecord) -> Vec<String> {
-    objects(key).iter().map(ObjectName::cka_label).collect()
+    key.objects().iter().map(ObjectName::cka_label).collect()
 }
 
 /// Nobody waits for the answer.

@@ -2,7 +2,7 @@
 
 use super::{Error, KeyRow, arn_of};
 use crate::auth::Authorized;
-use crate::model::{KeyState, KeyUsage};
+use crate::model::{KeySpec, KeyState, KeyUsage};
 use crate::store::{KeyRecord, Material};
 
 /// A key that the caller may use, and that may be used for what he wants.
@@ -13,7 +13,7 @@ use crate::store::{KeyRecord, Material};
 /// use hsm_kms::model::KeyUsage;
 ///
 /// fn usable(key: Authorized<KeyRow>) -> Result<UsableKey, Error> {
-///     UsableKey::new(key, KeyUsage::EncryptDecrypt)
+///     UsableKey::new(key, "Encrypt", KeyUsage::EncryptDecrypt)
 /// }
 /// ```
 ///
@@ -25,7 +25,7 @@ use crate::store::{KeyRecord, Material};
 /// use hsm_kms::model::KeyUsage;
 ///
 /// fn usable(key: KeyRow) -> Result<UsableKey, Error> {
-///     UsableKey::new(key, KeyUsage::EncryptDecrypt)
+///     UsableKey::new(key, "Encrypt", KeyUsage::EncryptDecrypt)
 /// }
 /// ```
 ///
@@ -53,13 +53,30 @@ use crate::store::{KeyRecord, Material};
 pub struct UsableKey(KeyRow);
 
 impl UsableKey {
-    /// Proves that an authorised key is enabled and of this usage.
-    pub fn new(key: Authorized<KeyRow>, usage: KeyUsage) -> Result<Self, Error> {
+    /// Proves that an authorised key is enabled and of this usage, which the operation needs.
+    pub fn new(key: Authorized<KeyRow>, operation: &str, usage: KeyUsage) -> Result<Self, Error> {
         let key = key.into_thing();
         enabled(&key)?;
-        // The one usage there is; later ones answer InvalidKeyUsageException here.
-        let KeyUsage::EncryptDecrypt = usage;
+        if key.record.usage != usage {
+            let (arn, its) = (arn_of(&key.record), key.record.usage);
+            return Err(Error::InvalidKeyUsage(format!(
+                "{arn} key usage is {its} which is not valid for {operation}."
+            )));
+        }
         Ok(UsableKey(key))
+    }
+
+    /// As [`UsableKey::new`], for the operations of symmetric keys alone.
+    pub fn symmetric(key: Authorized<KeyRow>, operation: &str) -> Result<Self, Error> {
+        let key = UsableKey::new(key, operation, KeyUsage::EncryptDecrypt)?;
+        match key.record().spec {
+            KeySpec::SymmetricDefault => Ok(key),
+            // AWS's wording is not known.
+            spec => Err(Error::InvalidKeyUsage(format!(
+                "{} key spec is {spec} which is not valid for {operation}.",
+                key.arn()
+            ))),
+        }
     }
 
     /// What the store says of the key.
@@ -72,10 +89,10 @@ impl UsableKey {
         arn_of(&self.0.record).to_string()
     }
 
-    /// The material that encrypts.
+    /// The material that encrypts, signs or computes.
     pub fn current_material(&self) -> Result<&Material, Error> {
         let none = || Error::Internal(format!("key {} has no material", self.0.record.key_id));
-        self.0.record.materials.last().ok_or_else(none)
+        self.0.record.current().ok_or_else(none)
     }
 }
 
@@ -84,6 +101,7 @@ pub fn enabled(key: &KeyRow) -> Result<(), Error> {
     match key.record.state {
         KeyState::Enabled => Ok(()),
         KeyState::Disabled => Err(Error::Disabled(arn_of(&key.record))),
+        KeyState::PendingImport => Err(Error::InvalidState(format!("{} is pending import.", arn_of(&key.record)))),
         KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
     }
 }
@@ -91,7 +109,7 @@ pub fn enabled(key: &KeyRow) -> Result<(), Error> {
 /// Refuses a key on its way to deletion, for operations that change it.
 pub fn not_pending_deletion(key: &KeyRow) -> Result<(), Error> {
     match key.record.state {
-        KeyState::Enabled | KeyState::Disabled => Ok(()),
+        KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => Ok(()),
         KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
     }
 }

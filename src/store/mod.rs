@@ -9,6 +9,7 @@ mod embedded;
 mod error;
 mod grants;
 mod index;
+mod material;
 mod meta;
 mod principals;
 mod record;
@@ -39,11 +40,10 @@ pub use change::Change;
 pub use embedded::Embedded;
 pub use error::Error;
 pub use grants::{GrantConstraints, GrantRecord};
+pub use material::{AutomaticRotation, Import, ImportedObject, Material, Rotation};
 pub use meta::Meta;
 pub use principals::{AccountRecord, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails};
-pub use record::{
-    AccessKeyRecord, AliasRecord, IntentKind, IntentRecord, KeyRecord, Material, OutboxRecord, Record, Row,
-};
+pub use record::{AccessKeyRecord, AliasRecord, IntentKind, IntentRecord, KeyRecord, OutboxRecord, Record, Row};
 pub use usage::{AccessKeyUsage, Usage};
 
 use index::Index;

@@ -61,7 +61,7 @@ impl Operation for Decrypt {
         let blob = parse_blob(ciphertext.expose())?;
         let key = cx.authorize::<Self>(key_of_blob(cx, Self::NAME, &blob, self.key_id.as_deref())?, &facts)?;
         check_named(key.thing(), &blob)?;
-        let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
+        let key = UsableKey::new(key, Self::NAME, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.encryption_algorithm.as_deref())?;
         let plaintext = Blob(cx.open(&key, &blob, &context).await?);
         if self.dry_run == Some(true) {
@@ -81,7 +81,7 @@ impl Decrypt {
     fn dry_run_without_ciphertext(&self, cx: &Context, facts: &Facts<'_>) -> Result<Output, Error> {
         let key_id = self.key_id.as_deref().ok_or_else(|| Error::Validation("KeyId is required.".into()))?;
         let key = cx.authorize::<Self>(cx.key(key_id)?, facts)?;
-        UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
+        UsableKey::new(key, Self::NAME, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.encryption_algorithm.as_deref())?;
         Err(Error::DryRun)
     }
@@ -89,8 +89,7 @@ impl Decrypt {
 
 /// The `KeyMaterialId` of one of the key's materials.
 pub(super) fn material_id(key: &UsableKey, number: u32) -> String {
-    let material = key.record().materials.iter().find(|material| material.number == number);
-    material.map_or_else(String::new, |material| material.key_material_id.clone())
+    key.record().material(number).map_or_else(String::new, |material| material.key_material_id.clone())
 }
 
 /// The model has the member optional since it may be left out with `IGNORE_CIPHERTEXT`.

@@ -49,7 +49,7 @@ impl Operation for Encrypt {
         check_context(&context)?;
         let facts = facts(&context, self.grant_tokens.as_deref());
         let key = cx.authorize::<Self>(cx.key(&self.key_id)?, &facts)?;
-        let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
+        let key = UsableKey::new(key, Self::NAME, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.encryption_algorithm.as_deref())?;
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);

@@ -92,14 +92,14 @@ impl ReEncrypt {
         let named = key_of_blob(cx, FROM, blob, self.source_key_id.as_deref())?;
         let key = cx.authorize_action::<Self>(FROM, named, &facts)?;
         check_named(key.thing(), blob)?;
-        let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
+        let key = UsableKey::new(key, Self::NAME, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.source_encryption_algorithm.as_deref())?;
         Ok(key)
     }
 
     fn destination(&self, cx: &Context, target: Target, facts: Facts<'_>) -> Result<UsableKey, Error> {
         let key = cx.authorize_action::<Self>(TO, target, &facts)?;
-        let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
+        let key = UsableKey::new(key, Self::NAME, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.destination_encryption_algorithm.as_deref())?;
         Ok(key)
     }
@@ -125,7 +125,7 @@ impl ReEncrypt {
         let destination = cx.key_for(TO, &self.destination_key_id);
         let same = destination.as_ref().is_ok_and(|target| target.key.record.key_id == source.key.record.key_id);
         let source = cx.authorize_action::<Self>(FROM, source, &self.facts(source_context, same))?;
-        UsableKey::new(source, KeyUsage::EncryptDecrypt)?;
+        UsableKey::new(source, Self::NAME, KeyUsage::EncryptDecrypt)?;
         check_algorithm(self.source_encryption_algorithm.as_deref())?;
         self.destination(cx, destination?, self.facts(destination_context, same))?;
         Err(Error::DryRun)

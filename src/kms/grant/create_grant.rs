@@ -169,8 +169,8 @@ fn bound(kms: &Kms, grant: GrantRecord) -> Result<GrantRecord, Error> {
 /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/grants.html#terms-grant-operations>
 fn check_operations(key: &KeyRow, grant: &GrantRecord) -> Result<(), Error> {
     let KeyRecord { spec, usage, .. } = &key.record;
-    let fitting: &[&str] = match (spec, usage) {
-        (KeySpec::SymmetricDefault, KeyUsage::EncryptDecrypt) => &[
+    let fitting: &[&str] = match (usage, spec) {
+        (KeyUsage::EncryptDecrypt, KeySpec::SymmetricDefault) => &[
             "Decrypt",
             "Encrypt",
             "GenerateDataKey",
@@ -180,6 +180,10 @@ fn check_operations(key: &KeyRow, grant: &GrantRecord) -> Result<(), Error> {
             "ReEncryptFrom",
             "ReEncryptTo",
         ],
+        (KeyUsage::EncryptDecrypt, _) => &["Decrypt", "Encrypt", "GetPublicKey", "ReEncryptFrom", "ReEncryptTo"],
+        (KeyUsage::SignVerify, _) => &["GetPublicKey", "Sign", "Verify"],
+        (KeyUsage::KeyAgreement, _) => &["DeriveSharedSecret", "GetPublicKey"],
+        (KeyUsage::GenerateVerifyMac, _) => &["GenerateMac", "VerifyMac"],
     };
     let fits = |operation: &GrantOperation| {
         fitting.contains(&operation.as_str()) || OF_EVERY_KEY.contains(&operation.as_str())

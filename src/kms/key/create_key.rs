@@ -56,7 +56,11 @@ impl Operation for CreateKey {
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
-        self.check_kind()?;
+        let (spec, usage) = self.kind()?;
+        if spec != KeySpec::SymmetricDefault {
+            return Err(not_offered(spec.as_str()));
+        }
+        self.check_origin()?;
         let account = cx.authorize_account::<Self>(&self.facts())?.into_thing();
         let key_id = KeyId::from_random(crypto::random_array()?);
         if self.tags.is_some() {
@@ -65,7 +69,7 @@ impl Operation for CreateKey {
             let arn = key_arn(&cx.request.region, &account, &key_id).to_string();
             cx.authorize_own("TagResource", &arn, &self.facts())?;
         }
-        let record = self.record(cx, account, key_id)?;
+        let record = self.record(cx, account, key_id, spec, usage)?;
         let name = ObjectName { purpose: Purpose::Kms, key_id: record.key_id, material: 1 };
         cx.kms.commit(Change::new(record.created).insert(intent(cx, name, &record))).await?;
         crash_point::reached("creation-begun");
@@ -85,8 +89,8 @@ impl Operation for CreateKey {
 }
 
 impl CreateKey {
-    /// Refuses what is contradictory, and what no token offers yet.
-    fn check_kind(&self) -> Result<(), Error> {
+    /// The spec and the usage that are asked for; refuses what is contradictory, and what this service never makes.
+    fn kind(&self) -> Result<(KeySpec, KeyUsage), Error> {
         if self.key_spec.is_some() && self.customer_master_key_spec.is_some() {
             return Err(Error::Validation(
                 "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. CustomerMasterKeySpec is \
@@ -94,22 +98,25 @@ impl CreateKey {
                     .into(),
             ));
         }
-        let spec = self.key_spec.as_deref().or(self.customer_master_key_spec.as_deref()).unwrap_or("SYMMETRIC_DEFAULT");
-        match (spec, self.key_usage.as_deref()) {
-            ("SYMMETRIC_DEFAULT", None | Some("ENCRYPT_DECRYPT")) => self.check_origin(),
-            ("SYMMETRIC_DEFAULT", Some(usage)) => {
-                Err(Error::Validation(format!("KeyUsage {usage} is not compatible with KeySpec {spec}")))
-            }
-            (_, None) => Err(Error::Validation(
-                "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.".into(),
-            )),
-            _ => Err(Error::UnsupportedOperation(format!("KeySpec {spec} is not offered by this service."))),
-        }
+        let usage = match (&self.key_usage, self.spec()) {
+            (Some(usage), _) => usage,
+            (None, "SYMMETRIC_DEFAULT") => "ENCRYPT_DECRYPT",
+            (None, _) => return Err(usage_missing()),
+        };
+        let spec: KeySpec = self.spec().parse().map_err(|_| not_offered(self.spec()))?;
+        let fitting = spec.usages().into_iter().find(|fitting| fitting.as_str() == usage);
+        let unfit = || Error::Validation(format!("KeyUsage {usage} is not compatible with KeySpec {spec}"));
+        Ok((spec, fitting.ok_or_else(unfit)?))
+    }
+
+    /// The spec that is asked for, by either of its names.
+    fn spec(&self) -> &str {
+        self.key_spec.as_deref().or(self.customer_master_key_spec.as_deref()).unwrap_or("SYMMETRIC_DEFAULT")
     }
 
     /// What policies can ask of the key to be.
     fn facts(&self) -> Facts<'_> {
-        let spec = self.key_spec.as_deref().or(self.customer_master_key_spec.as_deref()).unwrap_or("SYMMETRIC_DEFAULT");
+        let spec = self.spec();
         let usage = self.key_usage.as_deref().unwrap_or("ENCRYPT_DECRYPT");
         let facts = Facts { tags: self.tags.as_deref().unwrap_or_default(), ..Facts::default() };
         facts
@@ -143,7 +150,14 @@ impl CreateKey {
         }
     }
 
-    fn record(self, cx: &Context, account: AccountId, key_id: KeyId) -> Result<KeyRecord, Error> {
+    fn record(
+        self,
+        cx: &Context,
+        account: AccountId,
+        key_id: KeyId,
+        spec: KeySpec,
+        usage: KeyUsage,
+    ) -> Result<KeyRecord, Error> {
         let tags = self.tags.unwrap_or_default();
         check_tags(&tags)?;
         let (policy, policy_principals) = match self.policy {
@@ -157,12 +171,14 @@ impl CreateKey {
         };
         let created = cx.kms.now();
         let scheme = cx.token()?.scheme();
+        let key_material_id = key_material_id(&key_id, 1);
+        let material = Material { number: 1, scheme, key_material_id, created, rotation: None, import: None };
         Ok(KeyRecord {
             region: cx.request.region.clone(),
             account,
             key_id,
-            spec: KeySpec::SymmetricDefault,
-            usage: KeyUsage::EncryptDecrypt,
+            spec,
+            usage,
             origin: Origin::AwsKms,
             state: KeyState::Enabled,
             description: self.description.unwrap_or_default(),
@@ -172,8 +188,10 @@ impl CreateKey {
             policy,
             policy_principals,
             tags: merged(Default::default(), tags)?,
-            materials: vec![Material { number: 1, scheme, key_material_id: key_material_id(&key_id, 1), created }],
+            materials: vec![material],
             next_material: 2,
+            public_key: None,
+            automatic_rotation: None,
         })
     }
 }
@@ -182,6 +200,14 @@ impl CreateKey {
 /// and the material's number.
 fn key_material_id(key_id: &KeyId, number: u32) -> String {
     hex::encode(crypto::sha256(&[b"hsm-kms/v1/key-material-id", key_id.as_bytes(), &number.to_be_bytes()]))
+}
+
+fn usage_missing() -> Error {
+    Error::Validation("You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.".into())
+}
+
+fn not_offered(spec: &str) -> Error {
+    Error::UnsupportedOperation(format!("KeySpec {spec} is not offered by this service."))
 }
 
 fn intent(cx: &Context, name: ObjectName, record: &KeyRecord) -> IntentRecord {

@@ -18,7 +18,7 @@ pub use disable_key::DisableKey;
 pub use enable_key::EnableKey;
 pub use get_key_last_usage::GetKeyLastUsage;
 pub use list_keys::ListKeys;
-pub use metadata::KeyMetadata;
+pub use metadata::{Algorithms, KeyMetadata};
 pub use schedule_key_deletion::ScheduleKeyDeletion;
 pub use update_key_description::UpdateKeyDescription;
 

@@ -1,0 +1,130 @@
+//! The materials of a key: the token objects behind it, one after the other.
+
+use serde::{Deserialize, Serialize};
+
+use super::KeyRecord;
+use crate::model::{ObjectName, Purpose, RotationType, Timestamp};
+
+/// One material of a key: one token object or, of imported material, the place for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Material {
+    /// Counted from 1 within the key, never used again; blobs say it.
+    pub number: u32,
+    /// How the token wraps under it; a blob must say the same. 0 where the key wraps nothing.
+    pub scheme: u8,
+    /// The id that callers see (`KeyMaterialId`).
+    pub key_material_id: String,
+    /// When it was made, or first imported.
+    pub created: Timestamp,
+    /// How it became the current one; `None` for a key's first, and for one that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
+    /// What is known of imported material; `None` for what was made here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<Import>,
+}
+
+/// When and how a material became the current one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotation {
+    /// By whom.
+    pub kind: RotationType,
+    /// When.
+    pub date: Timestamp,
+}
+
+/// What is known of imported material, whether it is there or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// What the token makes of this material and of no other, 64 hex digits.
+    pub fingerprint: String,
+    /// Its token object, while there is one.
+    pub object: Option<ImportedObject>,
+    /// The caller's words, at most 256 characters.
+    pub description: Option<String>,
+    /// Whether it waits for RotateKeyOnDemand to become the current one.
+    pub pending_rotation: bool,
+}
+
+/// The token object of imported material.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportedObject {
+    /// The number in its name: another one at every import, since no creation names an object twice.
+    pub number: u32,
+    /// When it was imported.
+    pub imported: Timestamp,
+    /// When it is destroyed; `None` for never.
+    pub valid_to: Option<Timestamp>,
+    /// Whether the host saw the material while it was unwrapped.
+    pub unwrapped_on_host: bool,
+}
+
+/// When a key rotates by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AutomaticRotation {
+    /// Days between two rotations, 90 to 2,560.
+    pub period_days: u32,
+    /// When the next one is due.
+    pub next: Timestamp,
+}
+
+impl Material {
+    /// Whether it waits for RotateKeyOnDemand.
+    pub fn is_pending_rotation(&self) -> bool {
+        self.import.as_ref().is_some_and(|import| import.pending_rotation)
+    }
+
+    /// The number in the name of its token object; `None` while it is not imported.
+    fn object_number(&self) -> Option<u32> {
+        match &self.import {
+            None => Some(self.number),
+            Some(import) => import.object.as_ref().map(|object| object.number),
+        }
+    }
+}
+
+impl KeyRecord {
+    /// The material that encrypts, signs or computes; `None` before the first import.
+    pub fn current(&self) -> Option<&Material> {
+        self.materials.iter().rev().find(|material| !material.is_pending_rotation())
+    }
+
+    /// The material of this number.
+    pub fn material(&self, number: u32) -> Option<&Material> {
+        self.materials.iter().find(|material| material.number == number)
+    }
+
+    /// The token object of one of the key's materials; `None` while it is not imported.
+    pub fn object(&self, material: &Material) -> Option<ObjectName> {
+        let material = material.object_number()?;
+        Some(ObjectName { purpose: Purpose::Kms, key_id: self.key_id, material })
+    }
+
+    /// All token objects of the key.
+    pub fn objects(&self) -> Vec<ObjectName> {
+        self.materials.iter().filter_map(|material| self.object(material)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::samples;
+
+    #[test]
+    fn what_waits_for_its_rotation_is_not_the_current_one() {
+        let mut key = samples::imported_key(&samples::region(), 7);
+        assert_eq!(key.current().map(|material| material.number), Some(1));
+        assert_eq!(key.objects().iter().map(|name| name.material).collect::<Vec<_>>(), [3, 4]);
+        key.materials[1].import.as_mut().unwrap().pending_rotation = false;
+        assert_eq!(key.current().map(|material| material.number), Some(2));
+        key.materials[0].import.as_mut().unwrap().object = None;
+        assert_eq!(key.object(&key.materials[0]), None);
+        key.materials.clear();
+        assert_eq!(key.current(), None);
+    }
+}

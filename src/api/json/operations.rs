@@ -41,6 +41,8 @@ pub const OPERATIONS: &[Route] = &[
     kms::<key::EnableKey>(),
     kms::<cryptography::Encrypt>(),
     kms::<cryptography::GenerateDataKey>(),
+    kms::<cryptography::GenerateDataKeyPair>(),
+    kms::<cryptography::GenerateDataKeyPairWithoutPlaintext>(),
     kms::<cryptography::GenerateDataKeyWithoutPlaintext>(),
     kms::<cryptography::GenerateRandom>(),
     kms::<key::GetKeyLastUsage>(),

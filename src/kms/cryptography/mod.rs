@@ -1,9 +1,12 @@
 //! Operations that use a symmetric key.
 
 mod data_key;
+mod data_key_pair;
 mod decrypt;
 mod encrypt;
 mod generate_data_key;
+mod generate_data_key_pair;
+mod generate_data_key_pair_without_plaintext;
 mod generate_data_key_without_plaintext;
 mod generate_random;
 mod re_encrypt;
@@ -11,6 +14,8 @@ mod re_encrypt;
 pub use decrypt::Decrypt;
 pub use encrypt::Encrypt;
 pub use generate_data_key::GenerateDataKey;
+pub use generate_data_key_pair::GenerateDataKeyPair;
+pub use generate_data_key_pair_without_plaintext::GenerateDataKeyPairWithoutPlaintext;
 pub use generate_data_key_without_plaintext::GenerateDataKeyWithoutPlaintext;
 pub use generate_random::GenerateRandom;
 pub use re_encrypt::ReEncrypt;

@@ -20,7 +20,7 @@ use crate::admin::Desk;
 use crate::api::health::{self, Part, Readiness};
 use crate::api::json::{self, Gate};
 use crate::audit::{self, Audit, Call, Event, EventSource};
-use crate::kms::{GrantTokens, Kms, Markers, Sessions, TrustedTime};
+use crate::kms::{GrantTokens, KeyPairs, Kms, Markers, Sessions, TrustedTime};
 use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret, Timestamp};
 use crate::settings::{self, Settings};
 use crate::store::{self, Change, Meta, Store};
@@ -173,7 +173,8 @@ impl App {
         let markers = Markers::new(derived(b"hsm-kms/v1/marker"));
         let grant_tokens = GrantTokens::new(derived(b"hsm-kms/v1/grant-token"));
         let sessions = Sessions::new(derived(b"hsm-kms/v1/session"));
-        let kms = Arc::new(Kms::new(store, audit, tokens, clock, (markers, grant_tokens, sessions)));
+        let key_pairs = KeyPairs::new(settings.kms.key_pair_threads, settings.kms.key_pair_queue);
+        let kms = Arc::new(Kms::new(store, audit, tokens, clock, (markers, grant_tokens, sessions), key_pairs));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
             accept_rollback(&kms, recovered.last_epoch).await?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Error, GrantTokens, Markers, Sessions};
+use super::{Error, GrantTokens, Imports, Markers, Sessions};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
 use crate::model::{Clock, Region, Timestamp};
@@ -23,6 +23,8 @@ pub struct Kms {
     pub grant_tokens: GrantTokens,
     /// Issues and opens session tokens.
     pub sessions: Sessions,
+    /// What imports go by.
+    pub imports: Imports,
     /// The id of this run of the service, which owns the intents that it makes.
     pub instance: String,
     tokens: BTreeMap<Region, Token>,
@@ -39,11 +41,11 @@ impl Kms {
         audit: Arc<Audit>,
         tokens: BTreeMap<Region, Token>,
         clock: Arc<dyn Clock>,
-        (markers, grant_tokens, sessions): (Markers, GrantTokens, Sessions),
+        (markers, grant_tokens, sessions, imports): (Markers, GrantTokens, Sessions, Imports),
     ) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
         let (told, outbox) = (AtomicI64::new(i64::MIN), Mutex::default());
-        Kms { store, audit, markers, grant_tokens, sessions, instance, tokens, clock, told, outbox }
+        Kms { store, audit, markers, grant_tokens, sessions, imports, instance, tokens, clock, told, outbox }
     }
 
     /// The token of a Region.

@@ -1,13 +1,15 @@
 //! All cryptography on the host, in one place, so that a FIPS build changes one folder and no byte.
 
+mod agreement;
 mod ecdsa;
 mod key_pair;
 mod oaep;
 mod public_key;
 mod symmetric;
 
+pub use agreement::Agreement;
 pub use ecdsa::{MalformedSignature, ecdsa_der, ecdsa_raw};
 pub use key_pair::{KeyPair, NoKeyPair};
-pub use oaep::{NotOaep, oaep_sha256_unpad};
-pub use public_key::{InvalidPublicKey, Message, NotVerified, PublicKey};
+pub use oaep::{NotOaep, oaep_encrypt, oaep_sha256_unpad};
+pub use public_key::{InvalidPublicKey, Message, NotVerified, PublicKey, digest};
 pub use symmetric::*;

@@ -1,10 +1,12 @@
-//! The unpadding of RSAES-OAEP, for tokens that only do the bare RSA operation.
+//! RSAES-OAEP: encryption to a public key, and the unpadding for tokens that only do the bare RSA operation.
 
+use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
+use super::public_key::PublicKey;
 use super::symmetric::sha256;
-use crate::model::Secret;
+use crate::model::{EncryptionAlgorithm, Secret};
 
 /// The ciphertext was not made by RSAES-OAEP under this key; it is not told why.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,6 +14,22 @@ use crate::model::Secret;
 pub struct NotOaep;
 
 const HASH_LEN: usize = 32;
+
+/// Encrypts `plaintext` to an RSA key, without a label: as many bytes as the modulus. `None` if the plaintext is longer
+/// than [`crate::model::KeyPairSpec::max_plaintext`], or the key and the algorithm do not fit.
+///
+/// Source: RFC 8017 §7.1.1.
+pub fn oaep_encrypt(key: &PublicKey, algorithm: EncryptionAlgorithm, plaintext: &[u8]) -> Option<Vec<u8>> {
+    let oaep = match algorithm {
+        EncryptionAlgorithm::RsaesOaepSha1 => &OAEP_SHA1_MGF1SHA1,
+        EncryptionAlgorithm::RsaesOaepSha256 => &OAEP_SHA256_MGF1SHA256,
+        EncryptionAlgorithm::SymmetricDefault | EncryptionAlgorithm::Sm2Pke => return None,
+    };
+    let key = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(key.spki()).ok()?).ok()?;
+    let mut ciphertext = vec![0; key.ciphertext_size()];
+    key.encrypt(oaep, plaintext, &mut ciphertext, None).ok()?;
+    Some(ciphertext)
+}
 
 /// The message in the result of the bare RSA operation, by EME-OAEP decoding with SHA-256, MGF1 with SHA-256 and the
 /// empty label. `encoded` has the length of the modulus, leading zeros and all.

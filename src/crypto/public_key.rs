@@ -151,15 +151,26 @@ impl PublicKey {
     }
 }
 
-/// A digest of the caller's, as the library takes it.
-fn imported(algorithm: SigningAlgorithm, digest: &[u8]) -> Result<Digest, NotVerified> {
-    let len = algorithm.digest_len().ok_or(NotVerified::Unsupported)?;
-    let hash = match len {
+/// The hash of a message that the algorithm signs; `None` where it signs no hash of the caller's.
+///
+/// Source: FIPS 180-4.
+pub fn digest(algorithm: SigningAlgorithm, message: &[u8]) -> Option<Vec<u8>> {
+    let hash = hash_of(algorithm.digest_len()?);
+    Some(digest::digest(hash, message).as_ref().to_vec())
+}
+
+fn hash_of(len: usize) -> &'static digest::Algorithm {
+    match len {
         32 => &digest::SHA256,
         48 => &digest::SHA384,
         _ => &digest::SHA512,
-    };
-    Digest::import_less_safe(digest, hash).map_err(|_| NotVerified::DigestLength(len))
+    }
+}
+
+/// A digest of the caller's, as the library takes it.
+fn imported(algorithm: SigningAlgorithm, digest: &[u8]) -> Result<Digest, NotVerified> {
+    let len = algorithm.digest_len().ok_or(NotVerified::Unsupported)?;
+    Digest::import_less_safe(digest, hash_of(len)).map_err(|_| NotVerified::DigestLength(len))
 }
 
 /// The library's name for an algorithm with a key of the spec; `None` where it has none.

@@ -51,12 +51,18 @@ pub enum Error {
     /// The key cannot be used this way.
     #[error("invalid key usage: {0}")]
     InvalidKeyUsage(String),
+    /// The code is not the one of the message.
+    #[error("invalid MAC")]
+    InvalidMac,
     /// The pagination marker is not one of ours for this list.
     #[error("invalid marker")]
     InvalidMarker,
     /// A parameter's value does not go together with the others. STS alone says this.
     #[error("invalid parameter value: {0}")]
     InvalidParameterValue(String),
+    /// The signature is not one of the key's over the message.
+    #[error("invalid signature")]
+    InvalidSignature,
     /// The key's state does not admit the operation.
     #[error("invalid state: {0}")]
     InvalidState(String),

@@ -14,12 +14,15 @@ mod input;
 pub mod janitor;
 pub mod key;
 mod key_pairs;
+pub mod mac;
 mod marker;
 pub mod policy;
+mod private_key;
 mod service;
 mod session;
 pub mod shape;
 pub mod shapes;
+pub mod signature;
 pub mod sts;
 pub mod tag;
 mod trusted_time;
@@ -43,6 +46,8 @@ pub use service::{CommitError, Kms};
 pub use session::Sessions;
 pub use trusted_time::{TrustedTime, Verdict};
 pub use usable::UsableKey;
+
+use private_key::{object_kind, public_key_of};
 
 /// One operation: the type that implements it is its request.
 pub trait Operation: DeserializeOwned + Send + Sync + 'static {

@@ -3,7 +3,9 @@
 //! Source: the service model of API version 2014-11-01; `tests/model.rs` holds them against it.
 
 use super::shape::{Member, Pattern, Shape, optional, required};
-use crate::model::GrantOperation;
+use crate::model::{
+    EncryptionAlgorithm, GrantOperation, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm,
+};
 
 /// `AliasNameType`.
 pub const ALIAS_NAME: Shape = Shape::String { min: 1, max: 256, pattern: Some(ALIAS_PATTERN) };
@@ -52,8 +54,7 @@ pub const DESCRIPTION: Shape = Shape::String { min: 0, max: 8192, pattern: None 
 pub const DRY_RUN_MODIFIER_LIST: Shape =
     Shape::List { min: 0, max: usize::MAX, of: &Shape::Enum(&["IGNORE_CIPHERTEXT"]) };
 /// `EncryptionAlgorithmSpec`.
-pub const ENCRYPTION_ALGORITHM: Shape =
-    Shape::Enum(&["SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"]);
+pub const ENCRYPTION_ALGORITHM: Shape = Shape::Enum(EncryptionAlgorithm::NAMES);
 /// `EncryptionContextType`.
 pub const ENCRYPTION_CONTEXT: Shape = Shape::StringMap;
 /// `GrantConstraints`.
@@ -73,6 +74,8 @@ pub const GRANT_OPERATION_LIST: Shape =
 pub const GRANT_TOKEN: Shape = Shape::Token { min: 1, max: 8192 };
 /// `GrantTokenList`.
 pub const GRANT_TOKEN_LIST: Shape = Shape::List { min: 0, max: 10, of: &GRANT_TOKEN };
+/// `KeyAgreementAlgorithmSpec`.
+pub const KEY_AGREEMENT_ALGORITHM: Shape = Shape::Enum(KeyAgreementAlgorithm::NAMES);
 /// `KeyIdType`.
 pub const KEY_ID: Shape = Shape::String { min: 1, max: 2048, pattern: None };
 /// `KeySpec`.
@@ -103,8 +106,12 @@ pub const KEY_USAGE: Shape =
     Shape::Enum(&["SIGN_VERIFY", "ENCRYPT_DECRYPT", "GENERATE_VERIFY_MAC", "KEY_AGREEMENT", "ENCAPSULATE_DECAPSULATE"]);
 /// `LimitType`.
 pub const LIMIT: Shape = Shape::Integer { min: 1, max: 1000 };
+/// `MacAlgorithmSpec`.
+pub const MAC_ALGORITHM: Shape = Shape::Enum(MacAlgorithm::NAMES);
 /// `MarkerType`.
 pub const MARKER: Shape = Shape::String { min: 1, max: 1024, pattern: Some(MARKER_PATTERN) };
+/// `MessageType`.
+pub const MESSAGE_TYPE: Shape = Shape::Enum(MessageType::NAMES);
 /// `NumberOfBytesType`.
 pub const NUMBER_OF_BYTES: Shape = Shape::Integer { min: 1, max: 1024 };
 /// `OriginType`.
@@ -119,6 +126,8 @@ pub const POLICY: Shape = Shape::String { min: 1, max: 131_072, pattern: Some(PO
 pub const POLICY_NAME: Shape = Shape::String { min: 1, max: 128, pattern: Some(POLICY_NAME_PATTERN) };
 /// `PrincipalIdType`.
 pub const PRINCIPAL_ID: Shape = Shape::String { min: 1, max: 256, pattern: Some(PRINCIPAL_ID_PATTERN) };
+/// `PublicKeyType`.
+pub const PUBLIC_KEY: Shape = Shape::Blob { min: 1, max: 8192 };
 /// `RecipientInfo`.
 pub const RECIPIENT_INFO: Shape = Shape::Structure(&[
     optional("KeyEncryptionAlgorithm", &Shape::Enum(&["RSAES_OAEP_SHA_256"])),
@@ -129,6 +138,8 @@ pub const RESOURCE_OWNERS_LIST: Shape =
     Shape::List { min: 1, max: 2, of: &Shape::Enum(&["SELF", "OTHER_ACCOUNTS_VIA_RAM"]) };
 /// `ServicePrincipalType`.
 pub const SERVICE_PRINCIPAL: Shape = Shape::String { min: 1, max: 128, pattern: Some(SERVICE_PRINCIPAL_PATTERN) };
+/// `SigningAlgorithmSpec`.
+pub const SIGNING_ALGORITHM: Shape = Shape::Enum(SigningAlgorithm::NAMES);
 /// `TagKeyType`.
 pub const TAG_KEY: Shape = Shape::String { min: 1, max: 128, pattern: None };
 /// `TagKeyList`.

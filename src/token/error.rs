@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cryptoki::context::Function;
 use cryptoki::error::{Error as CryptokiError, RvError};
 
+use super::kind::KeyKind;
 use crate::crypto::NoRandom;
 use crate::model::ObjectName;
 
@@ -37,8 +38,8 @@ pub enum Error {
         /// What it is.
         found: String,
     },
-    /// The wrapped seed is not what this key wrapped with this associated data.
-    #[error("the wrapped seed is not authentic")]
+    /// The ciphertext is not what was encrypted or wrapped for this key (with this associated data).
+    #[error("the ciphertext is not authentic")]
     BadData,
     /// The material was wrapped by another scheme than this token's profile has.
     #[error("the seed was wrapped by scheme {asked}, and this token's profile has scheme {served}")]
@@ -48,6 +49,12 @@ pub enum Error {
         /// The scheme of the profile.
         served: u8,
     },
+    /// The key is of a kind that does not do what was asked, or the data has not the length that goes with it.
+    #[error("a key of the kind {0:?} does not do that")]
+    Unfit(KeyKind),
+    /// The token does it, but what comes out is wrong.
+    #[error("the token does it wrongly: {0}")]
+    Wrong(&'static str),
     /// The queue before the token stayed full up to the deadline.
     #[error("the token's queue stayed full up to the request's deadline; send fewer requests at once")]
     Throttled,

@@ -52,10 +52,8 @@ impl Keeper {
     }
 
     fn hire_all(&mut self) -> Result<(), Error> {
-        let sessions = &self.shared.profile.sessions;
-        let lanes = [(LaneName::Fast, sessions.fast_workers), (LaneName::Slow, sessions.slow_workers)];
-        for (lane, count) in lanes {
-            for _ in 0..count {
+        for lane in LaneName::ALL {
+            for _ in 0..self.shared.workers(lane) {
                 let hand = hire(&self.shared, lane)?;
                 self.shared.crew().hands.push(hand);
             }

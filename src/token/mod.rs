@@ -1,4 +1,4 @@
-//! The token: PKCS#11 objects that wrap and unwrap seeds, behind messages.
+//! The token: PKCS#11 objects that wrap seeds, sign, decrypt and agree, behind messages.
 //!
 //! Every PKCS#11 call is made by an operating system thread of this room, never by an async worker. Nothing that leaves
 //! the room is a handle or borrows from the module.
@@ -11,7 +11,8 @@
 //! | `sessions` | the queue, and what threads share |
 //! | `keeper`, `watchdog`, `worker` | the threads: who recovers, who watches, who works |
 //! | `station`, `turn` | one session and the keys held there; who may touch objects now |
-//! | `object`, `mechanism`, `probe` | PKCS#11 attributes and mechanisms |
+//! | `kind`, `object` | kinds of keys, and PKCS#11 attributes |
+//! | `mechanism`, `private`, `probe` | mechanisms: of the seed, of all other keys, and whether they work |
 //! | `index` | where objects are, as a hint |
 //! | `random` | random bytes in stock |
 //! | `softhsm_files` | what SoftHSM forgets to do for its own files |
@@ -19,10 +20,12 @@
 mod error;
 mod index;
 mod keeper;
+mod kind;
 mod login;
 mod mechanism;
 mod module;
 mod object;
+mod private;
 mod probe;
 mod profile;
 mod random;
@@ -46,16 +49,18 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 pub use error::Error;
-pub use probe::{ProbeRow, self_test};
+pub use kind::KeyKind;
+pub use probe::{Offer, ProbeRow, self_test};
 pub use raw::set_module_environment;
 pub use slot::{TokenEntry, TokenFlags, init_token, tokens};
 
-use crate::crypto;
-use crate::model::{ObjectName, Secret};
+use crate::crypto::{self, Message, PublicKey};
+use crate::model::{EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Secret, SigningAlgorithm};
 use index::Index;
 use login::{Anchor, Door};
 use mechanism::{SEED_LEN, WRAPPED_LEN};
 use module::Lease;
+use private::{RsaDecryption, Task};
 use profile::Profile;
 use random::Pool;
 use sessions::{Answer, Busy, Counters, Crew, Lane, LaneName, Notice, Request, Shared};
@@ -222,7 +227,116 @@ impl Token {
     /// Fails with [`Error::Exists`] if the token has an object with that `CKA_ID`. Is never tried twice: after any other
     /// error the object may be there or not.
     pub async fn generate(&self, name: &ObjectName, deadline: Instant) -> Result<(), Error> {
-        self.slow(Request::Generate { name: *name }, deadline).await.map(drop)
+        self.generate_key(name, KeyKind::Aes256, deadline).await.map(drop)
+    }
+
+    /// Makes the key `name` of this kind on the token, for that use only, never extractable. Returns the public half of a
+    /// pair, which is then known to belong to it: keep it, as the token does not.
+    ///
+    /// RSA takes long: 0.3 to 10 s on SoftHSM. Errors as for [`Token::generate`]; [`Error::Wrong`] says that the token
+    /// made something that does not work, which is gone again.
+    pub async fn generate_key(
+        &self,
+        name: &ObjectName,
+        kind: KeyKind,
+        deadline: Instant,
+    ) -> Result<Option<PublicKey>, Error> {
+        if !kind.is_one() {
+            return Err(Error::Unfit(kind));
+        }
+        match self.slow(Request::Generate { name: *name, kind }, deadline).await? {
+            Answer::Made(public) => Ok(public),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// Whether the token does what such keys are for: tried when first asked for, and known from then on. The first
+    /// question about RSA takes the time of making a key.
+    pub async fn offers(&self, kind: KeyKind, deadline: Instant) -> Result<Offer, Error> {
+        if !kind.is_one() {
+            return Err(Error::Unfit(kind));
+        }
+        match self.slow(Request::Offers(kind), deadline).await? {
+            Answer::Offer(offer) => Ok(offer),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// Whether the padding of OAEP with SHA-256 is taken off on the host, because the token cannot.
+    pub fn unpads_on_host(&self) -> bool {
+        probe::decryption(self.shared(), EncryptionAlgorithm::RsaesOaepSha256) == RsaDecryption::Bare
+    }
+
+    /// Signs a message, or the digest of one, with the key `name`, whose kind is [`KeyKind::Sign`] of this spec: as AWS
+    /// gives it, DER for ECDSA. It is not yet verified.
+    ///
+    /// Fails with [`Error::Unfit`] if such a key does not sign so, or the digest has another length.
+    pub async fn sign(
+        &self,
+        name: &ObjectName,
+        spec: KeyPairSpec,
+        algorithm: SigningAlgorithm,
+        message: Message<'_>,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Error> {
+        let kind = KeyKind::Sign(spec);
+        let data = private::to_be_signed(spec, algorithm, message).ok_or(Error::Unfit(kind))?;
+        self.bytes(name, kind, Task::Sign(algorithm, data), deadline).await
+    }
+
+    /// The HMAC of `message` with the key `name`, whose kind is [`KeyKind::Mac`] of this spec.
+    pub async fn mac(
+        &self,
+        name: &ObjectName,
+        spec: HmacSpec,
+        message: &[u8],
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Error> {
+        self.bytes(name, KeyKind::Mac(spec), Task::Mac(message.to_vec()), deadline).await
+    }
+
+    /// The x coordinate, 32, 48 or 66 bytes, that the key `name`, whose kind is [`KeyKind::Agree`] of this spec, and
+    /// whoever has `peer` agree on.
+    ///
+    /// Fails with [`Error::Unfit`] if the peer's key is of another spec. It is a point of the curve, or it would be no
+    /// [`PublicKey`]: no other point reaches the token.
+    pub async fn derive(
+        &self,
+        name: &ObjectName,
+        spec: KeyPairSpec,
+        peer: &PublicKey,
+        deadline: Instant,
+    ) -> Result<Secret, Error> {
+        let kind = KeyKind::Agree(spec);
+        let point = peer.point().filter(|_| kind.is_one() && peer.spec() == spec).ok_or(Error::Unfit(kind))?;
+        self.secret(name, kind, Task::Agree(point.to_vec()), deadline).await
+    }
+
+    /// Decrypts what was encrypted without a label to the key `name`, whose kind is [`KeyKind::Decrypt`] of this spec.
+    ///
+    /// Fails with [`Error::BadData`] for anything else, and says no more, which costs at most one more call than success;
+    /// with [`Error::Unfit`] for an algorithm that the spec does not have.
+    pub async fn rsa_decrypt(
+        &self,
+        name: &ObjectName,
+        spec: KeyPairSpec,
+        algorithm: EncryptionAlgorithm,
+        ciphertext: &[u8],
+        deadline: Instant,
+    ) -> Result<Secret, Error> {
+        let kind = KeyKind::Decrypt(spec);
+        if !spec.encryption_algorithms().contains(&algorithm) {
+            return Err(Error::Unfit(kind));
+        }
+        if Some(ciphertext.len()) != spec.modulus_len() {
+            return Err(Error::BadData);
+        }
+        let how = probe::decryption(self.shared(), algorithm);
+        let plaintext = self.secret(name, kind, Task::Decrypt(how, ciphertext.to_vec()), deadline).await?;
+        match how {
+            RsaDecryption::Oaep(_) => Ok(plaintext),
+            RsaDecryption::Bare => crypto::oaep_sha256_unpad(&plaintext).map_err(|_| Error::BadData),
+        }
     }
 
     /// Wraps a seed under the key `name`, with `associated` authenticated.
@@ -237,7 +351,7 @@ impl Token {
         let request =
             Request::Wrap { name: *name, iv, associated: associated.to_vec(), seed: Secret::new(seed.to_vec()) };
         match self.fast(request, deadline).await? {
-            Answer::Wrapped(wrapped) => Ok(wrapped),
+            Answer::Bytes(wrapped) => Ok(wrapped),
             _ => Err(Error::mixed_up()),
         }
     }
@@ -274,9 +388,14 @@ impl Token {
         self.slow(Request::Destroy { name: *name }, deadline).await.map(drop)
     }
 
-    /// Whether the key `name` is on the token. One that is not as it should be is [`Error::NotProven`].
+    /// Whether the key `name`, which wraps seeds, is on the token. Errors as for [`Token::has_key`].
     pub async fn exists(&self, name: &ObjectName, deadline: Instant) -> Result<bool, Error> {
-        match self.slow(Request::Exists { name: *name }, deadline).await? {
+        self.has_key(name, KeyKind::Aes256, deadline).await
+    }
+
+    /// Whether the key `name` of this kind is on the token. One that is not as it should be is [`Error::NotProven`].
+    pub async fn has_key(&self, name: &ObjectName, kind: KeyKind, deadline: Instant) -> Result<bool, Error> {
+        match self.slow(Request::Exists { name: *name, kind }, deadline).await? {
             Answer::Exists(exists) => Ok(exists),
             _ => Err(Error::mixed_up()),
         }
@@ -320,6 +439,25 @@ impl Token {
 
     fn shared(&self) -> &Shared {
         &self.0.shared
+    }
+
+    async fn bytes(&self, name: &ObjectName, kind: KeyKind, task: Task, deadline: Instant) -> Result<Vec<u8>, Error> {
+        match self.use_key(name, kind, task, deadline).await? {
+            Answer::Bytes(bytes) => Ok(bytes),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    async fn secret(&self, name: &ObjectName, kind: KeyKind, task: Task, deadline: Instant) -> Result<Secret, Error> {
+        match self.use_key(name, kind, task, deadline).await? {
+            Answer::Secret(secret) => Ok(secret),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    async fn use_key(&self, name: &ObjectName, kind: KeyKind, task: Task, deadline: Instant) -> Result<Answer, Error> {
+        let lane = if kind.is_pair() { LaneName::Private } else { LaneName::Fast };
+        self.shared().ask(lane, Request::Use { name: *name, kind, task }, deadline).await
     }
 
     async fn fast(&self, request: Request, deadline: Instant) -> Result<Answer, Error> {
@@ -391,10 +529,12 @@ fn start(
         files: if door.profile.files.sync_files { door.files(&anchor.token)? } else { None },
         objects_turn: Turn::new(door.profile.sessions.objects_one_at_a_time),
         fast: Lane::new(queue),
+        private: Lane::new(queue),
         slow: Lane::new(queue),
         crew: Mutex::new(Crew::default()),
         notices,
         index: Index::default(),
+        offers: Mutex::default(),
         pool: Arc::new(Pool::default()),
         counters,
         connection: Mutex::new(Status::Recovering("it is being opened".to_owned())),

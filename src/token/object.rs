@@ -1,28 +1,66 @@
-//! Key objects: made, searched, proved, listed, destroyed.
+//! Key objects: made, read, searched, proved, listed, destroyed.
 
 use std::num::NonZeroUsize;
 
 use cryptoki::context::Function;
 use cryptoki::error::Error as CryptokiError;
-use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
 use super::error::{Error, Failure, not_logged_in};
+use super::kind::{KeyKind, OID_ED25519};
 use super::login::is_logged_in;
 use super::sessions::Busy;
 use super::{FoundObject, Objects};
-use crate::crypto::KEY_LEN;
-use crate::model::ObjectName;
+use crate::crypto::PublicKey;
+use crate::model::{KeyPairSpec, ObjectName};
 
-/// Makes an AES-256 key for wrapping seeds and nothing else, which stays on the token.
+/// Makes a key of this kind, which stays on the token (or in the session, if not `token`), and returns the public half
+/// of a pair.
 ///
-/// `modifiable` only where session copies are wanted: SoftHSM makes none of an object that is not. Even then, PKCS#11
-/// allows nobody to make it extractable or not sensitive again.
-pub(super) fn generate(session: &Session, name: &ObjectName, modifiable: bool) -> Result<ObjectHandle, CryptokiError> {
-    let mut template = template(name, true);
+/// The public half is never a token object: it is read once and kept by the caller, so that one `CKA_ID` is one object,
+/// whenever this is interrupted.
+///
+/// `modifiable` only where copies are wanted: SoftHSM makes none of an object that is not. Even then, PKCS#11 allows
+/// nobody to make it extractable or not sensitive again.
+pub(super) fn generate(
+    session: &Session,
+    name: &ObjectName,
+    kind: KeyKind,
+    token: bool,
+    modifiable: bool,
+) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
+    let mut template = template(name, kind, token);
     template.push(Attribute::Modifiable(modifiable));
-    session.generate_key(&Mechanism::AesKeyGen, &template)
+    let Some(spec) = kind.pair() else {
+        return Ok((session.generate_key(&kind.generation(), &template)?, None));
+    };
+    let (public, private) = session.generate_key_pair(&kind.generation(), &kind.public_template(), &template)?;
+    let read = read_public(session, public, spec);
+    session.destroy_object(public)?;
+    match read {
+        Ok(public) => Ok((private, Some(public))),
+        Err(error) => {
+            session.destroy_object(private)?;
+            Err(error)
+        }
+    }
+}
+
+/// The public numbers of an RSA key, which its private object has, too.
+pub(super) fn read_rsa(session: &Session, key: ObjectHandle, spec: KeyPairSpec) -> Result<PublicKey, CryptokiError> {
+    let found = session.get_attributes(key, &[AttributeType::Modulus, AttributeType::PublicExponent])?;
+    match <[Attribute; 2]>::try_from(found) {
+        Ok([Attribute::Modulus(modulus), Attribute::PublicExponent(exponent)]) => {
+            PublicKey::from_rsa(spec, &modulus, &exponent).map_err(|_| CryptokiError::InvalidValue)
+        }
+        _ => Err(CryptokiError::InvalidValue),
+    }
+}
+
+/// A token object that is a copy of a key made in the session: as secret as that one, and not to be modified.
+pub(super) fn copy_to_token(session: &Session, key: ObjectHandle) -> Result<ObjectHandle, CryptokiError> {
+    session.copy_object(key, &[Attribute::Token(true), Attribute::Modifiable(false)])
 }
 
 /// A session copy of a token key: as secret as the key, gone with the session, and on SoftHSM twice as fast.
@@ -41,33 +79,94 @@ pub(super) fn find(session: &Session, name: &ObjectName) -> Result<Option<Object
     }
 }
 
-/// Proves that `object` is the key that `name` stands for, made here, secret, and for wrapping seeds only.
+/// Proves that `object` is the key that `name` stands for, of this kind and for nothing else, made here, and secret.
 ///
 /// Fails with [`Error::NotProven`], which says which attribute is wrong.
-pub(super) fn prove(session: &Session, object: ObjectHandle, name: &ObjectName, token: bool) -> Result<(), Failure> {
-    let wanted = proof(name, token);
+pub(super) fn prove(
+    session: &Session,
+    object: ObjectHandle,
+    name: &ObjectName,
+    kind: KeyKind,
+    token: bool,
+) -> Result<(), Failure> {
+    require(session, object, name, &proof(name, kind, token))?;
+    match kind.modulus_len() {
+        Some(len) => prove_modulus(session, object, name, len),
+        None => Ok(()),
+    }
+}
+
+/// Proves only what makes an object safe to destroy: that it is the secret or private key called `name`.
+pub(super) fn prove_name(session: &Session, object: ObjectHandle, name: &ObjectName) -> Result<(), Failure> {
+    let private =
+        session.get_attributes(object, &[AttributeType::Class])? == [Attribute::Class(ObjectClass::PRIVATE_KEY)];
+    let wanted = [
+        Attribute::Class(if private { ObjectClass::PRIVATE_KEY } else { ObjectClass::SECRET_KEY }),
+        Attribute::Label(name.cka_label().into_bytes()),
+        Attribute::Id(name.cka_id().to_vec()),
+    ];
+    require(session, object, name, &wanted)
+}
+
+fn require(session: &Session, object: ObjectHandle, name: &ObjectName, wanted: &[Attribute]) -> Result<(), Failure> {
     let types: Vec<AttributeType> = wanted.iter().map(Attribute::attribute_type).collect();
-    let found = session.get_attributes(object, &types)?;
-    match first_difference(name, &wanted, &found) {
+    let found: Vec<Attribute> = session.get_attributes(object, &types)?.into_iter().map(in_standard_form).collect();
+    match first_difference(name, wanted, &found) {
         None => Ok(()),
         // A session that lost its login sees no attributes: that is an outage and proves nothing.
         Some(error) => require_login(session).and(Err(error.into())),
     }
 }
 
-/// Proves only what makes an object safe to destroy: that it is the secret key called `name`.
-pub(super) fn prove_name(session: &Session, object: ObjectHandle, name: &ObjectName) -> Result<(), Failure> {
-    let wanted = [
-        Attribute::Class(ObjectClass::SECRET_KEY),
-        Attribute::Label(name.cka_label().into_bytes()),
-        Attribute::Id(name.cka_id().to_vec()),
-    ];
-    let types: Vec<AttributeType> = wanted.iter().map(Attribute::attribute_type).collect();
-    let found = session.get_attributes(object, &types)?;
-    match first_difference(name, &wanted, &found) {
-        None => Ok(()),
-        Some(error) => require_login(session).and(Err(error.into())),
+/// SoftHSM names the curve of an Ed25519 key by a word, however it was named to it (PKCS#11 v3.0 §2.3.10 has both).
+fn in_standard_form(attribute: Attribute) -> Attribute {
+    match attribute {
+        Attribute::EcParams(params) if params == ED25519_WORD => Attribute::EcParams(OID_ED25519.to_vec()),
+        other => other,
     }
+}
+
+fn prove_modulus(session: &Session, object: ObjectHandle, name: &ObjectName, len: usize) -> Result<(), Failure> {
+    let bits = match session.get_attributes(object, &[AttributeType::Modulus])?.pop() {
+        Some(Attribute::Modulus(modulus)) => bits(&modulus),
+        _ => 0,
+    };
+    if bits == len * 8 {
+        return Ok(());
+    }
+    let (wanted, found) = (format!("{} bits long", len * 8), format!("{bits} bits long"));
+    require_login(session).and(Err(Error::NotProven { name: *name, attribute: "CKA_MODULUS", wanted, found }.into()))
+}
+
+/// Bits in a number, big endian; leading zeros are none.
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number[zeros..].first().map_or(0, |first| (number.len() - zeros) * 8 - first.leading_zeros() as usize)
+}
+
+/// The public half of a new pair, from its object.
+fn read_public(session: &Session, public: ObjectHandle, spec: KeyPairSpec) -> Result<PublicKey, CryptokiError> {
+    if spec.modulus_len().is_some() {
+        return read_rsa(session, public, spec);
+    }
+    let len = spec.coordinate_len().map_or(ED25519_POINT_LEN, |width| 1 + 2 * width);
+    let point = read_point(session, public, len)?;
+    PublicKey::from_point(spec, &point).map_err(|_| CryptokiError::InvalidValue)
+}
+
+/// `CKA_EC_POINT`: the standard wants a DER OCTET STRING, and some tokens give the bare point.
+fn read_point(session: &Session, public: ObjectHandle, len: usize) -> Result<Vec<u8>, CryptokiError> {
+    let Some(Attribute::EcPoint(told)) = session.get_attributes(public, &[AttributeType::EcPoint])?.pop() else {
+        return Err(CryptokiError::InvalidValue);
+    };
+    let point = match told.len().checked_sub(len) {
+        Some(0) => Some(&told[..]),
+        Some(2) => told.strip_prefix(&[OCTET_STRING, len.to_le_bytes()[0]]),
+        // A length from 128 on has one more byte before it.
+        Some(3) => told.strip_prefix(&[OCTET_STRING, 0x81, len.to_le_bytes()[0]]),
+        _ => None,
+    };
+    point.map(<[u8]>::to_vec).ok_or(CryptokiError::InvalidValue)
 }
 
 /// All token objects whose label is ours, and how many others there are.
@@ -102,13 +201,10 @@ pub(super) fn require_login(session: &Session) -> Result<(), Failure> {
     if is_logged_in(session) { Ok(()) } else { Err(not_logged_in(Function::FindObjects).into()) }
 }
 
-/// The template of a key; `token` is false for the self-test's session objects.
-pub(super) fn template(name: &ObjectName, token: bool) -> Vec<Attribute> {
-    let len = u32::try_from(KEY_LEN).unwrap_or(0);
-    vec![
-        Attribute::Class(ObjectClass::SECRET_KEY),
-        Attribute::KeyType(KeyType::AES),
-        Attribute::ValueLen(u64::from(len).into()),
+/// The template of a secret or private key; `token` is false for session objects.
+fn template(name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
+    let mut template = kind.type_attributes();
+    template.extend([
         Attribute::Id(name.cka_id().to_vec()),
         Attribute::Label(name.cka_label().into_bytes()),
         Attribute::Token(token),
@@ -117,23 +213,18 @@ pub(super) fn template(name: &ObjectName, token: bool) -> Vec<Attribute> {
         Attribute::Extractable(false),
         Attribute::Copyable(true),
         Attribute::Destroyable(true),
-        Attribute::Encrypt(true),
-        Attribute::Decrypt(true),
-        Attribute::Wrap(false),
-        Attribute::Unwrap(false),
-        Attribute::Derive(false),
-        Attribute::Sign(false),
-        Attribute::Verify(false),
-    ]
+    ]);
+    template.extend(kind.use_attributes());
+    template
 }
 
 /// What a key made here must show before its first use.
-fn proof(name: &ObjectName, token: bool) -> Vec<Attribute> {
+fn proof(name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
     // Whether an object may be copied or destroyed says nothing about its secrecy, and some tokens do not tell.
     let tells_secrecy =
         |attribute: &Attribute| !matches!(attribute, Attribute::Copyable(_) | Attribute::Destroyable(_));
     let made = [Attribute::Local(true), Attribute::NeverExtractable(true), Attribute::AlwaysSensitive(true)];
-    template(name, token).into_iter().filter(tells_secrecy).chain(made).collect()
+    template(name, kind, token).into_iter().filter(tells_secrecy).chain(kind.curve_attribute()).chain(made).collect()
 }
 
 fn first_difference(name: &ObjectName, wanted: &[Attribute], found: &[Attribute]) -> Option<Error> {
@@ -166,6 +257,7 @@ fn plainly(attribute: &Attribute) -> String {
         Attribute::KeyType(kind) => kind.to_string(),
         Attribute::ValueLen(len) => len.to_string(),
         Attribute::Id(id) => hex::encode(id),
+        Attribute::EcParams(params) => hex::encode(params),
         Attribute::Label(label) => format!("`{}`", String::from_utf8_lossy(label).escape_debug()),
         Attribute::Token(yes)
         | Attribute::Private(yes)
@@ -177,6 +269,7 @@ fn plainly(attribute: &Attribute) -> String {
         | Attribute::Unwrap(yes)
         | Attribute::Derive(yes)
         | Attribute::Sign(yes)
+        | Attribute::SignRecover(yes)
         | Attribute::Verify(yes)
         | Attribute::Local(yes)
         | Attribute::NeverExtractable(yes)
@@ -201,7 +294,9 @@ fn pkcs11_name(kind: AttributeType) -> &'static str {
         AttributeType::Wrap => "CKA_WRAP",
         AttributeType::Unwrap => "CKA_UNWRAP",
         AttributeType::Derive => "CKA_DERIVE",
+        AttributeType::EcParams => "CKA_EC_PARAMS",
         AttributeType::Sign => "CKA_SIGN",
+        AttributeType::SignRecover => "CKA_SIGN_RECOVER",
         AttributeType::Verify => "CKA_VERIFY",
         AttributeType::Local => "CKA_LOCAL",
         AttributeType::NeverExtractable => "CKA_NEVER_EXTRACTABLE",
@@ -210,6 +305,12 @@ fn pkcs11_name(kind: AttributeType) -> &'static str {
     }
 }
 
+/// The tag of a DER OCTET STRING (X.690 §8.7).
+const OCTET_STRING: u8 = 0x04;
+/// `edwards25519` as a DER PrintableString.
+const ED25519_WORD: &[u8] = b"\x13\x0cedwards25519";
+/// RFC 8032 §5.1.5
+const ED25519_POINT_LEN: usize = 32;
 const LABEL_PREFIX: &str = "hsm-kms/";
 /// Handles that one `C_FindObjects` may bring: a round trip each on a network HSM.
 const HANDLES_PER_CALL: NonZeroUsize = NonZeroUsize::new(1000).unwrap();

@@ -2,15 +2,19 @@
 
 use std::time::Instant;
 
-use cryptoki::mechanism::Mechanism;
+use cryptoki::error::Error as CryptokiError;
 use cryptoki::object::{AttributeType, ObjectHandle};
 use cryptoki::session::Session;
 
-use super::error::{Error, Failure, reason};
+use super::error::{Class, Error, Failure, class, reason};
+use super::kind::KeyKind;
+use super::login::is_logged_in;
+use super::private::RsaDecryption;
+use super::profile::Unpadding;
 use super::sessions::{Answer, LaneName, Request, Shared};
-use super::{Token, mechanism, object};
-use crate::crypto;
-use crate::model::{KeyId, ObjectName, Purpose};
+use super::{Token, mechanism, object, private};
+use crate::crypto::{self, Agreement, InvalidPublicKey, Message, PublicKey};
+use crate::model::{EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Purpose, SigningAlgorithm};
 
 /// One line of the self-test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +27,17 @@ pub struct ProbeRow {
     pub failure: Option<String>,
 }
 
-/// Tries everything that symmetric keys need, on session objects that are gone afterwards.
+/// Whether a token has what a kind of key needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// It was tried, and works.
+    Yes,
+    /// It does not work, for this reason.
+    No(String),
+}
+
+/// Tries everything that symmetric keys need, and then one of every kind of keys, on session objects that are gone
+/// afterwards. RSA is tried with 2,048 bits, which takes a second here; nothing of this is done at start.
 ///
 /// Fails only if the token cannot be asked at all; what does not work is told in its row.
 pub async fn self_test(token: &Token, deadline: Instant) -> Result<Vec<ProbeRow>, Error> {
@@ -35,9 +49,8 @@ pub async fn self_test(token: &Token, deadline: Instant) -> Result<Vec<ProbeRow>
 
 /// The self-test on a worker's session.
 pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
-    let id = KeyId::from_random(crypto::random_array().map_err(Error::from)?);
-    let name = ObjectName { purpose: Purpose::Kms, key_id: id, material: 0 };
-    let key = session.generate_key(&Mechanism::AesKeyGen, &object::template(&name, false));
+    let name = passing_name()?;
+    let key = object::generate(session, &name, KeyKind::Aes256, false, true).map(|(key, _)| key);
     let mut rows = vec![
         row("CKM_AES_KEY_GEN with 256 bits", true, key.as_ref().map(drop).map_err(reason)),
         row("C_GenerateRandom", true, random(session)),
@@ -51,7 +64,156 @@ pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, F
         rows.push(row("C_CopyObject to a session object", needed, copy(session, key, &name)));
         session.destroy_object(key)?;
     }
+    for (what, kind) in KINDS {
+        let failure = match offer(shared, session, kind)? {
+            Offer::Yes => None,
+            Offer::No(why) => Some(why),
+        };
+        rows.push(ProbeRow { what, needed: false, failure });
+    }
     Ok(rows)
+}
+
+/// Whether the token makes such a key and does with it what it is for; found out at the first question.
+///
+/// All sizes of RSA are tried with 2,048 bits, since the largest takes up to ten seconds to make. What a key pair is for
+/// is tried again with every pair that is made to stay.
+pub(super) fn offer(shared: &Shared, session: &Session, kind: KeyKind) -> Result<Offer, Failure> {
+    let kind = smallest(kind);
+    if let Some(known) = shared.offers().get(&kind) {
+        return Ok(known.clone());
+    }
+    let (offer, for_good) = match try_kind(shared, session, kind) {
+        Ok(()) => (Offer::Yes, true),
+        Err(Failure::Final(error @ (Error::Wrong(_) | Error::NotProven { .. }))) => {
+            (Offer::No(error.to_string()), true)
+        }
+        Err(Failure::Final(error)) => return Err(error.into()),
+        Err(Failure::Call(error)) => match class(&error) {
+            Class::LoginLost | Class::DeviceGone => return Err(error.into()),
+            _ if !is_logged_in(session) => return Err(error.into()),
+            // Who asks next may hear better.
+            Class::FreshSession | Class::HandleGone => (Offer::No(reason(&error)), false),
+            Class::Refused | Class::BadData | Class::Bug => (Offer::No(reason(&error)), true),
+        },
+    };
+    if for_good {
+        shared.offers().insert(kind, offer.clone());
+    }
+    Ok(offer)
+}
+
+/// Tries what a new pair is for, and that the public half belongs to it, against the host's own cryptography.
+pub(super) fn try_pair(
+    shared: &Shared,
+    session: &Session,
+    key: ObjectHandle,
+    kind: KeyKind,
+    public: &PublicKey,
+) -> Result<(), Failure> {
+    match kind {
+        KeyKind::Agree(spec) => try_agreement(session, key, spec, public),
+        KeyKind::Decrypt(spec) => try_decryption(shared, session, key, spec, public),
+        KeyKind::Sign(spec) => try_signatures(shared, session, key, spec, public),
+        KeyKind::Aes256 | KeyKind::Mac(_) => Ok(()),
+    }
+}
+
+fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Failure> {
+    let name = passing_name()?;
+    let (key, public) = object::generate(session, &name, kind, false, true)?;
+    let tried = object::prove(session, key, &name, kind, false).and_then(|()| match (kind, &public) {
+        (KeyKind::Aes256, _) => {
+            round_trip(shared, session, key).map_err(|_| Error::Wrong("a wrapped seed does not come back").into())
+        }
+        (KeyKind::Mac(spec), _) => try_mac(shared, session, key, spec),
+        (_, Some(public)) => try_pair(shared, session, key, kind, public),
+        (_, None) => Ok(()),
+    });
+    session.destroy_object(key)?;
+    tried
+}
+
+fn try_signatures(
+    shared: &Shared,
+    session: &Session,
+    key: ObjectHandle,
+    spec: KeyPairSpec,
+    public: &PublicKey,
+) -> Result<(), Failure> {
+    for algorithm in spec.signing_algorithms().iter().filter(|algorithm| **algorithm != PREHASHED) {
+        let digest = crypto::digest(*algorithm, ASSOCIATED);
+        let (data, message) = match &digest {
+            Some(digest) => (&digest[..], Message::Digest(digest)),
+            None => (ASSOCIATED, Message::Raw(ASSOCIATED)),
+        };
+        let signature = private::sign(&shared.module, session, key, spec, *algorithm, data)?;
+        let verified = public.verify(*algorithm, message, &signature);
+        verified.map_err(|_| Error::Wrong("a signature does not verify"))?;
+    }
+    Ok(())
+}
+
+fn try_decryption(
+    shared: &Shared,
+    session: &Session,
+    key: ObjectHandle,
+    spec: KeyPairSpec,
+    public: &PublicKey,
+) -> Result<(), Failure> {
+    let wrong = || Error::Wrong("a ciphertext does not decrypt to what was encrypted");
+    for algorithm in spec.encryption_algorithms() {
+        let ciphertext = crypto::oaep_encrypt(public, *algorithm, ASSOCIATED).ok_or_else(wrong)?;
+        let how = decryption(shared, *algorithm);
+        let mut plaintext = private::decrypt(&shared.module, session, key, how, &ciphertext)?;
+        if how == RsaDecryption::Bare {
+            plaintext = crypto::oaep_sha256_unpad(&plaintext).map_err(|_| wrong())?;
+        }
+        if plaintext.expose() != ASSOCIATED {
+            return Err(wrong().into());
+        }
+    }
+    Ok(())
+}
+
+fn try_agreement(session: &Session, key: ObjectHandle, spec: KeyPairSpec, public: &PublicKey) -> Result<(), Failure> {
+    let wrong = |_| Error::Wrong("the two sides of a key agreement do not agree");
+    let peer = Agreement::new(spec).map_err(wrong)?;
+    let (width, point) =
+        spec.coordinate_len().zip(peer.public_key.point()).ok_or(Error::Unfit(KeyKind::Agree(spec)))?;
+    let secret = private::agree(session, key, width, point)?;
+    let same = crypto::equal(secret.expose(), peer.agree(public).map_err(wrong)?.expose());
+    if same { Ok(()) } else { Err(wrong(InvalidPublicKey(spec)).into()) }
+}
+
+/// HMAC has no public half to compare with: twice the same, different for other messages, and not that of an empty key.
+fn try_mac(shared: &Shared, session: &Session, key: ObjectHandle, spec: HmacSpec) -> Result<(), Failure> {
+    let mac = |message: &[u8]| private::mac(&shared.module, session, key, spec, message);
+    let (one, again, other) = (mac(ASSOCIATED)?, mac(ASSOCIATED)?, mac(b"other")?);
+    let good = one == again && one != other && !crypto::verify_hmac(spec.algorithm(), &[], ASSOCIATED, &one);
+    if good { Ok(()) } else { Err(Error::Wrong("a MAC is not one").into()) }
+}
+
+/// How this token decrypts what was encrypted by this algorithm.
+pub(super) fn decryption(shared: &Shared, algorithm: EncryptionAlgorithm) -> RsaDecryption {
+    match (algorithm, shared.profile.rsa.oaep_sha256) {
+        (EncryptionAlgorithm::RsaesOaepSha256, Unpadding::Host) => RsaDecryption::Bare,
+        _ => RsaDecryption::Oaep(algorithm),
+    }
+}
+
+fn smallest(kind: KeyKind) -> KeyKind {
+    match kind {
+        KeyKind::Sign(spec) if spec.modulus_len().is_some() => KeyKind::Sign(KeyPairSpec::Rsa2048),
+        KeyKind::Decrypt(_) => KeyKind::Decrypt(KeyPairSpec::Rsa2048),
+        other => other,
+    }
+}
+
+/// A name for a key that is gone soon.
+fn passing_name() -> Result<ObjectName, Error> {
+    let key_id = KeyId::from_random(crypto::random_array()?);
+    Ok(ObjectName { purpose: Purpose::Kms, key_id, material: 0 })
 }
 
 fn row(what: &'static str, needed: bool, result: Result<(), String>) -> ProbeRow {
@@ -65,7 +227,7 @@ fn random(session: &Session) -> Result<(), String> {
 }
 
 fn proof(session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
-    object::prove(session, key, name, false).map_err(told)
+    object::prove(session, key, name, KeyKind::Aes256, false).map_err(told)
 }
 
 fn round_trip(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<(), String> {
@@ -84,7 +246,7 @@ fn wrong_tag(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<()
     for (associated, bytes) in [(ASSOCIATED, &forged), (b"other".as_slice(), &wrapped)] {
         match mechanism::unwrap(&shared.module, session, key, associated, bytes) {
             Ok(_) => return Err("a forged ciphertext was opened".to_owned()),
-            Err(cryptoki::error::Error::Pkcs11(code, _)) if shared.profile.tells_bad_tag(code) => {}
+            Err(CryptokiError::Pkcs11(code, _)) if shared.profile.tells_bad_tag(code) => {}
             Err(error) => return Err(format!("{}, which the profile does not know for it", reason(&error))),
         }
     }
@@ -100,7 +262,7 @@ fn unreadable(session: &Session, key: ObjectHandle) -> Result<(), String> {
 
 fn copy(session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
     let copy = object::copy_to_session(session, key).map_err(|error| reason(&error))?;
-    let proved = object::prove(session, copy, name, false).map_err(told);
+    let proved = object::prove(session, copy, name, KeyKind::Aes256, false).map_err(told);
     session.destroy_object(copy).map_err(|error| reason(&error))?;
     proved
 }
@@ -117,5 +279,24 @@ fn told(failure: Failure) -> String {
     }
 }
 
+/// Every kind of keys but for the sizes of RSA and the one that the rows before have tried.
+const KINDS: [(&str, KeyKind); 14] = [
+    ("RSA signatures, PKCS #1 v1.5 and PSS, SHA-256 to 512", KeyKind::Sign(KeyPairSpec::Rsa2048)),
+    ("RSA decryption, OAEP with SHA-1 and SHA-256", KeyKind::Decrypt(KeyPairSpec::Rsa2048)),
+    ("ECDSA with P-256", KeyKind::Sign(KeyPairSpec::EccNistP256)),
+    ("ECDSA with P-384", KeyKind::Sign(KeyPairSpec::EccNistP384)),
+    ("ECDSA with P-521", KeyKind::Sign(KeyPairSpec::EccNistP521)),
+    ("ECDSA with secp256k1", KeyKind::Sign(KeyPairSpec::EccSecgP256k1)),
+    ("ECDH with P-256", KeyKind::Agree(KeyPairSpec::EccNistP256)),
+    ("ECDH with P-384", KeyKind::Agree(KeyPairSpec::EccNistP384)),
+    ("ECDH with P-521", KeyKind::Agree(KeyPairSpec::EccNistP521)),
+    ("Ed25519", KeyKind::Sign(KeyPairSpec::EccNistEdwards25519)),
+    ("HMAC with SHA-224", KeyKind::Mac(HmacSpec::Hmac224)),
+    ("HMAC with SHA-256", KeyKind::Mac(HmacSpec::Hmac256)),
+    ("HMAC with SHA-384", KeyKind::Mac(HmacSpec::Hmac384)),
+    ("HMAC with SHA-512", KeyKind::Mac(HmacSpec::Hmac512)),
+];
+/// Nothing that the host has verifies it, so it is not made.
+const PREHASHED: SigningAlgorithm = SigningAlgorithm::Ed25519PhSha512;
 const ASSOCIATED: &[u8] = b"hsm-kms/self-test";
 const SEED: [u8; mechanism::SEED_LEN] = [0x5e; mechanism::SEED_LEN];

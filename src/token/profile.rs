@@ -25,6 +25,9 @@ pub(super) struct Profile {
     /// Worker threads and what they may do with keys.
     #[serde(default)]
     pub sessions: Sessions,
+    /// What is particular about RSA.
+    #[serde(default)]
+    pub rsa: Rsa,
     /// What return codes mean here.
     #[serde(default)]
     pub errors: Errors,
@@ -50,12 +53,36 @@ pub(super) enum Scheme {
 pub(super) struct Sessions {
     /// Threads for wrapping, unwrapping and random bytes: 1 or more.
     pub fast_workers: usize,
+    /// Threads for what private keys do, which takes up to ten milliseconds: 1 or more.
+    pub private_workers: usize,
     /// Threads for generating, destroying and listing: 1 or more.
     pub slow_workers: usize,
     /// Whether each fast worker uses a session copy of a key instead of the token object.
     pub session_copies: bool,
+    /// Whether a key pair is made in the session and then copied to the token, so that others need not wait for it where
+    /// `objects_one_at_a_time` is set.
+    pub pairs_made_in_session: bool,
     /// Whether one thread at a time may search, make or destroy token objects.
     pub objects_one_at_a_time: bool,
+}
+
+/// What is particular about RSA.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Rsa {
+    /// Where the padding of OAEP with SHA-256 is taken off.
+    pub oaep_sha256: Unpadding,
+}
+
+/// Where a padding is taken off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Unpadding {
+    /// On the token.
+    #[default]
+    Token,
+    /// On the host, after `CKM_RSA_X_509` on the token: the padded plaintext is in the host's memory.
+    Host,
 }
 
 /// What return codes mean here.
@@ -142,8 +169,11 @@ impl Profile {
         if profile.schema != 1 {
             return Err(refuse(format!("schema is {}, and this version reads schema 1", profile.schema)));
         }
-        if profile.sessions.fast_workers == 0 || profile.sessions.slow_workers == 0 {
-            return Err(refuse("sessions.fast_workers and sessions.slow_workers must be at least 1".to_owned()));
+        let Sessions { fast_workers, private_workers, slow_workers, .. } = profile.sessions;
+        if [fast_workers, private_workers, slow_workers].contains(&0) {
+            return Err(refuse(
+                "fast_workers, private_workers and slow_workers in [sessions] must be at least 1".to_owned(),
+            ));
         }
         if let Some(word) = profile.errors.auth_failure.iter().find(|word| !AUTH_FAILURES.contains(&word.as_str())) {
             return Err(refuse(format!("errors.auth_failure: `{word}` is none of {}", AUTH_FAILURES.join(", "))));
@@ -179,7 +209,14 @@ impl Limits {
 
 impl Default for Sessions {
     fn default() -> Self {
-        Sessions { fast_workers: 1, slow_workers: 1, session_copies: false, objects_one_at_a_time: false }
+        Sessions {
+            fast_workers: 1,
+            private_workers: 1,
+            slow_workers: 1,
+            session_copies: false,
+            pairs_made_in_session: false,
+            objects_one_at_a_time: false,
+        }
     }
 }
 
@@ -210,6 +247,7 @@ mod tests {
     fn softhsm_is_known_and_a_stranger_gets_the_cautious_profile() {
         let known = Profile::matching("SoftHSM", "2.6").unwrap();
         assert_eq!(known.name, "softhsm2");
+        assert_eq!((known.sessions.private_workers, known.rsa.oaep_sha256), (2, Unpadding::Host));
         assert!(known.sessions.session_copies && known.files.sync_files && known.files.keep_token_object_copy);
         assert_eq!(known.scheme_number(), 1);
         assert!(known.tells_bad_tag(RvError::GeneralError));

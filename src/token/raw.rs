@@ -9,6 +9,7 @@ use std::path::Path;
 
 use cryptoki::context::Function;
 use cryptoki::error::{Error as CryptokiError, Rv};
+use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki_sys::{CK_BYTE, CK_FUNCTION_LIST, CK_GCM_PARAMS, CK_MECHANISM, CK_RV, CK_ULONG, CKM_AES_GCM};
@@ -111,6 +112,67 @@ impl Raw {
         let mut parameters = gcm_parameters(&mut iv, associated)?;
         let mut mechanism = gcm_mechanism(&mut parameters);
         // SAFETY: as in `encrypt_gcm`: every pointer outlives both calls, and the session is this thread's alone.
+        check(unsafe { init(session.handle(), &mut mechanism, key.handle()) }, Function::DecryptInit)?;
+        let mut written = length(output.len())?;
+        // SAFETY: `ciphertext` and `output` are valid for the lengths given; the module reads the former and writes
+        // at most `written` bytes to the latter.
+        let code = unsafe {
+            decrypt(
+                session.handle(),
+                ciphertext.as_ptr().cast_mut(),
+                length(ciphertext.len())?,
+                output.as_mut_ptr(),
+                &mut written,
+            )
+        };
+        check(code, Function::Decrypt)?;
+        within(written, output)
+    }
+
+    /// One `C_SignInit` and one `C_Sign`: a signature or a MAC. Returns the length written to `output`.
+    ///
+    /// Source: PKCS#11 v3.0 §5.13.
+    pub fn sign(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism,
+        key: ObjectHandle,
+        data: &[u8],
+        output: &mut [u8],
+    ) -> Result<usize, CryptokiError> {
+        let init = self.functions.C_SignInit.ok_or(CryptokiError::NullFunctionPointer)?;
+        let sign = self.functions.C_Sign.ok_or(CryptokiError::NullFunctionPointer)?;
+        let mut mechanism = CK_MECHANISM::from(mechanism);
+        // SAFETY: `mechanism` points into the caller's `Mechanism`, which outlives both calls. `session` is borrowed, and
+        // is not Sync, so that no other thread uses it meanwhile.
+        check(unsafe { init(session.handle(), &mut mechanism, key.handle()) }, Function::SignInit)?;
+        let mut written = length(output.len())?;
+        // SAFETY: `data` and `output` are valid for the lengths given; the module reads the former and writes at most
+        // `written` bytes to the latter.
+        let code = unsafe {
+            sign(session.handle(), data.as_ptr().cast_mut(), length(data.len())?, output.as_mut_ptr(), &mut written)
+        };
+        check(code, Function::Sign)?;
+        within(written, output)
+    }
+
+    /// One `C_DecryptInit` and one `C_Decrypt` with a private key. Returns the length written to `output`.
+    ///
+    /// `output` must be as long as the modulus, whatever comes out: some modules ask for that.
+    ///
+    /// Source: PKCS#11 v3.0 §5.10.
+    pub fn decrypt(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism,
+        key: ObjectHandle,
+        ciphertext: &[u8],
+        output: &mut [u8],
+    ) -> Result<usize, CryptokiError> {
+        let init = self.functions.C_DecryptInit.ok_or(CryptokiError::NullFunctionPointer)?;
+        let decrypt = self.functions.C_Decrypt.ok_or(CryptokiError::NullFunctionPointer)?;
+        let mut mechanism = CK_MECHANISM::from(mechanism);
+        // SAFETY: as in `sign`: every pointer outlives both calls, and the session is this thread's alone.
         check(unsafe { init(session.handle(), &mut mechanism, key.handle()) }, Function::DecryptInit)?;
         let mut written = length(output.len())?;
         // SAFETY: `ciphertext` and `output` are valid for the lengths given; the module reads the former and writes

@@ -1,5 +1,6 @@
 //! The queue before the token's sessions: two lanes of messages, and the crew of threads that serve them.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -11,14 +12,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::error::Error;
 use super::index::Index;
+use super::kind::KeyKind;
 use super::module::Module;
-use super::probe::ProbeRow;
+use super::private::Task;
+use super::probe::{Offer, ProbeRow};
 use super::profile::Profile;
 use super::random::{Order, Pool};
 use super::softhsm_files::Directory;
 use super::turn::Turn;
 use super::{Counts, Objects, Status};
-use crate::crypto::NONCE_LEN;
+use crate::crypto::{NONCE_LEN, PublicKey};
 use crate::model::{ObjectName, Secret};
 
 /// What a worker is asked to do. Everything is a value, so that the module can move to another process one day.
@@ -31,12 +34,16 @@ pub(super) enum Request {
     Random { len: usize },
     /// Random bytes into the pool; nobody waits.
     Refill(Order),
+    /// What one private or HMAC key does.
+    Use { name: ObjectName, kind: KeyKind, task: Task },
     /// Make a key.
-    Generate { name: ObjectName },
+    Generate { name: ObjectName, kind: KeyKind },
     /// Destroy a key and every copy of it.
     Destroy { name: ObjectName },
     /// Whether the key is there, and proved.
-    Exists { name: ObjectName },
+    Exists { name: ObjectName, kind: KeyKind },
+    /// Whether the token can do what such keys are for.
+    Offers(KeyKind),
     /// All objects with our labels.
     Objects,
     /// Take note of where all objects are; nobody waits.
@@ -49,9 +56,13 @@ pub(super) enum Request {
 pub(super) enum Answer {
     /// Done.
     Done,
-    /// Wrapped bytes.
-    Wrapped(Vec<u8>),
-    /// A seed or random bytes.
+    /// Wrapped bytes, a signature or a MAC.
+    Bytes(Vec<u8>),
+    /// The key is made; a pair has a public half.
+    Made(Option<PublicKey>),
+    /// Whether the token can do it.
+    Offer(Offer),
+    /// A seed, a plaintext, a shared secret or random bytes.
     Secret(Secret),
     /// Whether it is there.
     Exists(bool),
@@ -76,10 +87,17 @@ pub(super) struct Job {
 /// Which queue a request waits in, so that key generation never delays data keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LaneName {
-    /// Wrap, unwrap, random.
+    /// What takes microseconds.
     Fast,
-    /// Everything that takes milliseconds or more.
+    /// What private keys do: up to ten milliseconds.
+    Private,
+    /// Everything that takes longer.
     Slow,
+}
+
+impl LaneName {
+    /// All lanes.
+    pub const ALL: [LaneName; 3] = [LaneName::Fast, LaneName::Private, LaneName::Slow];
 }
 
 /// One queue.
@@ -138,10 +156,13 @@ pub(super) struct Shared {
     pub files: Option<Directory>,
     pub objects_turn: Turn,
     pub fast: Lane,
+    pub private: Lane,
     pub slow: Lane,
     pub crew: Mutex<Crew>,
     pub notices: Sender<Notice>,
     pub index: Index,
+    /// What was found out about kinds of keys.
+    pub offers: Mutex<HashMap<KeyKind, Offer>>,
     pub pool: Arc<Pool>,
     pub counters: Counters,
     /// How the connection is, as the keeper knows it.
@@ -240,6 +261,7 @@ impl Shared {
     pub fn lane(&self, name: LaneName) -> &Lane {
         match name {
             LaneName::Fast => &self.fast,
+            LaneName::Private => &self.private,
             LaneName::Slow => &self.slow,
         }
     }
@@ -247,9 +269,25 @@ impl Shared {
     /// Answers everything that waits with the reason why nobody will serve it.
     pub fn drain(&self) {
         let why = self.status().to_string();
-        for job in self.fast.receiver.try_iter().chain(self.slow.receiver.try_iter()) {
+        for job in LaneName::ALL.into_iter().flat_map(|lane| self.lane(lane).receiver.try_iter()) {
             job.answer(Err(Error::Unavailable(why.clone())));
         }
+    }
+
+    /// How many workers a lane has.
+    pub fn workers(&self, name: LaneName) -> usize {
+        let sessions = &self.profile.sessions;
+        match name {
+            LaneName::Fast => sessions.fast_workers,
+            LaneName::Private => sessions.private_workers,
+            LaneName::Slow => sessions.slow_workers,
+        }
+    }
+
+    /// What was found out about kinds of keys, locked.
+    pub fn offers(&self) -> MutexGuard<'_, HashMap<KeyKind, Offer>> {
+        // Entries are put in whole.
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the keeper that something was lost in this epoch.
@@ -317,7 +355,7 @@ impl Job {
 impl Crew {
     /// Whether each lane has a worker that answers.
     pub fn serves_all_lanes(&self) -> bool {
-        [LaneName::Fast, LaneName::Slow].iter().all(|lane| self.hands.iter().any(|hand| hand.lane == *lane))
+        LaneName::ALL.iter().all(|lane| self.hands.iter().any(|hand| hand.lane == *lane))
     }
 }
 

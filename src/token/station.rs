@@ -13,12 +13,14 @@ use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 
 use super::error::{Class, Error, Failure, class, outcome};
+use super::kind::KeyKind;
 use super::login::{close, is_logged_in};
+use super::private::{self, RsaDecryption, Task};
 use super::sessions::{Answer, Busy, Control, LaneName, Request, Shared};
 use super::turn::Held as Turn;
 use super::{mechanism, object, probe, random};
-use crate::crypto::{self, NONCE_LEN};
-use crate::model::{ObjectName, Secret};
+use crate::crypto::{self, NONCE_LEN, PublicKey};
+use crate::model::{KeyPairSpec, ObjectName, Secret};
 
 /// One session and its keys.
 pub(super) struct Station {
@@ -32,6 +34,8 @@ pub(super) struct Station {
 
 /// A key that was proved under its name.
 struct Held {
+    /// As what it was proved.
+    kind: KeyKind,
     /// The token object.
     object: ObjectHandle,
     /// What is used: a session copy or the token object; `None` if the session with the copy was closed.
@@ -94,9 +98,11 @@ impl Station {
                 order.deliver(self.random(random::BLOCK)?);
                 Ok(Answer::Done)
             }
-            Request::Generate { name } => self.generate(name),
+            Request::Use { name, kind, task } => self.use_key(name, *kind, task),
+            Request::Generate { name, kind } => self.generate(name, *kind),
             Request::Destroy { name } => self.destroy(name, deadline),
-            Request::Exists { name } => self.exists(name),
+            Request::Exists { name, kind } => self.exists(name, *kind),
+            Request::Offers(kind) => Ok(Answer::Offer(probe::offer(&self.shared, &self.session, *kind)?)),
             Request::Objects => {
                 let _turn = self.turn();
                 Ok(Answer::Objects(object::list(&self.session, &self.busy)?))
@@ -113,13 +119,13 @@ impl Station {
         associated: &[u8],
         seed: &Secret,
     ) -> Result<Answer, Failure> {
-        let key = self.key(name)?;
+        let key = self.key(name, KeyKind::Aes256)?;
         self.count();
-        Ok(Answer::Wrapped(mechanism::wrap(&self.shared.module, &self.session, key, iv, associated, seed.expose())?))
+        Ok(Answer::Bytes(mechanism::wrap(&self.shared.module, &self.session, key, iv, associated, seed.expose())?))
     }
 
     fn unwrap(&mut self, name: &ObjectName, associated: &[u8], wrapped: &[u8]) -> Result<Answer, Failure> {
-        let key = self.key(name)?;
+        let key = self.key(name, KeyKind::Aes256)?;
         self.count();
         match mechanism::unwrap(&self.shared.module, &self.session, key, associated, wrapped) {
             Ok(seed) => Ok(Answer::Secret(seed)),
@@ -133,6 +139,63 @@ impl Station {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn use_key(&mut self, name: &ObjectName, kind: KeyKind, task: &Task) -> Result<Answer, Failure> {
+        let key = self.key(name, kind)?;
+        self.count();
+        let (module, session) = (&self.shared.module, &self.session);
+        Ok(match (task, kind) {
+            (Task::Sign(algorithm, data), KeyKind::Sign(spec)) => {
+                Answer::Bytes(private::sign(module, session, key, spec, *algorithm, data)?)
+            }
+            (Task::Mac(message), KeyKind::Mac(spec)) => {
+                Answer::Bytes(private::mac(module, session, key, spec, message)?)
+            }
+            (Task::Agree(point), KeyKind::Agree(spec)) => {
+                let len = spec.coordinate_len().ok_or(Error::Unfit(kind))?;
+                Answer::Secret(private::agree(session, key, len, point)?)
+            }
+            (Task::Decrypt(how, ciphertext), KeyKind::Decrypt(spec)) => {
+                Answer::Secret(self.decrypt(key, spec, *how, ciphertext)?)
+            }
+            (_, kind) => return Err(Error::Unfit(kind).into()),
+        })
+    }
+
+    fn decrypt(
+        &self,
+        key: ObjectHandle,
+        spec: KeyPairSpec,
+        how: RsaDecryption,
+        ciphertext: &[u8],
+    ) -> Result<Secret, Failure> {
+        match private::decrypt(&self.shared.module, &self.session, key, how, ciphertext) {
+            Err(error) if self.may_be_bad_tag(&error) => {
+                if class(&error) == Class::BadData {
+                    object::require_login(&self.session)?;
+                } else {
+                    self.probe_decryption(key, spec, how)?;
+                }
+                Err(Error::BadData.into())
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// As [`Station::probe`], with something that was encrypted to the key on the host.
+    fn probe_decryption(&self, key: ObjectHandle, spec: KeyPairSpec, how: RsaDecryption) -> Result<(), Failure> {
+        self.count();
+        let known = match how {
+            RsaDecryption::Oaep(algorithm) => {
+                let public = object::read_rsa(&self.session, key, spec)?;
+                crypto::oaep_encrypt(&public, algorithm, PROBE).ok_or(CryptokiError::InvalidValue)?
+            }
+            // The number 1 is its own ciphertext.
+            RsaDecryption::Bare => number_one(spec.modulus_len().ok_or(CryptokiError::InvalidValue)?),
+        };
+        private::decrypt(&self.shared.module, &self.session, key, how, &known)?;
+        Ok(())
     }
 
     /// One call with the same key on the same session, which must succeed: then the token is well, and what it said
@@ -164,25 +227,66 @@ impl Station {
         Ok(bytes)
     }
 
-    fn generate(&mut self, name: &ObjectName) -> Result<Answer, Failure> {
+    fn generate(&mut self, name: &ObjectName, kind: KeyKind) -> Result<Answer, Failure> {
+        if !(kind.is_pair() && self.shared.profile.sessions.pairs_made_in_session) {
+            return self.make_on_token(name, || self.make(name, kind, true)).map(Answer::Made);
+        }
+        let (key, public) = self.make(name, kind, false)?;
+        let copied = self.make_on_token(name, || {
+            let copy = object::copy_to_token(&self.session, key)?;
+            self.proved(copy, name, kind, true).map(|()| (copy, public))
+        });
+        // The session is closed if this fails, and the key goes with it.
+        self.session.destroy_object(key)?;
+        copied.map(Answer::Made)
+    }
+
+    /// Has a token object made where there is none, and sees that it is on disk.
+    fn make_on_token(
+        &self,
+        name: &ObjectName,
+        make: impl FnOnce() -> Result<(ObjectHandle, Option<PublicKey>), Failure>,
+    ) -> Result<Option<PublicKey>, Failure> {
         let turn = self.turn();
         if self.find(name)?.is_some() {
             return Err(Error::Exists(*name).into());
         }
         let before = self.shared.files.as_ref().map(|files| files.names()).transpose()?;
-        self.count();
-        let made = object::generate(&self.session, name, self.shared.profile.sessions.session_copies)?;
-        if let Err(failure) = object::prove(&self.session, made, name, true) {
-            // A key that is not what was asked for must not stay. If this fails as well, its intent names it.
-            let _ = self.session.destroy_object(made);
-            return Err(failure);
-        }
+        let (made, public) = make()?;
         drop(turn);
         if let (Some(files), Some(before)) = (&self.shared.files, before) {
             files.sync_changes(&before)?;
         }
         self.shared.index.add(self.epoch, &name.cka_id(), made);
-        Ok(Answer::Done)
+        Ok(public)
+    }
+
+    /// Makes a key, proves it, and tries what a pair is for: then the public half is known to belong to it.
+    fn make(
+        &self,
+        name: &ObjectName,
+        kind: KeyKind,
+        token: bool,
+    ) -> Result<(ObjectHandle, Option<PublicKey>), Failure> {
+        self.count();
+        let modifiable = !token || (self.shared.profile.sessions.session_copies && !kind.is_pair());
+        let (made, public) = object::generate(&self.session, name, kind, token, modifiable)?;
+        self.proved(made, name, kind, token)?;
+        if let Some(public) = &public
+            && let Err(failure) = probe::try_pair(&self.shared, &self.session, made, kind, public)
+        {
+            let _ = self.session.destroy_object(made);
+            return Err(failure);
+        }
+        Ok((made, public))
+    }
+
+    /// Proves a new key, which must not stay if it is not what was asked for.
+    fn proved(&self, made: ObjectHandle, name: &ObjectName, kind: KeyKind, token: bool) -> Result<(), Failure> {
+        object::prove(&self.session, made, name, kind, token).inspect_err(|_| {
+            // If this fails as well, the key's intent names it.
+            let _ = self.session.destroy_object(made);
+        })
     }
 
     fn destroy(&mut self, name: &ObjectName, deadline: Instant) -> Result<Answer, Failure> {
@@ -213,17 +317,17 @@ impl Station {
         Ok(())
     }
 
-    /// Has every worker of the fast lane drop its copies. Only that lane holds keys.
+    /// Has every worker that holds keys drop them and their copies: all but the slow lane's.
     fn forget_everywhere(&self, name: &ObjectName, deadline: Instant) -> Result<(), Error> {
         let not_told = || Error::Unavailable(format!("a session may still hold a copy of {name}; destroy it again"));
         let (told, answers) = bounded(CREW_MAX);
         let mut asked = 0;
         {
             let crew = self.shared.crew();
-            if crew.lost.iter().any(|hand| hand.lane == LaneName::Fast) {
+            if crew.lost.iter().any(|hand| hand.lane != LaneName::Slow) {
                 return Err(not_told());
             }
-            for hand in crew.hands.iter().filter(|hand| hand.lane == LaneName::Fast) {
+            for hand in crew.hands.iter().filter(|hand| hand.lane != LaneName::Slow) {
                 hand.control.send(Control::Forget(name.cka_id(), told.clone())).map_err(|_| not_told())?;
                 asked += 1;
             }
@@ -232,27 +336,27 @@ impl Station {
         (0..asked).try_for_each(|_| answers.recv_deadline(deadline).map_err(|_| not_told()))
     }
 
-    fn exists(&mut self, name: &ObjectName) -> Result<Answer, Failure> {
+    fn exists(&mut self, name: &ObjectName, kind: KeyKind) -> Result<Answer, Failure> {
         let _turn = self.turn();
         let found = self.find(name)?;
         if let Some(object) = found {
-            object::prove(&self.session, object, name, true)?;
+            object::prove(&self.session, object, name, kind, true)?;
         }
         Ok(Answer::Exists(found.is_some()))
     }
 
     /// The handle to use for a key: proved before its first use on this session.
-    fn key(&mut self, name: &ObjectName) -> Result<ObjectHandle, Failure> {
-        let held = self.held.get(name);
+    fn key(&mut self, name: &ObjectName, kind: KeyKind) -> Result<ObjectHandle, Failure> {
+        let held = self.held.get(name).filter(|held| held.kind == kind);
         if let Some(handle) = held.and_then(|held| held.handle) {
             return Ok(handle);
         }
         let object = match held {
             Some(held) => held.object,
-            None => self.search(name)?,
+            None => self.search(name, kind)?,
         };
-        let handle = self.copy(name, object)?;
-        self.held.insert(*name, Held { object, handle: Some(handle), known: None });
+        let handle = self.copy(name, kind, object)?;
+        self.held.insert(*name, Held { kind, object, handle: Some(handle), known: None });
         Ok(handle)
     }
 
@@ -264,26 +368,28 @@ impl Station {
     }
 
     /// The proved token object of a key, by the index or else by a search.
-    fn search(&self, name: &ObjectName) -> Result<ObjectHandle, Failure> {
+    fn search(&self, name: &ObjectName, kind: KeyKind) -> Result<ObjectHandle, Failure> {
         let _turn = self.turn();
         if let Some(object) = self.shared.index.one(&name.cka_id())
-            && object::prove(&self.session, object, name, true).is_ok()
+            && object::prove(&self.session, object, name, kind, true).is_ok()
         {
             return Ok(object);
         }
         let object = self.find(name)?.ok_or(Error::NotFound(*name))?;
-        object::prove(&self.session, object, name, true)?;
+        object::prove(&self.session, object, name, kind, true)?;
         Ok(object)
     }
 
     /// A proved session copy, where the profile wants one and there is room; else the object itself.
-    fn copy(&self, name: &ObjectName, object: ObjectHandle) -> Result<ObjectHandle, Failure> {
-        if !self.shared.profile.sessions.session_copies || self.held.len() >= COPIES_MAX {
+    ///
+    /// Private keys are not copied: what they do takes so long that a copy saves nothing to speak of.
+    fn copy(&self, name: &ObjectName, kind: KeyKind, object: ObjectHandle) -> Result<ObjectHandle, Failure> {
+        if kind.is_pair() || !self.shared.profile.sessions.session_copies || self.held.len() >= COPIES_MAX {
             return Ok(object);
         }
         self.count();
         match object::copy_to_session(&self.session, object) {
-            Ok(copy) => object::prove(&self.session, copy, name, false).map(|()| copy),
+            Ok(copy) => object::prove(&self.session, copy, name, kind, false).map(|()| copy),
             Err(error) if class(&error) == Class::Refused => Ok(object),
             Err(error) => Err(error.into()),
         }
@@ -302,6 +408,15 @@ impl Station {
     fn count(&self) {
         self.shared.counters.operations.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// The number 1, big endian, in so many bytes.
+fn number_one(len: usize) -> Vec<u8> {
+    let mut one = vec![0; len];
+    if let Some(last) = one.last_mut() {
+        *last = 1;
+    }
+    one
 }
 
 fn open_session(shared: &Shared, slot: Slot) -> Result<Session, CryptokiError> {

@@ -50,9 +50,9 @@ impl Watchdog {
             return false;
         }
         write_off(&mut crew);
-        let sessions = &self.shared.profile.sessions;
-        self.replace(&mut crew, LaneName::Fast, sessions.fast_workers);
-        self.replace(&mut crew, LaneName::Slow, sessions.slow_workers);
+        for lane in LaneName::ALL {
+            self.replace(&mut crew, lane, self.shared.workers(lane));
+        }
         !crew.serves_all_lanes() || self.shared.keeper_busy.is_overdue()
     }
 

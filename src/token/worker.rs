@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, SendError, select, unbounded};
 use cryptoki::error::Error as CryptokiError;
 
-use super::error::{Class, Error, Failure, class, outcome, reason, refused};
+use super::error::{Class, Error, Failure, class, outcome, reason};
 use super::sessions::{Busy, Control, Hand, Job, LaneName, Request, Shared};
 use super::station::Station;
 
@@ -25,6 +25,7 @@ pub(super) fn hire(shared: &Arc<Shared>, lane: LaneName) -> Result<Hand, Error> 
     };
     let name = match lane {
         LaneName::Fast => "token-fast",
+        LaneName::Private => "token-private",
         LaneName::Slow => "token-slow",
     };
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || worker.run());
@@ -139,7 +140,9 @@ impl Worker {
 
     fn limit(&self, request: &Request) -> Duration {
         match request {
-            Request::Generate { .. } | Request::SelfTest => self.shared.profile.limits.generation(),
+            Request::Generate { .. } | Request::Offers(_) | Request::SelfTest => {
+                self.shared.profile.limits.generation()
+            }
             _ => self.shared.profile.limits.call(),
         }
     }
@@ -151,9 +154,16 @@ impl Worker {
             // SoftHSM tells a login lost in the middle of a call by whatever it trips over, such as
             // CKR_KEY_TYPE_INCONSISTENT, so no other code is believed before the session has been looked at.
             _ if !self.is_logged_in() => self.lose(reason(error)),
-            Class::HandleGone => self.forget_key_of(&job),
-            Class::FreshSession => self.renew(),
-            Class::Refused | Class::BadData | Class::Bug => return job.answer(Err(refused(error))),
+            Class::FreshSession => {
+                self.forget_key_of(&job);
+                self.renew();
+            }
+            // SoftHSM tells a key that is destroyed in the middle of a call by whatever it trips over, too: the second try
+            // searches for it.
+            _ if job.retried || !uses_key(&job.request) && class(error) != Class::HandleGone => {
+                return job.answer(Err(outcome(error)));
+            }
+            Class::HandleGone | Class::Refused | Class::BadData | Class::Bug => self.forget_key_of(&job),
         }
         if job.may_retry() {
             job.retried = true;
@@ -171,7 +181,10 @@ impl Worker {
     }
 
     fn forget_key_of(&mut self, job: &Job) {
-        let (Request::Wrap { name, .. } | Request::Unwrap { name, .. }) = &job.request else { return };
+        let (Request::Wrap { name, .. } | Request::Unwrap { name, .. } | Request::Use { name, .. }) = &job.request
+        else {
+            return;
+        };
         if let Some(station) = &mut self.station {
             station.forget_name(name);
         }
@@ -215,4 +228,9 @@ impl Worker {
             self.leave();
         }
     }
+}
+
+/// Whether the request uses a key that the worker holds.
+fn uses_key(request: &Request) -> bool {
+    matches!(request, Request::Wrap { .. } | Request::Unwrap { .. } | Request::Use { .. })
 }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod kill;
+mod kinds;
 mod planted;
 mod process;
 mod race;
@@ -306,7 +307,7 @@ fn the_self_test_passes() {
     in_own_process("the_self_test_passes", |dir| {
         let token = new_token(dir);
         let rows = block_on(self_test(&token, soon())).unwrap();
-        assert_eq!(rows.len(), 7);
+        assert_eq!(rows.len(), 7 + 14);
         for row in rows {
             assert_eq!(row.failure, None, "{}", row.what);
         }

@@ -65,8 +65,10 @@ impl From<Error> for Answer {
             Error::InvalidGrantId => client("InvalidGrantIdException", "The grant ID is not valid."),
             Error::InvalidGrantToken => client("InvalidGrantTokenException", "The grant token is not valid."),
             Error::InvalidKeyUsage(message) => client("InvalidKeyUsageException", message),
+            Error::InvalidMac => client("KMSInvalidMacException", ""),
             Error::InvalidMarker => client("InvalidMarkerException", "The marker is not valid."),
             Error::InvalidParameterValue(message) => client("InvalidParameterValueException", message),
+            Error::InvalidSignature => client("KMSInvalidSignatureException", ""),
             Error::InvalidState(message) => client("KMSInvalidStateException", message),
             Error::KeyUnavailable(_) => server(
                 500,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::kms::{arn_of, epoch_seconds};
+use crate::kms::{arn_of, epoch_seconds, signature};
 use crate::model::{
     AccountId, EncryptionAlgorithm, KeyAgreementAlgorithm, KeyId, KeyManager, KeySpec, KeyState, KeyUsage,
     MacAlgorithm, Origin, SigningAlgorithm, Timestamp,
@@ -94,7 +94,7 @@ impl Algorithms {
         };
         match usage {
             KeyUsage::EncryptDecrypt => Algorithms { encryption_algorithms: spec.encryption_algorithms(), ..none },
-            KeyUsage::SignVerify => Algorithms { signing_algorithms: spec.signing_algorithms(), ..none },
+            KeyUsage::SignVerify => Algorithms { signing_algorithms: signature::served_algorithms(spec), ..none },
             KeyUsage::KeyAgreement => Algorithms { key_agreement_algorithms: spec.key_agreement_algorithms(), ..none },
             KeyUsage::GenerateVerifyMac => {
                 Algorithms { mac_algorithms: spec.mac_algorithm().map(|algorithm| [algorithm]), ..none }

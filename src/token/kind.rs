@@ -1,0 +1,145 @@
+//! What kinds of keys there are: how each is made, and what it must show before it is used.
+
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, KeyType, ObjectClass};
+
+use crate::crypto::KEY_LEN;
+use crate::model::{HmacSpec, KeyPairSpec};
+
+/// The type of a key on the token together with the one thing that it is for.
+///
+/// Source: PKCS#11 v3.0 §4.8, §4.9; SP 800-57 part 1 §5.2: a key has one use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyKind {
+    /// AES-256 that wraps seeds.
+    Aes256,
+    /// A key pair that signs: RSA, ECDSA or Ed25519.
+    Sign(KeyPairSpec),
+    /// An RSA pair that decrypts.
+    Decrypt(KeyPairSpec),
+    /// A pair on a NIST curve, for ECDH.
+    Agree(KeyPairSpec),
+    /// A key for HMAC, as long as the hash's output.
+    Mac(HmacSpec),
+}
+
+impl KeyKind {
+    /// Whether there is such a kind: not every spec does everything.
+    pub(super) fn is_one(self) -> bool {
+        match self {
+            KeyKind::Aes256 | KeyKind::Mac(_) | KeyKind::Sign(_) => true,
+            KeyKind::Decrypt(spec) => !spec.encryption_algorithms().is_empty(),
+            KeyKind::Agree(spec) => !spec.key_agreement_algorithms().is_empty(),
+        }
+    }
+
+    /// The spec of the pair; nothing for secret keys.
+    pub(super) fn pair(self) -> Option<KeyPairSpec> {
+        match self {
+            KeyKind::Aes256 | KeyKind::Mac(_) => None,
+            KeyKind::Sign(spec) | KeyKind::Decrypt(spec) | KeyKind::Agree(spec) => Some(spec),
+        }
+    }
+
+    /// Whether the object is a private key, made with a public one.
+    pub(super) fn is_pair(self) -> bool {
+        self.pair().is_some()
+    }
+
+    /// Bytes in the modulus, if it is an RSA key.
+    pub(super) fn modulus_len(self) -> Option<usize> {
+        self.pair().and_then(KeyPairSpec::modulus_len)
+    }
+
+    /// `CKA_CLASS`, `CKA_KEY_TYPE`, and the size as far as an attribute tells it.
+    pub(super) fn type_attributes(self) -> Vec<Attribute> {
+        let class = if self.is_pair() { ObjectClass::PRIVATE_KEY } else { ObjectClass::SECRET_KEY };
+        let mut attributes = vec![Attribute::Class(class), Attribute::KeyType(self.key_type())];
+        attributes.extend(match self {
+            KeyKind::Aes256 => value_len(KEY_LEN),
+            KeyKind::Mac(spec) => value_len(spec.algorithm().mac_len()),
+            _ => None,
+        });
+        attributes
+    }
+
+    /// What names the curve; nothing for other keys. It comes with the public half when a pair is made.
+    pub(super) fn curve_attribute(self) -> Option<Attribute> {
+        self.pair().and_then(curve).map(|curve| Attribute::EcParams(curve.to_vec()))
+    }
+
+    /// What the key may be used for, and everything that it may not.
+    pub(super) fn use_attributes(self) -> Vec<Attribute> {
+        let mut attributes = vec![
+            Attribute::Sign(matches!(self, KeyKind::Sign(_) | KeyKind::Mac(_))),
+            Attribute::Decrypt(matches!(self, KeyKind::Aes256 | KeyKind::Decrypt(_))),
+            Attribute::Unwrap(false),
+            Attribute::Derive(matches!(self, KeyKind::Agree(_))),
+        ];
+        if self.is_pair() {
+            attributes.push(Attribute::SignRecover(false));
+        } else {
+            let encrypts = Attribute::Encrypt(self == KeyKind::Aes256);
+            attributes.extend([encrypts, Attribute::Wrap(false), Attribute::Verify(false)]);
+        }
+        attributes
+    }
+
+    /// The mechanism that makes such a key.
+    pub(super) fn generation(self) -> Mechanism<'static> {
+        match self.key_type() {
+            KeyType::AES => Mechanism::AesKeyGen,
+            KeyType::RSA => Mechanism::RsaPkcsKeyPairGen,
+            KeyType::EC => Mechanism::EccKeyPairGen,
+            KeyType::EC_EDWARDS => Mechanism::EccEdwardsKeyPairGen,
+            _ => Mechanism::GenericSecretKeyGen,
+        }
+    }
+
+    /// The template of the public half, which lives for as long as it takes to read it.
+    pub(super) fn public_template(self) -> Vec<Attribute> {
+        let mut attributes = vec![
+            Attribute::Class(ObjectClass::PUBLIC_KEY),
+            Attribute::KeyType(self.key_type()),
+            Attribute::Token(false),
+            Attribute::Private(false),
+        ];
+        if let Some(bits) = self.modulus_len().and_then(|len| u32::try_from(len * 8).ok()) {
+            attributes.push(Attribute::ModulusBits(u64::from(bits).into()));
+            attributes.push(Attribute::PublicExponent(EXPONENT.to_vec()));
+        }
+        attributes.extend(self.curve_attribute());
+        attributes
+    }
+
+    fn key_type(self) -> KeyType {
+        match (self, self.pair()) {
+            (KeyKind::Aes256, _) => KeyType::AES,
+            (_, None) => KeyType::GENERIC_SECRET,
+            (_, Some(KeyPairSpec::EccNistEdwards25519)) => KeyType::EC_EDWARDS,
+            (_, Some(spec)) if spec.modulus_len().is_some() => KeyType::RSA,
+            (_, Some(_)) => KeyType::EC,
+        }
+    }
+}
+
+fn value_len(bytes: usize) -> Option<Attribute> {
+    Some(Attribute::ValueLen(u64::try_from(bytes).ok()?.into()))
+}
+
+/// The curve's name as a DER object identifier: `CKA_EC_PARAMS` (RFC 5480 §2.1.1.1, SEC 2 §A, RFC 8410 §3).
+fn curve(spec: KeyPairSpec) -> Option<&'static [u8]> {
+    Some(match spec {
+        KeyPairSpec::EccNistP256 => &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
+        KeyPairSpec::EccNistP384 => &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22],
+        KeyPairSpec::EccNistP521 => &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23],
+        KeyPairSpec::EccSecgP256k1 => &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a],
+        KeyPairSpec::EccNistEdwards25519 => OID_ED25519,
+        KeyPairSpec::Rsa2048 | KeyPairSpec::Rsa3072 | KeyPairSpec::Rsa4096 => return None,
+    })
+}
+
+/// 1.3.101.112 (RFC 8410 §3)
+pub(super) const OID_ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
+/// 65537
+const EXPONENT: [u8; 3] = [1, 0, 1];

@@ -1,0 +1,184 @@
+//! What private keys and HMAC keys do: sign, decrypt, agree.
+
+use cryptoki::error::Error as CryptokiError;
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
+use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
+use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource, PkcsPssParams};
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+
+use super::module::Module;
+use crate::crypto::{self, Message, ecdsa_der};
+use crate::model::{EncryptionAlgorithm, HmacSpec, KeyPairSpec, MacAlgorithm, Secret, SigningAlgorithm};
+
+/// What one key is asked to do.
+pub(super) enum Task {
+    /// Sign a digest, or for Ed25519 the message.
+    Sign(SigningAlgorithm, Vec<u8>),
+    /// The HMAC of a message.
+    Mac(Vec<u8>),
+    /// Decrypt what was encrypted to the key.
+    Decrypt(RsaDecryption, Vec<u8>),
+    /// Agree with whoever has this uncompressed point.
+    Agree(Vec<u8>),
+}
+
+/// How RSA decrypts on the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RsaDecryption {
+    /// `CKM_RSA_PKCS_OAEP`, by one of AWS's two algorithms.
+    Oaep(EncryptionAlgorithm),
+    /// `CKM_RSA_X_509`: the padding is left on.
+    Bare,
+}
+
+/// What the token signs: the digest, or for Ed25519 the message. `None` if a key of this spec does not sign so, the digest
+/// has another length, or nothing here could verify the signature (Ed25519ph).
+pub(super) fn to_be_signed(spec: KeyPairSpec, algorithm: SigningAlgorithm, message: Message<'_>) -> Option<Vec<u8>> {
+    if !spec.signing_algorithms().contains(&algorithm) || algorithm == SigningAlgorithm::Ed25519PhSha512 {
+        return None;
+    }
+    match (message, algorithm.digest_len()) {
+        (Message::Raw(message), None) => Some(message.to_vec()),
+        (Message::Raw(message), Some(_)) => crypto::digest(algorithm, message),
+        (Message::Digest(digest), Some(len)) if digest.len() == len => Some(digest.to_vec()),
+        (Message::Digest(_), _) => None,
+    }
+}
+
+/// A signature of `data`, a digest or for Ed25519 the message, as AWS gives it: DER for ECDSA.
+pub(super) fn sign(
+    module: &Module,
+    session: &Session,
+    key: ObjectHandle,
+    spec: KeyPairSpec,
+    algorithm: SigningAlgorithm,
+    data: &[u8],
+) -> Result<Vec<u8>, CryptokiError> {
+    use SigningAlgorithm::*;
+    let digest_len = algorithm.digest_len().unwrap_or_default();
+    let (mechanism, prefix, len) = match (algorithm, spec.modulus_len(), spec.coordinate_len()) {
+        (RsassaPkcs1V15Sha256 | RsassaPkcs1V15Sha384 | RsassaPkcs1V15Sha512, Some(modulus), _) => {
+            (Mechanism::RsaPkcs, digest_info(digest_len), modulus)
+        }
+        (RsassaPssSha256 | RsassaPssSha384 | RsassaPssSha512, Some(modulus), _) => {
+            (Mechanism::RsaPkcsPss(pss(digest_len)?), NO_PREFIX, modulus)
+        }
+        (EcdsaSha256 | EcdsaSha384 | EcdsaSha512, _, Some(width)) => (Mechanism::Ecdsa, NO_PREFIX, 2 * width),
+        (Ed25519Sha512, None, None) => {
+            let plain = EddsaParams::new(EddsaSignatureScheme::Ed25519);
+            (Mechanism::Eddsa(plain), NO_PREFIX, ED25519_SIGNATURE_LEN)
+        }
+        _ => return Err(CryptokiError::NotSupported),
+    };
+    let signature = signed(module, session, key, &mechanism, &[prefix, data].concat(), len)?;
+    match spec.coordinate_len() {
+        Some(_) => ecdsa_der(spec, &signature).map_err(|_| CryptokiError::InvalidValue),
+        None => Ok(signature),
+    }
+}
+
+/// The HMAC of `message`.
+pub(super) fn mac(
+    module: &Module,
+    session: &Session,
+    key: ObjectHandle,
+    spec: HmacSpec,
+    message: &[u8],
+) -> Result<Vec<u8>, CryptokiError> {
+    let mechanism = match spec.algorithm() {
+        MacAlgorithm::HmacSha224 => Mechanism::Sha224Hmac,
+        MacAlgorithm::HmacSha256 => Mechanism::Sha256Hmac,
+        MacAlgorithm::HmacSha384 => Mechanism::Sha384Hmac,
+        MacAlgorithm::HmacSha512 => Mechanism::Sha512Hmac,
+    };
+    signed(module, session, key, &mechanism, message, spec.algorithm().mac_len())
+}
+
+/// What `ciphertext`, as long as the modulus, decrypts to.
+pub(super) fn decrypt(
+    module: &Module,
+    session: &Session,
+    key: ObjectHandle,
+    how: RsaDecryption,
+    ciphertext: &[u8],
+) -> Result<Secret, CryptokiError> {
+    let mechanism = match how {
+        RsaDecryption::Oaep(algorithm) => Mechanism::RsaPkcsOaep(oaep_parameters(algorithm)?),
+        RsaDecryption::Bare => Mechanism::RsaX509,
+    };
+    let mut buffer = Secret::zeroed(ciphertext.len());
+    let written = module.raw.decrypt(session, &mechanism, key, ciphertext, buffer.expose_mut())?;
+    // A bare result is as long as the modulus, and some modules leave out its leading zeros.
+    let wanted = if how == RsaDecryption::Bare { ciphertext.len() } else { written };
+    let mut plaintext = Secret::zeroed(wanted);
+    plaintext.expose_mut()[wanted - written..].copy_from_slice(&buffer.expose()[..written]);
+    Ok(plaintext)
+}
+
+/// The x coordinate, `len` bytes, agreed on with whoever has `point`, which must be one of the curve.
+///
+/// The token makes it as a session object, which is read and destroyed; at the latest it goes with the session.
+pub(super) fn agree(session: &Session, key: ObjectHandle, len: usize, point: &[u8]) -> Result<Secret, CryptokiError> {
+    let mechanism = Mechanism::Ecdh1Derive(Ecdh1DeriveParams::new(EcKdf::null(), point));
+    let template = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::GENERIC_SECRET),
+        Attribute::ValueLen(u64::try_from(len)?.into()),
+        Attribute::Token(false),
+        Attribute::Private(true),
+        Attribute::Sensitive(false),
+        Attribute::Extractable(true),
+    ];
+    let made = session.derive_key(&mechanism, key, &template)?;
+    let value = session.get_attributes(made, &[AttributeType::Value]);
+    session.destroy_object(made)?;
+    match value?.pop() {
+        Some(Attribute::Value(value)) if value.len() == len => Ok(Secret::new(value)),
+        _ => Err(CryptokiError::InvalidValue),
+    }
+}
+
+fn signed(
+    module: &Module,
+    session: &Session,
+    key: ObjectHandle,
+    mechanism: &Mechanism,
+    data: &[u8],
+    len: usize,
+) -> Result<Vec<u8>, CryptokiError> {
+    let mut output = vec![0; len];
+    let written = module.raw.sign(session, mechanism, key, data, &mut output)?;
+    if written == len { Ok(output) } else { Err(CryptokiError::InvalidValue) }
+}
+
+fn pss(digest_len: usize) -> Result<PkcsPssParams, CryptokiError> {
+    let (hash_alg, mgf) = match digest_len {
+        32 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
+        48 => (MechanismType::SHA384, PkcsMgfType::MGF1_SHA384),
+        _ => (MechanismType::SHA512, PkcsMgfType::MGF1_SHA512),
+    };
+    Ok(PkcsPssParams { hash_alg, mgf, s_len: digest_len.try_into()? })
+}
+
+fn oaep_parameters(algorithm: EncryptionAlgorithm) -> Result<PkcsOaepParams<'static>, CryptokiError> {
+    let (hash, mgf) = match algorithm {
+        EncryptionAlgorithm::RsaesOaepSha1 => (MechanismType::SHA1, PkcsMgfType::MGF1_SHA1),
+        EncryptionAlgorithm::RsaesOaepSha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),
+        EncryptionAlgorithm::SymmetricDefault | EncryptionAlgorithm::Sm2Pke => return Err(CryptokiError::NotSupported),
+    };
+    Ok(PkcsOaepParams::new(hash, mgf, PkcsOaepSource::empty()))
+}
+
+/// What stands before the digest in a `DigestInfo` (RFC 8017 §9.2, note 1).
+fn digest_info(digest_len: usize) -> &'static [u8] {
+    match digest_len {
+        32 => b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20",
+        48 => b"\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30",
+        _ => b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40",
+    }
+}
+
+const NO_PREFIX: &[u8] = &[];
+const ED25519_SIGNATURE_LEN: usize = 64;

@@ -3,7 +3,7 @@
 use super::{Context, Error, UsableKey};
 use crate::blob::{self, Blob, Header};
 use crate::crypto;
-use crate::model::{EncryptionContext, ObjectName, Purpose, Secret};
+use crate::model::{EncryptionContext, ObjectName, Secret};
 use crate::store::Material;
 
 impl Context {
@@ -37,7 +37,7 @@ impl Context {
         let token = self.kms.token(&key.record().region)?;
         let seed = seed(&token.random(crypto::KEY_LEN, self.request.deadline).await?)?;
         let associated = blob::wrap_associated_data(&header);
-        let wrapped = token.wrap_seed(&object(key, material), &associated, &seed, self.request.deadline).await?;
+        let wrapped = token.wrap_seed(&object(key, material)?, &associated, &seed, self.request.deadline).await?;
         let sealed = blob::seal(&header, &seed, &wrapped, context, plaintext, crypto::random_array()?);
         let sealed = sealed.map_err(|error| Error::Internal(error.to_string()))?;
         self.note_use(key.record());
@@ -66,12 +66,12 @@ impl Context {
     /// ```
     pub async fn open(&self, key: &UsableKey, blob: &Blob<'_>, context: &EncryptionContext) -> Result<Secret, Error> {
         let header = blob.header();
-        let material = key.record().materials.iter().find(|material| material.number == header.material);
+        let material = key.record().material(header.material);
         let material = material.filter(|material| *header == self::header(key, material));
         let material = material.ok_or(Error::InvalidCiphertext)?;
         let token = self.kms.token(&key.record().region)?;
         let associated = blob::wrap_associated_data(header);
-        let name = object(key, material);
+        let name = object(key, material)?;
         let wrapped = blob.wrapped_seed();
         let seed = token.unwrap_seed(&name, header.scheme, &associated, wrapped, self.request.deadline).await?;
         let plaintext = blob::open(blob, &seed, context).map_err(|_| Error::InvalidCiphertext)?;
@@ -85,8 +85,10 @@ fn header(key: &UsableKey, material: &Material) -> Header {
     Header { key_id: key.record().key_id, material: material.number, scheme: material.scheme }
 }
 
-fn object(key: &UsableKey, material: &Material) -> ObjectName {
-    ObjectName { purpose: Purpose::Kms, key_id: key.record().key_id, material: material.number }
+/// The token object of a material; there is one of every material of an enabled key.
+pub(super) fn object(key: &UsableKey, material: &Material) -> Result<ObjectName, Error> {
+    let gone = || Error::Internal(format!("material {} of {} has no object", material.number, key.arn()));
+    key.record().object(material).ok_or_else(gone)
 }
 
 fn seed(random: &Secret) -> Result<zeroize::Zeroizing<[u8; crypto::KEY_LEN]>, Error> {

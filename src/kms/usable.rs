@@ -1,8 +1,11 @@
 //! The second proof: the key is in a state and of a usage that admits the operation.
 
-use super::{Error, KeyRow, arn_of};
+use std::sync::Arc;
+
+use super::{Error, KeyRow, arn_of, public_key_of};
 use crate::auth::Authorized;
-use crate::model::{KeyState, KeyUsage};
+use crate::crypto::PublicKey;
+use crate::model::{KeySpec, KeyState, KeyUsage};
 use crate::store::{KeyRecord, Material};
 
 /// A key that the caller may use, and that may be used for what he wants.
@@ -13,7 +16,7 @@ use crate::store::{KeyRecord, Material};
 /// use hsm_kms::model::KeyUsage;
 ///
 /// fn usable(key: Authorized<KeyRow>) -> Result<UsableKey, Error> {
-///     UsableKey::new(key, KeyUsage::EncryptDecrypt)
+///     UsableKey::new(key, "Encrypt", KeyUsage::EncryptDecrypt)
 /// }
 /// ```
 ///
@@ -25,7 +28,7 @@ use crate::store::{KeyRecord, Material};
 /// use hsm_kms::model::KeyUsage;
 ///
 /// fn usable(key: KeyRow) -> Result<UsableKey, Error> {
-///     UsableKey::new(key, KeyUsage::EncryptDecrypt)
+///     UsableKey::new(key, "Encrypt", KeyUsage::EncryptDecrypt)
 /// }
 /// ```
 ///
@@ -53,13 +56,26 @@ use crate::store::{KeyRecord, Material};
 pub struct UsableKey(KeyRow);
 
 impl UsableKey {
-    /// Proves that an authorised key is enabled and of this usage.
-    pub fn new(key: Authorized<KeyRow>, usage: KeyUsage) -> Result<Self, Error> {
+    /// Proves that an authorised key is enabled and of this usage, which the operation needs.
+    pub fn new(key: Authorized<KeyRow>, operation: &str, usage: KeyUsage) -> Result<Self, Error> {
         let key = key.into_thing();
         enabled(&key)?;
-        // The one usage there is; later ones answer InvalidKeyUsageException here.
-        let KeyUsage::EncryptDecrypt = usage;
+        if key.record.usage != usage {
+            let (arn, its) = (arn_of(&key.record), key.record.usage);
+            return Err(Error::InvalidKeyUsage(format!(
+                "{arn} key usage is {its} which is not valid for {operation}."
+            )));
+        }
         Ok(UsableKey(key))
+    }
+
+    /// As [`UsableKey::new`], for the operations that make data keys, which symmetric keys alone encrypt.
+    pub fn symmetric(key: Authorized<KeyRow>, operation: &str) -> Result<Self, Error> {
+        let key = UsableKey::new(key, operation, KeyUsage::EncryptDecrypt)?;
+        match key.record().spec {
+            KeySpec::SymmetricDefault => Ok(key),
+            _ => Err(Error::InvalidKeyUsage("You cannot generate a data key with an asymmetric CMK".into())),
+        }
     }
 
     /// What the store says of the key.
@@ -72,10 +88,15 @@ impl UsableKey {
         arn_of(&self.0.record).to_string()
     }
 
-    /// The material that encrypts.
+    /// The public half of an asymmetric key.
+    pub fn public_key(&self) -> Result<Arc<PublicKey>, Error> {
+        public_key_of(&self.0)
+    }
+
+    /// The material that encrypts, signs or computes.
     pub fn current_material(&self) -> Result<&Material, Error> {
         let none = || Error::Internal(format!("key {} has no material", self.0.record.key_id));
-        self.0.record.materials.last().ok_or_else(none)
+        self.0.record.current().ok_or_else(none)
     }
 }
 
@@ -84,6 +105,7 @@ pub fn enabled(key: &KeyRow) -> Result<(), Error> {
     match key.record.state {
         KeyState::Enabled => Ok(()),
         KeyState::Disabled => Err(Error::Disabled(arn_of(&key.record))),
+        KeyState::PendingImport => Err(pending_import(key)),
         KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
     }
 }
@@ -91,9 +113,18 @@ pub fn enabled(key: &KeyRow) -> Result<(), Error> {
 /// Refuses a key on its way to deletion, for operations that change it.
 pub fn not_pending_deletion(key: &KeyRow) -> Result<(), Error> {
     match key.record.state {
-        KeyState::Enabled | KeyState::Disabled => Ok(()),
+        KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => Ok(()),
         KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
     }
+}
+
+/// Refuses a key on its way to deletion, and one that waits for its material.
+pub fn with_material(key: &KeyRow) -> Result<(), Error> {
+    if key.record.state == KeyState::PendingImport { Err(pending_import(key)) } else { not_pending_deletion(key) }
+}
+
+fn pending_import(key: &KeyRow) -> Error {
+    Error::InvalidState(format!("{} is pending import.", arn_of(&key.record)))
 }
 
 fn pending_deletion(key: &KeyRow) -> Error {

@@ -2,28 +2,76 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The type of key material: the model's `KeySpec`, as far as this service makes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum KeySpec {
-    /// A 256-bit AES key.
-    SymmetricDefault,
+use super::algorithm::{EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm};
+use super::key_specs::{HmacSpec, KeyPairSpec};
+use super::words::words;
+
+words! {
+    /// The type of key material: the model's `KeySpec`, as far as this service makes it.
+    ///
+    /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/symm-asymm-choose-key-spec.html>
+    pub enum KeySpec {
+        /// A 256-bit AES key.
+        SymmetricDefault = "SYMMETRIC_DEFAULT",
+        /// RSA with a modulus of 2,048 bits.
+        Rsa2048 = "RSA_2048",
+        /// RSA with a modulus of 3,072 bits.
+        Rsa3072 = "RSA_3072",
+        /// RSA with a modulus of 4,096 bits.
+        Rsa4096 = "RSA_4096",
+        /// The curve P-256 (secp256r1).
+        EccNistP256 = "ECC_NIST_P256",
+        /// The curve P-384 (secp384r1).
+        EccNistP384 = "ECC_NIST_P384",
+        /// The curve P-521 (secp521r1).
+        EccNistP521 = "ECC_NIST_P521",
+        /// The curve secp256k1.
+        EccSecgP256k1 = "ECC_SECG_P256K1",
+        /// The curve of Ed25519.
+        EccNistEdwards25519 = "ECC_NIST_EDWARDS25519",
+        /// A key for HMAC with SHA-224.
+        Hmac224 = "HMAC_224",
+        /// A key for HMAC with SHA-256.
+        Hmac256 = "HMAC_256",
+        /// A key for HMAC with SHA-384.
+        Hmac384 = "HMAC_384",
+        /// A key for HMAC with SHA-512.
+        Hmac512 = "HMAC_512",
+    }
 }
 
-/// What the key may be used for: the model's `KeyUsageType`, as far as this service makes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum KeyUsage {
-    /// Encrypt, Decrypt, ReEncrypt and data keys.
-    EncryptDecrypt,
+words! {
+    /// What the key may be used for: the model's `KeyUsageType`, as far as this service makes it.
+    pub enum KeyUsage {
+        /// Encrypt, Decrypt, ReEncrypt and, where the key is symmetric, data keys.
+        EncryptDecrypt = "ENCRYPT_DECRYPT",
+        /// Sign and Verify.
+        SignVerify = "SIGN_VERIFY",
+        /// GenerateMac and VerifyMac.
+        GenerateVerifyMac = "GENERATE_VERIFY_MAC",
+        /// DeriveSharedSecret.
+        KeyAgreement = "KEY_AGREEMENT",
+    }
 }
 
-/// Where the key material came from: the model's `OriginType`, as far as this service makes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Origin {
-    /// Made by this service on the token.
-    AwsKms,
+words! {
+    /// Where the key material came from: the model's `OriginType`, as far as this service makes it.
+    pub enum Origin {
+        /// Made by this service on the token.
+        AwsKms = "AWS_KMS",
+        /// Imported by the caller.
+        External = "EXTERNAL",
+    }
+}
+
+words! {
+    /// How a material became the current one: the model's `RotationType`.
+    pub enum RotationType {
+        /// By the key's rotation period, or by its nonce budget.
+        Automatic = "AUTOMATIC",
+        /// By RotateKeyOnDemand.
+        OnDemand = "ON_DEMAND",
+    }
 }
 
 /// Who manages the key: the model's `KeyManagerType`; always the customer here.
@@ -43,6 +91,8 @@ pub enum KeyState {
     Enabled,
     /// Not usable until enabled again.
     Disabled,
+    /// Waiting for key material to be imported, all of it or some.
+    PendingImport,
     /// Waiting for its deletion date.
     PendingDeletion,
     /// Its token objects are being destroyed: no way back. Callers see `PendingDeletion`.
@@ -50,28 +100,52 @@ pub enum KeyState {
 }
 
 impl KeySpec {
-    /// The model's word.
-    pub fn as_str(self) -> &'static str {
+    /// The asymmetric spec; `None` for the others.
+    pub fn key_pair(self) -> Option<KeyPairSpec> {
+        self.as_str().parse().ok()
+    }
+
+    /// The spec of an HMAC key; `None` for the others.
+    pub fn hmac(self) -> Option<HmacSpec> {
+        self.as_str().parse().ok()
+    }
+
+    /// The usages that a key of this spec can have.
+    ///
+    /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/symm-asymm-choose-key-spec.html>
+    pub fn usages(self) -> Vec<KeyUsage> {
+        KeyUsage::ALL.iter().copied().filter(|usage| self.has_algorithm(*usage)).collect()
+    }
+
+    /// The algorithms of a key with this spec and the usage `ENCRYPT_DECRYPT`.
+    pub fn encryption_algorithms(self) -> &'static [EncryptionAlgorithm] {
         match self {
-            KeySpec::SymmetricDefault => "SYMMETRIC_DEFAULT",
+            KeySpec::SymmetricDefault => &[EncryptionAlgorithm::SymmetricDefault],
+            _ => self.key_pair().map_or(&[], KeyPairSpec::encryption_algorithms),
         }
     }
-}
 
-impl KeyUsage {
-    /// The model's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            KeyUsage::EncryptDecrypt => "ENCRYPT_DECRYPT",
-        }
+    /// The algorithms of a key with this spec and the usage `SIGN_VERIFY`.
+    pub fn signing_algorithms(self) -> &'static [SigningAlgorithm] {
+        self.key_pair().map_or(&[], KeyPairSpec::signing_algorithms)
     }
-}
 
-impl Origin {
-    /// The model's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Origin::AwsKms => "AWS_KMS",
+    /// The algorithms of a key with this spec and the usage `KEY_AGREEMENT`.
+    pub fn key_agreement_algorithms(self) -> &'static [KeyAgreementAlgorithm] {
+        self.key_pair().map_or(&[], KeyPairSpec::key_agreement_algorithms)
+    }
+
+    /// The algorithm of a key with this spec and the usage `GENERATE_VERIFY_MAC`.
+    pub fn mac_algorithm(self) -> Option<MacAlgorithm> {
+        self.hmac().map(HmacSpec::algorithm)
+    }
+
+    fn has_algorithm(self, usage: KeyUsage) -> bool {
+        match usage {
+            KeyUsage::EncryptDecrypt => !self.encryption_algorithms().is_empty(),
+            KeyUsage::SignVerify => !self.signing_algorithms().is_empty(),
+            KeyUsage::GenerateVerifyMac => self.mac_algorithm().is_some(),
+            KeyUsage::KeyAgreement => !self.key_agreement_algorithms().is_empty(),
         }
     }
 }
@@ -82,7 +156,36 @@ impl KeyState {
         match self {
             KeyState::Enabled => "Enabled",
             KeyState::Disabled => "Disabled",
+            KeyState::PendingImport => "PendingImport",
             KeyState::PendingDeletion | KeyState::Destroying => "PendingDeletion",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_spec_has_the_usages_of_the_guide() {
+        use KeyUsage::*;
+        for spec in KeySpec::ALL {
+            let usages: &[KeyUsage] = match spec.as_str() {
+                "SYMMETRIC_DEFAULT" => &[EncryptDecrypt],
+                "ECC_SECG_P256K1" | "ECC_NIST_EDWARDS25519" => &[SignVerify],
+                name if name.starts_with("RSA_") => &[EncryptDecrypt, SignVerify],
+                name if name.starts_with("ECC_") => &[SignVerify, KeyAgreement],
+                _ => &[GenerateVerifyMac],
+            };
+            assert_eq!(spec.usages(), usages, "{spec}");
+        }
+    }
+
+    #[test]
+    fn every_spec_is_symmetric_a_pair_or_of_hmac() {
+        let pairs = KeySpec::ALL.iter().filter(|spec| spec.key_pair().is_some()).count();
+        let macs = KeySpec::ALL.iter().filter(|spec| spec.hmac().is_some()).count();
+        assert_eq!((pairs, macs), (KeyPairSpec::ALL.len(), HmacSpec::ALL.len()));
+        assert_eq!(KeySpec::ALL.len(), 1 + pairs + macs);
     }
 }

@@ -27,7 +27,7 @@ pub use document::Document;
 pub use encryption_context::EncryptionContext;
 pub use grant_operation::{GrantOperation, GrantOperations};
 pub use iam::{FriendlyName, IamPath, folded};
-pub use key::{KeyManager, KeySpec, KeyState, KeyUsage, Origin};
+pub use key::{KeyManager, KeySpec, KeyState, KeyUsage, Origin, RotationType};
 pub use key_id::{InvalidKeyId, KeyId};
 pub use key_specs::{HmacSpec, KeyPairSpec};
 pub use object_name::{ObjectName, Purpose};

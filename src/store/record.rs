@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use super::index::Indexed;
+use super::material::{AutomaticRotation, Material};
 use crate::model::{AccountId, AliasName, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Region, Timestamp};
 
 /// A value with a row of its own; only the records in this file have one.
@@ -98,24 +99,16 @@ pub struct KeyRecord {
     pub policy_principals: BTreeMap<String, String>,
     /// The tags.
     pub tags: BTreeMap<String, String>,
-    /// The token objects, in the order of their numbers; the last one encrypts.
+    /// The materials, in the order of their numbers; [`KeyRecord::current`] is the one that encrypts.
     pub materials: Vec<Material>,
-    /// The number that the next material gets; never goes back.
+    /// The number that the next material or token object gets; never goes back.
     pub next_material: u32,
-}
-
-/// One token object of a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Material {
-    /// Counted from 1 within the key, never used again.
-    pub number: u32,
-    /// How the token wraps under it; a blob must say the same.
-    pub scheme: u8,
-    /// The id that callers see (`KeyMaterialId`).
-    pub key_material_id: String,
-    /// When it was made.
-    pub created: Timestamp,
+    /// The public key of an asymmetric one, DER SubjectPublicKeyInfo in hex: read once and proved by a signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+    /// When the key rotates by itself; `None` where that is not enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automatic_rotation: Option<AutomaticRotation>,
 }
 
 /// An alias of a key.
@@ -182,6 +175,10 @@ pub enum IntentKind {
     Create,
     /// The object is being destroyed; it is destroyed until a search finds none.
     Destroy,
+    /// So is this one, whose imported material is over.
+    DestroyExpired,
+    /// So is this one, in whose place the same material was imported again.
+    DestroyReplaced,
 }
 
 /// An audit event that was made durable together with the change it tells of, until it is in the audit log.
@@ -224,7 +221,7 @@ impl Record for IntentRecord {
     const TABLE: &'static str = "intents";
 
     fn primary_key(&self) -> String {
-        hex::encode(self.name.cka_id())
+        intent_row(&self.name)
     }
 }
 
@@ -260,6 +257,11 @@ impl Drop for AccessKeyRecord {
 /// The primary key of a [`KeyRecord`], and of what is noted about the key elsewhere.
 pub(super) fn key_row(region: &Region, key_id: &KeyId) -> String {
     format!("{region}/{key_id}")
+}
+
+/// The primary key of an [`IntentRecord`].
+pub(super) fn intent_row(name: &ObjectName) -> String {
+    hex::encode(name.cka_id())
 }
 
 /// The primary key of an [`AliasRecord`].
@@ -316,6 +318,20 @@ mod tests {
         let region: Region = "eu-west-1".parse().unwrap();
         assert!(!serde_json::to_string(&samples::key(&region, 7)).unwrap().contains("policy_principals"));
         assert!(serde_json::to_string(&samples::shared_key(&region, 7)).unwrap().contains("AIDAANN"));
+    }
+
+    /// A key of before there were key pairs, rotation and import is written as it was, and the others are read again.
+    #[test]
+    fn what_a_key_has_not_is_not_written() {
+        let region: Region = "eu-west-1".parse().unwrap();
+        let plain = serde_json::to_string(&samples::key(&region, 7)).unwrap();
+        for member in ["public_key", "automatic_rotation", "rotation", "import"] {
+            assert!(!plain.contains(&format!("{member}\":")), "{member}: {plain}");
+        }
+        for key in [samples::key_pair(&region, 7), samples::imported_key(&region, 7)] {
+            let written = serde_json::to_string(&key).unwrap();
+            assert_eq!(serde_json::from_str::<KeyRecord>(&written).unwrap(), key);
+        }
     }
 
     #[test]

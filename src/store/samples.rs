@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{
-    AccessKeyRecord, AccountRecord, AliasRecord, GrantConstraints, GrantRecord, IntentKind, IntentRecord, KeyRecord,
-    Material, Meta, OutboxRecord, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails, Store,
+    AccessKeyRecord, AccountRecord, AliasRecord, AutomaticRotation, GrantConstraints, GrantRecord, Import,
+    ImportedObject, IntentKind, IntentRecord, KeyRecord, Material, Meta, OutboxRecord, PolicyRecord, PrincipalKind,
+    PrincipalRecord, RoleDetails, Rotation, Store, WrappingKeyRecord,
 };
 use crate::model::{
-    AccountId, GrantOperation, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Region, Secret,
-    Timestamp,
+    AccountId, GrantOperation, KeyId, KeyPairSpec, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Region,
+    RotationType, Secret, Timestamp,
 };
 
 pub(super) fn account() -> AccountId {
@@ -46,8 +47,58 @@ pub(super) fn key(region: &Region, first: u8) -> KeyRecord {
         policy: r#"{"Version":"2012-10-17","Statement":[]}"#.into(),
         policy_principals: BTreeMap::new(),
         tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
-        materials: vec![Material { number: 1, scheme: 2, key_material_id: "ab".repeat(32), created: now() }],
+        materials: vec![material(1)],
         next_material: 2,
+        public_key: None,
+        automatic_rotation: None,
+    }
+}
+
+fn material(number: u32) -> Material {
+    let key_material_id = "ab".repeat(32);
+    Material { number, scheme: 2, key_material_id, created: now(), rotation: None, import: None }
+}
+
+/// A key with two imported materials, of which the second waits for its rotation.
+pub(super) fn imported_key(region: &Region, first: u8) -> KeyRecord {
+    let materials = vec![imported(1, 3, false), imported(2, 4, true)];
+    KeyRecord { origin: Origin::External, materials, next_material: 5, ..key(region, first) }
+}
+
+fn imported(number: u32, object: u32, pending_rotation: bool) -> Material {
+    let object = ImportedObject { number: object, imported: now(), valid_to: Some(now()), unwrapped_on_host: true };
+    let import = Import {
+        fingerprint: "cd".repeat(32),
+        object: Some(object),
+        description: Some("ours".into()),
+        pending_rotation,
+    };
+    Material { import: Some(import), ..material(number) }
+}
+
+/// A wrapping key for that key.
+pub(super) fn wrapping_key(region: &Region, first: u8) -> WrappingKeyRecord {
+    WrappingKeyRecord {
+        region: region.clone(),
+        account: account(),
+        key_id: key_id(first),
+        wrapping_key_id: key_id(0xaa),
+        spec: KeyPairSpec::Rsa3072,
+        created: now(),
+        expires: Timestamp::from_millis(now().as_millis() + 86_400_000),
+    }
+}
+
+/// A key pair with a rotated past, as far as records go.
+pub(super) fn key_pair(region: &Region, first: u8) -> KeyRecord {
+    let rotation = Some(Rotation { kind: RotationType::OnDemand, date: now() });
+    KeyRecord {
+        spec: KeySpec::EccNistP256,
+        usage: KeyUsage::SignVerify,
+        materials: vec![Material { scheme: 0, rotation, ..material(1) }],
+        public_key: Some("3059".into()),
+        automatic_rotation: Some(AutomaticRotation { period_days: 365, next: now() }),
+        ..key(region, first)
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{check_context, facts};
 use crate::kms::{Blob, Context, Error, Operation, UsableKey};
-use crate::model::{EncryptionContext, KeyUsage, Secret};
+use crate::model::{EncryptionContext, Secret};
 
 /// What is asked for.
 #[derive(Deserialize)]
@@ -34,7 +34,7 @@ impl DataKeyRequest {
         check_context(&context)?;
         let facts = facts(&context, self.grant_tokens.as_deref());
         let key = cx.authorize::<O>(cx.key(&self.key_id)?, &facts)?;
-        let key = UsableKey::new(key, KeyUsage::EncryptDecrypt)?;
+        let key = UsableKey::symmetric(key, O::NAME)?;
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);
         }

@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
-use crate::kms::{arn_of, epoch_seconds};
-use crate::model::{AccountId, KeyId, KeyManager, KeySpec, KeyState, KeyUsage, Origin, Timestamp};
-use crate::store::KeyRecord;
+use crate::kms::{arn_of, epoch_seconds, signature};
+use crate::model::{
+    AccountId, EncryptionAlgorithm, KeyAgreementAlgorithm, KeyId, KeyManager, KeySpec, KeyState, KeyUsage,
+    MacAlgorithm, Origin, SigningAlgorithm, Timestamp,
+};
+use crate::store::{ImportedObject, KeyRecord, Material};
 
 /// The metadata of a KMS key.
 ///
@@ -28,15 +31,24 @@ pub struct KeyMetadata {
     key_manager: KeyManager,
     customer_master_key_spec: KeySpec,
     key_spec: KeySpec,
-    encryption_algorithms: [&'static str; 1],
+    #[serde(flatten)]
+    algorithms: Algorithms,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_epoch_seconds")]
+    valid_to: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration_model: Option<&'static str>,
     multi_region: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     current_key_material_id: Option<String>,
+    /// Not AWS's: where imported material was unwrapped, `HOST` if any of it was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hsm_kms_import_unwrapped_on: Option<&'static str>,
 }
 
 impl KeyMetadata {
     /// What a record says.
     pub fn of(record: &KeyRecord) -> Self {
+        let imported = imported(record);
         KeyMetadata {
             aws_account_id: record.account.clone(),
             key_id: record.key_id,
@@ -51,10 +63,71 @@ impl KeyMetadata {
             key_manager: KeyManager::Customer,
             customer_master_key_spec: record.spec,
             key_spec: record.spec,
-            encryption_algorithms: ["SYMMETRIC_DEFAULT"],
+            algorithms: Algorithms::of(record.spec, record.usage),
+            valid_to: imported.clone().filter_map(|object| object.valid_to).min(),
+            expiration_model: imported.clone().map(expiration_model).max(),
             multi_region: record.key_id.is_multi_region(),
-            current_key_material_id: record.materials.last().map(|material| material.key_material_id.clone()),
+            current_key_material_id: current_key_material_id(record),
+            hsm_kms_import_unwrapped_on: imported.map(|object| unwrapped_on(object)).min(),
         }
+    }
+}
+
+/// What a key of this spec and usage can do: the one list that its usage has.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Algorithms {
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    encryption_algorithms: &'static [EncryptionAlgorithm],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    signing_algorithms: &'static [SigningAlgorithm],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    key_agreement_algorithms: &'static [KeyAgreementAlgorithm],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac_algorithms: Option<[MacAlgorithm; 1]>,
+}
+
+impl Algorithms {
+    /// The lists of a key of this spec and usage.
+    pub fn of(spec: KeySpec, usage: KeyUsage) -> Self {
+        let none = Algorithms {
+            encryption_algorithms: &[],
+            signing_algorithms: &[],
+            key_agreement_algorithms: &[],
+            mac_algorithms: None,
+        };
+        match usage {
+            KeyUsage::EncryptDecrypt => Algorithms { encryption_algorithms: spec.encryption_algorithms(), ..none },
+            KeyUsage::SignVerify => Algorithms { signing_algorithms: signature::served_algorithms(spec), ..none },
+            KeyUsage::KeyAgreement => Algorithms { key_agreement_algorithms: spec.key_agreement_algorithms(), ..none },
+            KeyUsage::GenerateVerifyMac => {
+                Algorithms { mac_algorithms: spec.mac_algorithm().map(|algorithm| [algorithm]), ..none }
+            }
+        }
+    }
+}
+
+/// The objects of imported material that belongs to the key for good.
+fn imported(record: &KeyRecord) -> impl Iterator<Item = &ImportedObject> + Clone {
+    record.materials.iter().filter(|material| !material.is_pending_rotation()).filter_map(Material::imported)
+}
+
+/// Where imported material was while it was unwrapped.
+pub(in crate::kms) fn unwrapped_on(object: &ImportedObject) -> &'static str {
+    if object.unwrapped_on_host { "HOST" } else { "TOKEN" }
+}
+
+/// Symmetric keys alone have it.
+fn current_key_material_id(record: &KeyRecord) -> Option<String> {
+    let material = record.current().filter(|_| record.spec == KeySpec::SymmetricDefault)?;
+    Some(material.key_material_id.clone())
+}
+
+/// The model's `ExpirationModelType` of an imported object.
+pub(in crate::kms) fn expiration_model(object: &ImportedObject) -> &'static str {
+    match object.valid_to {
+        Some(_) => "KEY_MATERIAL_EXPIRES",
+        None => "KEY_MATERIAL_DOES_NOT_EXPIRE",
     }
 }
 

@@ -82,6 +82,10 @@ pub struct KmsSettings {
     pub deadline_millis: u64,
     /// Requests of one principal served at a time, at least 1; one more is throttled at once. Default 512.
     pub max_in_flight_per_principal: usize,
+    /// RSA data key pairs made at a time, each on a thread of its own; at least 1. Default 1.
+    pub key_pair_threads: usize,
+    /// RSA data key pairs that may wait for such a thread; one more is throttled at once. Default 8.
+    pub key_pair_queue: usize,
 }
 
 /// Key material from outside.
@@ -219,6 +223,6 @@ impl Default for ImportSettings {
 
 impl Default for KmsSettings {
     fn default() -> Self {
-        KmsSettings { deadline_millis: 5_000, max_in_flight_per_principal: 512 }
+        KmsSettings { deadline_millis: 5_000, max_in_flight_per_principal: 512, key_pair_threads: 1, key_pair_queue: 8 }
     }
 }

@@ -18,8 +18,8 @@ pub enum Error {
     /// No custom key store has this id.
     #[error("no such custom key store: {0}")]
     CustomKeyStoreNotFound(String),
-    /// The token did not answer by the request's deadline.
-    #[error("the token did not answer in time: {0}")]
+    /// The token did not answer, or no key pair was made, by the request's deadline.
+    #[error("not done in time: {0}")]
     DependencyTimeout(String),
     /// The key is disabled.
     #[error("disabled: {0}")]
@@ -96,7 +96,7 @@ pub enum Error {
     /// A tag is not valid.
     #[error("tag: {0}")]
     Tag(String),
-    /// Too much waits for the token, or too many requests of the caller are in flight.
+    /// Too much waits for the token or for a key pair, or too many requests of the caller are in flight.
     #[error("throttled")]
     Throttling,
     /// No operation has this name.
@@ -125,6 +125,12 @@ impl From<audit::Error> for Error {
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         Error::Internal(format!("store: {error}"))
+    }
+}
+
+impl From<crate::crypto::NoKeyPair> for Error {
+    fn from(error: crate::crypto::NoKeyPair) -> Self {
+        Error::Internal(error.to_string())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Error, GrantTokens, Imports, Markers, Sessions};
+use super::{Error, GrantTokens, Imports, KeyPairs, Markers, Sessions};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
 use crate::model::{Clock, Region, Timestamp};
@@ -25,6 +25,8 @@ pub struct Kms {
     pub sessions: Sessions,
     /// What imports go by.
     pub imports: Imports,
+    /// Makes data key pairs.
+    pub key_pairs: KeyPairs,
     /// The id of this run of the service, which owns the intents that it makes.
     pub instance: String,
     tokens: BTreeMap<Region, Token>,
@@ -42,10 +44,11 @@ impl Kms {
         tokens: BTreeMap<Region, Token>,
         clock: Arc<dyn Clock>,
         (markers, grant_tokens, sessions, imports): (Markers, GrantTokens, Sessions, Imports),
+        key_pairs: KeyPairs,
     ) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
         let (told, outbox) = (AtomicI64::new(i64::MIN), Mutex::default());
-        Kms { store, audit, markers, grant_tokens, sessions, imports, instance, tokens, clock, told, outbox }
+        Kms { store, audit, markers, grant_tokens, sessions, imports, key_pairs, instance, tokens, clock, told, outbox }
     }
 
     /// The token of a Region.

@@ -36,6 +36,21 @@ pub const CUSTOMER_MASTER_KEY_SPEC: Shape = Shape::Enum(&[
     "HMAC_512",
     "SM2",
 ]);
+/// `DataKeyPairSpec`.
+pub const DATA_KEY_PAIR_SPEC: Shape = Shape::Enum(&[
+    "RSA_2048",
+    "RSA_3072",
+    "RSA_4096",
+    "ECC_NIST_P256",
+    "ECC_NIST_P384",
+    "ECC_NIST_P521",
+    "ECC_SECG_P256K1",
+    "SM2",
+    "ECC_NIST_EDWARDS25519",
+    "ML_KEM_512",
+    "ML_KEM_768",
+    "ML_KEM_1024",
+]);
 /// `DataKeySpec`.
 pub const DATA_KEY_SPEC: Shape = Shape::Enum(&["AES_256", "AES_128"]);
 /// `DateType`.

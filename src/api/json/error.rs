@@ -107,7 +107,7 @@ pub fn log(error: &Error, request_id: &str, operation: &str) {
     match error {
         Error::Internal(reason) => tracing::error!(request_id, operation, reason, "internal error"),
         Error::KeyUnavailable(reason) | Error::DependencyTimeout(reason) => {
-            tracing::warn!(request_id, operation, reason, "the token did not serve a request");
+            tracing::warn!(request_id, operation, reason, "a request could not be served now");
         }
         refused => tracing::debug!(request_id, operation, reason = %refused, "refused"),
     }

@@ -45,6 +45,8 @@ pub const OPERATIONS: &[Route] = &[
     kms::<key::EnableKey>(),
     kms::<cryptography::Encrypt>(),
     kms::<cryptography::GenerateDataKey>(),
+    kms::<cryptography::GenerateDataKeyPair>(),
+    kms::<cryptography::GenerateDataKeyPairWithoutPlaintext>(),
     kms::<cryptography::GenerateDataKeyWithoutPlaintext>(),
     kms::<mac::GenerateMac>(),
     kms::<cryptography::GenerateRandom>(),

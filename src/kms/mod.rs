@@ -44,7 +44,7 @@ pub use import::Imports;
 pub use input::{Blob, EpochSeconds, epoch_seconds, iso_8601};
 pub use key_pairs::KeyPairs;
 pub use marker::Markers;
-pub use service::{CommitError, Kms};
+pub use service::{CommitError, Kms, Parts};
 pub use session::Sessions;
 pub use trusted_time::{TrustedTime, Verdict};
 pub use usable::UsableKey;

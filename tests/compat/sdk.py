@@ -190,6 +190,27 @@ def cryptography():
     refused("ValidationException", kms.encrypt, KeyId=key_id, Plaintext=bytes(4097))
 
 
+def data_key_pairs():
+    key_id, context = new_key(), {"purpose": "pairs"}
+    for spec in kms.meta.service_model.shape_for("DataKeyPairSpec").enum:
+        arguments = {"KeyId": key_id, "KeyPairSpec": spec, "EncryptionContext": context}
+        if spec == "SM2" or spec.startswith("ML_KEM"):
+            refused(errors.UnsupportedOperationException, kms.generate_data_key_pair, **arguments)
+            continue
+        made = kms.generate_data_key_pair(**arguments)
+        private = made["PrivateKeyPlaintext"]
+        keep_canary(f"private-{spec}", private)
+        opened = kms.decrypt(CiphertextBlob=made["PrivateKeyCiphertextBlob"], EncryptionContext=context)
+        assert opened["Plaintext"] == private and made["KeyId"] == arn(key_id) and made["KeyPairSpec"] == spec
+        later = kms.generate_data_key_pair_without_plaintext(**arguments)
+        assert "PrivateKeyPlaintext" not in later and later["PublicKey"] != made["PublicKey"]
+        opened = kms.decrypt(CiphertextBlob=later["PrivateKeyCiphertextBlob"], EncryptionContext=context)
+        keep_canary(f"later-private-{spec}", opened["Plaintext"])
+    pair = {"KeyId": key_id, "KeyPairSpec": "RSA_2048"}
+    refused(errors.DryRunOperationException, kms.generate_data_key_pair, **pair, DryRun=True)
+    refused("ValidationException", kms.generate_data_key_pair, KeyId=key_id, KeyPairSpec="RSA_1024")
+
+
 def asymmetric_keys():
     """What `oracles.py` checks by its bytes, here by its form: every operation and its own errors."""
     sign = new_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
@@ -374,7 +395,8 @@ def callers():
     refused("UnrecognizedClientException", client(**unknown, **secret).list_keys)
 
 
-for family in (keys, states, aliases, cryptography, asymmetric_keys, tags_and_policies, grants, callers, roles):
+families = (keys, states, aliases, cryptography, data_key_pairs, asymmetric_keys, tags_and_policies, grants)
+for family in (*families, callers, roles):
     family()
 
 offered = set(os.environ["OPERATIONS"].split(","))

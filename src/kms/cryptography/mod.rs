@@ -2,10 +2,13 @@
 
 mod cipher;
 mod data_key;
+mod data_key_pair;
 mod decrypt;
 mod derive_shared_secret;
 mod encrypt;
 mod generate_data_key;
+mod generate_data_key_pair;
+mod generate_data_key_pair_without_plaintext;
 mod generate_data_key_without_plaintext;
 mod generate_random;
 mod re_encrypt;
@@ -14,6 +17,8 @@ pub use decrypt::Decrypt;
 pub use derive_shared_secret::DeriveSharedSecret;
 pub use encrypt::Encrypt;
 pub use generate_data_key::GenerateDataKey;
+pub use generate_data_key_pair::GenerateDataKeyPair;
+pub use generate_data_key_pair_without_plaintext::GenerateDataKeyPairWithoutPlaintext;
 pub use generate_data_key_without_plaintext::GenerateDataKeyWithoutPlaintext;
 pub use generate_random::GenerateRandom;
 pub use re_encrypt::ReEncrypt;

@@ -134,7 +134,8 @@ impl Bench {
 
     /// Every key of the clients is on the token, and the token's own tool calls each one closed for ever.
     fn token_keeps_its_keys(&self) {
-        let listing = self.service.pkcs11_tool(&["--list-objects", "--type", "secrkey"]);
+        let list = |kind: &str| self.service.pkcs11_tool(&["--list-objects", "--type", kind]);
+        let listing = list("secrkey") + &list("privkey").replace("Private Key Object", "Secret Key Object");
         let objects: Vec<_> = listing.split("Secret Key Object").skip(1).collect();
         let access =
             |object: &&str| object.lines().find(|line| line.trim_start().starts_with("Access:")).map(str::to_owned);

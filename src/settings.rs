@@ -31,6 +31,9 @@ pub struct Settings {
     /// The operations.
     #[serde(default)]
     pub kms: KmsSettings,
+    /// Key material from outside.
+    #[serde(default)]
+    pub import: ImportSettings,
 }
 
 /// Where the token is, and how to log in to it.
@@ -83,6 +86,16 @@ pub struct KmsSettings {
     pub key_pair_threads: usize,
     /// RSA data key pairs that may wait for such a thread; one more is throttled at once. Default 8.
     pub key_pair_queue: usize,
+}
+
+/// Key material from outside.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImportSettings {
+    /// Whether material that the token cannot unwrap by itself may pass through the host's memory. Default no.
+    pub host_unwrap: bool,
+    /// Wrapping keys on the token for one Region at a time; one more is throttled. Default 1,000.
+    pub max_wrapping_keys: usize,
 }
 
 /// Why the settings cannot be used.
@@ -199,6 +212,12 @@ impl Default for ServerSettings {
 impl Default for AuditSettings {
     fn default() -> Self {
         AuditSettings { segment_bytes: 64 << 20, reserve_bytes: 16 << 20 }
+    }
+}
+
+impl Default for ImportSettings {
+    fn default() -> Self {
+        ImportSettings { host_unwrap: false, max_wrapping_keys: 1_000 }
     }
 }
 

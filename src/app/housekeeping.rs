@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::kms::{Error, Kms, TrustedTime, Verdict};
 use crate::model::Timestamp;
-use crate::store::{self, Change};
+use crate::store::{self, Change, KeyRecord};
 
 /// The service's own work, a round at a time.
 pub struct Housekeeping {
@@ -37,7 +37,9 @@ impl Housekeeping {
         log("copy the outbox", self.kms.tend_outbox().await);
         if round.is_multiple_of(10) {
             log("write the last uses of keys", self.kms.store.flush_usage().await.map_err(Error::from));
-            log("destroy keys whose date has come", self.destroy_due_keys().await);
+            log("destroy keys and imported material whose date has come", self.destroy_what_is_due().await);
+            let wrapping_keys = self.kms.destroy_expired_wrapping_keys().await.map(drop);
+            log("destroy wrapping keys whose day is over", wrapping_keys);
         }
         if round.is_multiple_of(60) {
             log("undo unfinished creations", self.undo_creations().await);
@@ -69,12 +71,16 @@ impl Housekeeping {
         log("record that the store was tampered with", recorded);
     }
 
-    async fn destroy_due_keys(&self) -> Result<(), Error> {
+    async fn destroy_what_is_due(&self) -> Result<(), Error> {
         let verdict = self.observe();
         match verdict {
-            Verdict::Trusted(now) => self.kms.destroy_due_keys(now).await.map(drop),
+            Verdict::Trusted(now) => {
+                self.kms.destroy_due_keys(now).await?;
+                self.kms.destroy_expired_material(now).await.map(drop)
+            }
             Verdict::Waiting(left) => {
                 self.kms.finish_destructions().await;
+                self.kms.finish_removals().await;
                 if self.is_due() {
                     let hours = left.as_secs() / 3_600;
                     tracing::warn!(hours, "a deletion waits: the time of day is not trusted yet (--accept-clock)");
@@ -82,16 +88,17 @@ impl Housekeeping {
                 Ok(())
             }
             Verdict::Jumped => {
-                tracing::warn!("the time of day jumped; no key is destroyed for 24 hours (--accept-clock)");
+                tracing::warn!("the time of day jumped; nothing is destroyed for 24 hours (--accept-clock)");
                 self.kms.record_act("ClockJumped", serde_json::json!({})).await
             }
         }
     }
 
-    /// Whether some key waits for nothing but the time.
+    /// Whether some key or material waits for nothing but the time.
     fn is_due(&self) -> bool {
         let now = self.kms.clock().now();
-        self.kms.store.all_keys().iter().any(|key| key.record.deletion_date.is_some_and(|date| date <= now))
+        let is_due = |key: &KeyRecord| key.deletion_date.is_some_and(|date| date <= now);
+        self.kms.store.all_keys().iter().any(|key| is_due(&key.record)) || self.kms.has_expired_material(now)
     }
 
     async fn undo_creations(&self) -> Result<(), Error> {

@@ -27,9 +27,15 @@ pub enum Error {
     /// All checks passed, and DryRun asked for no more.
     #[error("dry run")]
     DryRun,
+    /// The wrapping key is over, and with it the import token.
+    #[error("the import token is expired")]
+    ExpiredImportToken,
     /// The ciphertext is of another key than the one named.
     #[error("the ciphertext is of another key")]
     IncorrectKey,
+    /// The imported material is not what the key takes.
+    #[error("incorrect key material: {0}")]
+    IncorrectKeyMaterial(String),
     /// Ours to mend; the text is for the log.
     #[error("internal: {0}")]
     Internal(String),
@@ -48,6 +54,9 @@ pub enum Error {
     /// A grant token that was not given out here.
     #[error("invalid grant token")]
     InvalidGrantToken,
+    /// An import token that was not given out here, or for another key.
+    #[error("invalid import token")]
+    InvalidImportToken,
     /// The key cannot be used this way.
     #[error("invalid key usage: {0}")]
     InvalidKeyUsage(String),

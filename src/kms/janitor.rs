@@ -10,8 +10,30 @@ use serde_json::{Value, json};
 use super::{CommitError, Error, KeyRow, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
-use crate::model::{AccountId, KeyState, ObjectName, Region, Timestamp};
-use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row};
+use crate::model::{AccountId, Arn, KeyState, ObjectName, Purpose, Region, Timestamp};
+use crate::store::{self, Change, IntentKind, IntentRecord, KeyRecord, Row};
+
+/// What the service did by itself to a key, for the record.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// What the record calls it.
+    pub name: &'static str,
+    /// The Region of the key.
+    pub region: Region,
+    /// The account of the key.
+    pub account: AccountId,
+    /// The key.
+    pub resource: Arn,
+    /// What it was.
+    pub details: Value,
+}
+
+impl Act {
+    /// An act on this key.
+    pub fn about(name: &'static str, key: &KeyRecord, details: Value) -> Self {
+        Act { name, region: key.region.clone(), account: key.account.clone(), resource: arn_of(key), details }
+    }
+}
 
 impl Kms {
     /// Destroys the token objects of all keys whose deletion date has come, and finishes the destructions that were
@@ -110,12 +132,12 @@ impl Kms {
 
     async fn finish_destruction(&self, key: &KeyRow) -> Result<(), Error> {
         let token = self.token(&key.record.region)?;
+        let (region, key_id) = (&key.record.region, &key.record.key_id);
         for name in key.record.objects() {
             token.destroy(&name, deadline()).await?;
         }
         crash_point::reached("object-destroyed");
         let change = Change::new(self.now()).delete(key);
-        let (region, key_id) = (&key.record.region, &key.record.key_id);
         let aliases = self.store.aliases_of_key(region, key_id);
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
         // No new ones: who adds an alias or a grant expects a key that is not being destroyed.
@@ -131,7 +153,7 @@ impl Kms {
         let IntentRecord { name, region, account, .. } = &intent.record;
         self.token(region)?.destroy(name, deadline()).await?;
         let details = json!({ "object": name.cka_label() });
-        let (event_id, event) = self.act("UndoCreateKey", region, account, details);
+        let (event_id, event) = self.act(undoing(name.purpose), region, account, details);
         self.commit_and_copy(Change::new(self.now()).delete(intent), &event_id, event).await?;
         tracing::warn!(object = %name, "a creation that was not finished is undone");
         Ok(())
@@ -144,8 +166,20 @@ impl Kms {
         key: &KeyRow,
         details: Value,
     ) -> Result<(), CommitError> {
-        let (event_id, event) = self.act(name, &key.record.region, &key.record.account, details);
-        self.commit_and_copy(change, &event_id, event.resource(&arn_of(&key.record))).await
+        self.commit_step(change, Some(Act::about(name, &key.record, details))).await
+    }
+
+    /// Commits a change, together with the record of the act that it is; without one if a record of it follows.
+    pub(super) async fn commit_step(&self, change: Change, act: Option<Act>) -> Result<(), CommitError> {
+        let Some(Act { name, region, account, resource, details }) = act else {
+            return match self.commit(change).await {
+                Ok(_) => Ok(()),
+                Err(store::Error::Conflict { .. }) => Err(CommitError::Conflict),
+                Err(error) => Err(CommitError::Failed(error.into())),
+            };
+        };
+        let (event_id, event) = self.act(name, &region, &account, details);
+        self.commit_and_copy(change, &event_id, event.resource(&resource)).await
     }
 
     async fn commit_and_copy(&self, change: Change, event_id: &str, event: Event) -> Result<(), CommitError> {
@@ -179,7 +213,8 @@ impl Kms {
     fn known_objects(&self, store_root: &ObjectName) -> HashSet<String> {
         let materials = self.store.all_keys().into_iter().flat_map(|key| key.record.objects());
         let intents = self.store.intents().into_iter().map(|intent| intent.record.name);
-        materials.chain(intents).chain([*store_root]).map(|name| name.cka_label()).collect()
+        let wrapping_keys = self.store.wrapping_keys().into_iter().map(|row| row.record.object());
+        materials.chain(intents).chain(wrapping_keys).chain([*store_root]).map(|name| name.cka_label()).collect()
     }
 }
 
@@ -190,6 +225,15 @@ pub struct Reconciliation {
     pub orphans: Vec<String>,
     /// Labels that records name and no token has.
     pub missing: Vec<String>,
+}
+
+/// What the record calls the undoing of an object's creation.
+fn undoing(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Imported => "UndoImportKeyMaterial",
+        Purpose::ImportWrapping => "UndoGetParametersForImport",
+        Purpose::Kms | Purpose::StoreRoot => "UndoCreateKey",
+    }
 }
 
 fn labels(key: &KeyRecord) -> Vec<String> {

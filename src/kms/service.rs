@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Error, GrantTokens, KeyPairs, Markers, Sessions};
+use super::{Error, GrantTokens, Imports, KeyPairs, Markers, Sessions};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
 use crate::model::{Clock, Region, Timestamp};
@@ -25,6 +25,8 @@ pub struct Kms {
     pub sessions: Sessions,
     /// Makes data key pairs.
     pub key_pairs: KeyPairs,
+    /// What imports go by.
+    pub imports: Imports,
     /// The id of this run of the service, which owns the intents that it makes.
     pub instance: String,
     tokens: BTreeMap<Region, Token>,
@@ -34,6 +36,20 @@ pub struct Kms {
     outbox: Mutex<Outbox>,
 }
 
+/// What some operations work with, each by settings and keys of its own.
+pub struct Parts {
+    /// Issues and opens pagination markers.
+    pub markers: Markers,
+    /// Issues and opens grant tokens.
+    pub grant_tokens: GrantTokens,
+    /// Issues and opens session tokens.
+    pub sessions: Sessions,
+    /// Makes data key pairs.
+    pub key_pairs: KeyPairs,
+    /// What imports go by.
+    pub imports: Imports,
+}
+
 impl Kms {
     /// Puts the parts together; `tokens` names the key store of every Region that is served.
     pub fn new(
@@ -41,12 +57,11 @@ impl Kms {
         audit: Arc<Audit>,
         tokens: BTreeMap<Region, Token>,
         clock: Arc<dyn Clock>,
-        (markers, grant_tokens, sessions): (Markers, GrantTokens, Sessions),
-        key_pairs: KeyPairs,
+        Parts { markers, grant_tokens, sessions, key_pairs, imports }: Parts,
     ) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
         let (told, outbox) = (AtomicI64::new(i64::MIN), Mutex::default());
-        Kms { store, audit, markers, grant_tokens, sessions, key_pairs, instance, tokens, clock, told, outbox }
+        Kms { store, audit, markers, grant_tokens, sessions, key_pairs, imports, instance, tokens, clock, told, outbox }
     }
 
     /// The token of a Region.

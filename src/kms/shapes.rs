@@ -5,10 +5,15 @@
 use super::shape::{Member, Pattern, Shape, optional, required};
 use crate::model::{
     EncryptionAlgorithm, GrantOperation, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm,
+    WrappingAlgorithm, WrappingKeySpec,
 };
 
 /// `AliasNameType`.
 pub const ALIAS_NAME: Shape = Shape::String { min: 1, max: 256, pattern: Some(ALIAS_PATTERN) };
+/// `AlgorithmSpec`.
+pub const ALGORITHM_SPEC: Shape = Shape::Enum(WrappingAlgorithm::NAMES);
+/// `BackingKeyIdType`.
+pub const BACKING_KEY_ID: Shape = Shape::String { min: 64, max: 64, pattern: Some(BACKING_KEY_ID_PATTERN) };
 /// `BooleanType`, `NullableBooleanType`.
 pub const BOOLEAN: Shape = Shape::Boolean;
 /// `CiphertextType`.
@@ -48,6 +53,8 @@ pub const DATA_KEY_PAIR_SPEC: Shape = Shape::Enum(&[
 ]);
 /// `DataKeySpec`.
 pub const DATA_KEY_SPEC: Shape = Shape::Enum(&["AES_256", "AES_128"]);
+/// `DateType`.
+pub const DATE: Shape = Shape::Timestamp;
 /// `DescriptionType`.
 pub const DESCRIPTION: Shape = Shape::String { min: 0, max: 8192, pattern: None };
 /// `DryRunModifierList`.
@@ -57,6 +64,8 @@ pub const DRY_RUN_MODIFIER_LIST: Shape =
 pub const ENCRYPTION_ALGORITHM: Shape = Shape::Enum(EncryptionAlgorithm::NAMES);
 /// `EncryptionContextType`.
 pub const ENCRYPTION_CONTEXT: Shape = Shape::StringMap;
+/// `ExpirationModelType`.
+pub const EXPIRATION_MODEL: Shape = Shape::Enum(&["KEY_MATERIAL_EXPIRES", "KEY_MATERIAL_DOES_NOT_EXPIRE"]);
 /// `GrantConstraints`.
 pub const GRANT_CONSTRAINTS: Shape = Shape::Structure(&[
     optional("EncryptionContextSubset", &ENCRYPTION_CONTEXT),
@@ -74,10 +83,15 @@ pub const GRANT_OPERATION_LIST: Shape =
 pub const GRANT_TOKEN: Shape = Shape::Token { min: 1, max: 8192 };
 /// `GrantTokenList`.
 pub const GRANT_TOKEN_LIST: Shape = Shape::List { min: 0, max: 10, of: &GRANT_TOKEN };
+/// `ImportType`.
+pub const IMPORT_TYPE: Shape = Shape::Enum(&["NEW_KEY_MATERIAL", "EXISTING_KEY_MATERIAL"]);
 /// `KeyAgreementAlgorithmSpec`.
 pub const KEY_AGREEMENT_ALGORITHM: Shape = Shape::Enum(KeyAgreementAlgorithm::NAMES);
 /// `KeyIdType`.
 pub const KEY_ID: Shape = Shape::String { min: 1, max: 2048, pattern: None };
+/// `KeyMaterialDescriptionType`.
+pub const KEY_MATERIAL_DESCRIPTION: Shape =
+    Shape::String { min: 0, max: 256, pattern: Some(KEY_MATERIAL_DESCRIPTION_PATTERN) };
 /// `KeySpec`.
 pub const KEY_SPEC: Shape = Shape::Enum(&[
     "RSA_2048",
@@ -148,6 +162,8 @@ pub const TAG_KEY_LIST: Shape = Shape::List { min: 0, max: usize::MAX, of: &TAG_
 pub const TAG_LIST: Shape = Shape::List { min: 0, max: usize::MAX, of: &Shape::Structure(TAG) };
 /// `TagValueType`.
 pub const TAG_VALUE: Shape = Shape::String { min: 0, max: 256, pattern: None };
+/// `WrappingKeySpec`.
+pub const WRAPPING_KEY_SPEC: Shape = Shape::Enum(WrappingKeySpec::NAMES);
 /// `XksKeyIdType`.
 pub const XKS_KEY_ID: Shape = Shape::String { min: 1, max: 128, pattern: Some(XKS_KEY_ID_PATTERN) };
 
@@ -156,6 +172,11 @@ const TAG: &[Member] = &[required("TagKey", &TAG_KEY), required("TagValue", &TAG
 
 const ALIAS_PATTERN: Pattern =
     Pattern { text: "^[a-zA-Z0-9:/_-]+$", admits: |c| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '_' | '-') };
+const BACKING_KEY_ID_PATTERN: Pattern = Pattern { text: "^[a-f0-9]+$", admits: |c| matches!(c, 'a'..='f' | '0'..='9') };
+const KEY_MATERIAL_DESCRIPTION_PATTERN: Pattern = Pattern {
+    text: "^[a-zA-Z0-9:/_\\s.-]+$",
+    admits: |c| c.is_ascii_alphanumeric() || c.is_whitespace() || matches!(c, ':' | '/' | '_' | '.' | '-'),
+};
 const MARKER_PATTERN: Pattern = Pattern { text: "[\\u0020-\\u00FF]*", admits: |c| matches!(c, '\u{20}'..='\u{ff}') };
 const POLICY_PATTERN: Pattern = Pattern {
     text: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+",

@@ -105,7 +105,7 @@ pub fn enabled(key: &KeyRow) -> Result<(), Error> {
     match key.record.state {
         KeyState::Enabled => Ok(()),
         KeyState::Disabled => Err(Error::Disabled(arn_of(&key.record))),
-        KeyState::PendingImport => Err(Error::InvalidState(format!("{} is pending import.", arn_of(&key.record)))),
+        KeyState::PendingImport => Err(pending_import(key)),
         KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
     }
 }
@@ -116,6 +116,15 @@ pub fn not_pending_deletion(key: &KeyRow) -> Result<(), Error> {
         KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => Ok(()),
         KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
     }
+}
+
+/// Refuses a key on its way to deletion, and one that waits for its material.
+pub fn with_material(key: &KeyRow) -> Result<(), Error> {
+    if key.record.state == KeyState::PendingImport { Err(pending_import(key)) } else { not_pending_deletion(key) }
+}
+
+fn pending_import(key: &KeyRow) -> Error {
+    Error::InvalidState(format!("{} is pending import.", arn_of(&key.record)))
 }
 
 fn pending_deletion(key: &KeyRow) -> Error {

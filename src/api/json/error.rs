@@ -51,6 +51,16 @@ impl From<Error> for Answer {
             Error::DryRun => {
                 client("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
             }
+            // AWS's wording of this and of the next two is not known.
+            Error::ExpiredImportToken => client(
+                "ExpiredImportTokenException",
+                "The import token is expired. Use GetParametersForImport to get a new import token and public key.",
+            ),
+            Error::IncorrectKeyMaterial(message) => client("IncorrectKeyMaterialException", message),
+            Error::InvalidImportToken => client(
+                "InvalidImportTokenException",
+                "The import token is invalid or is associated with a different KMS key.",
+            ),
             Error::IncorrectKey => client(
                 "IncorrectKeyException",
                 "The key ID in the request does not identify a CMK that can perform this operation.",

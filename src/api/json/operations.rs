@@ -5,7 +5,7 @@ use std::pin::Pin;
 use crate::audit::EventSource;
 use crate::kms::shape::{self, Member};
 use crate::kms::{
-    Context, Document, Error, Operation, alias, cryptography, grant, key, mac, policy, signature, sts, tag,
+    Context, Document, Error, Operation, alias, cryptography, grant, import, key, mac, policy, signature, sts, tag,
 };
 
 /// A future on the heap.
@@ -38,6 +38,7 @@ pub const OPERATIONS: &[Route] = &[
     kms::<key::CreateKey>(),
     kms::<cryptography::Decrypt>(),
     kms::<alias::DeleteAlias>(),
+    kms::<import::DeleteImportedKeyMaterial>(),
     kms::<cryptography::DeriveSharedSecret>(),
     kms::<key::DescribeKey>(),
     kms::<key::DisableKey>(),
@@ -51,7 +52,9 @@ pub const OPERATIONS: &[Route] = &[
     kms::<cryptography::GenerateRandom>(),
     kms::<key::GetKeyLastUsage>(),
     kms::<policy::GetKeyPolicy>(),
+    kms::<import::GetParametersForImport>(),
     kms::<key::GetPublicKey>(),
+    kms::<import::ImportKeyMaterial>(),
     kms::<alias::ListAliases>(),
     kms::<grant::ListGrants>(),
     kms::<policy::ListKeyPolicies>(),

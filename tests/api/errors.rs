@@ -136,7 +136,7 @@ fn unknown_members_are_passed_over() {
 fn unknown_operations_are_refused_in_awss_form() {
     let service = shared();
     // Not built yet, never heard of, of another service, without a name, in other letters.
-    for operation in ["RotateKeyOnDemand", "Sign", "ReplicateKey", "Nonsense", "GetCallerIdentity", "", "encrypt"] {
+    for operation in ["RotateKeyOnDemand", "ReplicateKey", "Nonsense", "GetCallerIdentity", "", "encrypt"] {
         refused(&service, operation, &json!({}), "UnknownOperationException", "");
     }
     let targets = ["Encrypt", "TrentService", "trentservice.Encrypt", "Other.Encrypt", "TrentService.Encrypt.x", ""];

@@ -83,7 +83,7 @@ def keys():
     refused(errors.NotFoundException, kms.describe_key, KeyId="alias/absent")
     refused(errors.InvalidArnException, kms.describe_key, KeyId="arn:aws:kms:nonsense")
     refused(errors.InvalidMarkerException, kms.list_keys, Marker="nonsense")
-    refused(errors.UnsupportedOperationException, kms.create_key, KeySpec="RSA_2048", KeyUsage="SIGN_VERIFY")
+    refused(errors.UnsupportedOperationException, kms.create_key, KeySpec="ML_DSA_44", KeyUsage="SIGN_VERIFY")
     refused(errors.MalformedPolicyDocumentException, kms.create_key, Policy="{}")
     refused(errors.TagException, kms.create_key, Tags=[{"TagKey": "aws:x", "TagValue": ""}])
     message = refused("ValidationException", kms.create_key, KeySpec="NONSENSE")
@@ -209,6 +209,52 @@ def data_key_pairs():
     pair = {"KeyId": key_id, "KeyPairSpec": "RSA_2048"}
     refused(errors.DryRunOperationException, kms.generate_data_key_pair, **pair, DryRun=True)
     refused("ValidationException", kms.generate_data_key_pair, KeyId=key_id, KeyPairSpec="RSA_1024")
+
+
+def asymmetric_keys():
+    """What `oracles.py` checks by its bytes, here by its form: every operation and its own errors."""
+    sign = new_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
+    told = kms.get_public_key(KeyId=sign)
+    assert told["KeyId"] == arn(sign) and told["KeySpec"] == "ECC_NIST_P256" and told["KeyUsage"] == "SIGN_VERIFY"
+    assert told["SigningAlgorithms"] == ["ECDSA_SHA_256"] and "EncryptionAlgorithms" not in told
+    how = dict(KeyId=sign, Message=b"message", SigningAlgorithm="ECDSA_SHA_256")
+    made = kms.sign(**how)
+    assert made["KeyId"] == arn(sign) and made["SigningAlgorithm"] == "ECDSA_SHA_256"
+    assert kms.verify(**how, Signature=made["Signature"])["SignatureValid"] is True
+    assert refused(errors.KMSInvalidSignatureException, kms.verify, **how, Signature=b"x") == ""
+    refused(errors.InvalidKeyUsageException, kms.sign, **how | {"SigningAlgorithm": "ECDSA_SHA_384"})
+    refused("ValidationException", kms.sign, **how, MessageType="DIGEST")
+    refused(errors.DryRunOperationException, kms.sign, **how, DryRun=True)
+    refused(errors.UnsupportedOperationException, kms.get_public_key, KeyId=new_key())
+
+    mac = new_key(KeySpec="HMAC_384", KeyUsage="GENERATE_VERIFY_MAC")
+    how = dict(KeyId=mac, Message=b"message", MacAlgorithm="HMAC_SHA_384")
+    code = kms.generate_mac(**how)["Mac"]
+    assert len(code) == 48 and kms.verify_mac(**how, Mac=code)["MacValid"] is True
+    assert refused(errors.KMSInvalidMacException, kms.verify_mac, **how, Mac=code[:-1]) == ""
+    refused(errors.InvalidKeyUsageException, kms.generate_mac, **how | {"MacAlgorithm": "HMAC_SHA_256"})
+
+    one, other = (new_key(KeySpec="ECC_NIST_P384", KeyUsage="KEY_AGREEMENT") for _ in range(2))
+    public = {key: kms.get_public_key(KeyId=key)["PublicKey"] for key in (one, other)}
+    ecdh = {"KeyAgreementAlgorithm": "ECDH"}
+    secrets = [kms.derive_shared_secret(KeyId=a, PublicKey=public[b], **ecdh) for a, b in ((one, other), (other, one))]
+    assert secrets[0]["SharedSecret"] == secrets[1]["SharedSecret"] and secrets[0]["KeyOrigin"] == "AWS_KMS"
+    keep_canary("shared-secret", secrets[0]["SharedSecret"])
+    refused("ValidationException", kms.derive_shared_secret, KeyId=one, PublicKey=told["PublicKey"], **ecdh)
+
+    rsa = new_key(KeySpec="RSA_2048", KeyUsage="ENCRYPT_DECRYPT")
+    oaep = dict(KeyId=rsa, EncryptionAlgorithm="RSAES_OAEP_SHA_256")
+    plaintext = os.urandom(190)
+    keep_canary("oaep-plaintext", plaintext)
+    blob = kms.encrypt(Plaintext=plaintext, **oaep)["CiphertextBlob"]
+    opened = kms.decrypt(CiphertextBlob=blob, **oaep)
+    assert opened["Plaintext"] == plaintext and "KeyMaterialId" not in opened
+    moved = kms.re_encrypt(
+        CiphertextBlob=blob, SourceKeyId=rsa, SourceEncryptionAlgorithm="RSAES_OAEP_SHA_256", DestinationKeyId=new_key()
+    )
+    assert kms.decrypt(CiphertextBlob=moved["CiphertextBlob"])["Plaintext"] == plaintext
+    assert refused(errors.InvalidCiphertextException, kms.decrypt, CiphertextBlob=blob[:-1], **oaep) == ""
+    refused(errors.InvalidKeyUsageException, kms.encrypt, KeyId=rsa, Plaintext=b"x")
 
 
 def tags_and_policies():
@@ -349,7 +395,8 @@ def callers():
     refused("UnrecognizedClientException", client(**unknown, **secret).list_keys)
 
 
-for family in (keys, states, aliases, cryptography, data_key_pairs, tags_and_policies, grants, callers, roles):
+FAMILIES = [keys, states, aliases, cryptography, data_key_pairs, asymmetric_keys, tags_and_policies, grants, callers, roles]
+for family in FAMILIES:
     family()
 
 offered = set(os.environ["OPERATIONS"].split(","))

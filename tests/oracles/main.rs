@@ -3,6 +3,14 @@
 
 #[path = "../support/clients.rs"]
 mod clients;
+mod faults;
+#[path = "../support/in_process.rs"]
+mod in_process;
+#[path = "../support/people.rs"]
+mod people;
+#[path = "../token/process.rs"]
+#[allow(dead_code)]
+mod process;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -395,8 +395,8 @@ def callers():
     refused("UnrecognizedClientException", client(**unknown, **secret).list_keys)
 
 
-families = (keys, states, aliases, cryptography, data_key_pairs, asymmetric_keys, tags_and_policies, grants)
-for family in (*families, callers, roles):
+FAMILIES = [keys, states, aliases, cryptography, data_key_pairs, asymmetric_keys, tags_and_policies, grants, callers, roles]
+for family in FAMILIES:
     family()
 
 offered = set(os.environ["OPERATIONS"].split(","))

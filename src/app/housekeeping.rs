@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::kms::{Error, Kms, TrustedTime, Verdict};
-use crate::model::Timestamp;
+use crate::model::{KeyState, Timestamp};
 use crate::store::{self, Change};
 
 /// The service's own work, a round at a time.
@@ -37,7 +37,7 @@ impl Housekeeping {
         log("copy the outbox", self.kms.tend_outbox().await);
         if round.is_multiple_of(10) {
             log("write the last uses of keys", self.kms.store.flush_usage().await.map_err(Error::from));
-            log("destroy keys whose date has come", self.destroy_due_keys().await);
+            log("do what has its time", self.do_what_is_due().await);
         }
         if round.is_multiple_of(60) {
             log("undo unfinished creations", self.undo_creations().await);
@@ -69,20 +69,29 @@ impl Housekeeping {
         log("record that the store was tampered with", recorded);
     }
 
-    async fn destroy_due_keys(&self) -> Result<(), Error> {
+    /// What only a trusted time of day begins: destructions and rotations.
+    async fn do_what_is_due(&self) -> Result<(), Error> {
         let verdict = self.observe();
         match verdict {
-            Verdict::Trusted(now) => self.kms.destroy_due_keys(now).await.map(drop),
+            Verdict::Trusted(now) => {
+                self.kms.rotate_due_keys(now).await;
+                self.kms.destroy_due_keys(now).await.map(drop)
+            }
             Verdict::Waiting(left) => {
                 self.kms.finish_destructions().await;
                 if self.is_due() {
                     let hours = left.as_secs() / 3_600;
-                    tracing::warn!(hours, "a deletion waits: the time of day is not trusted yet (--accept-clock)");
+                    tracing::warn!(
+                        hours,
+                        "a deletion or rotation waits: the time of day is not trusted yet (--accept-clock)"
+                    );
                 }
                 Ok(())
             }
             Verdict::Jumped => {
-                tracing::warn!("the time of day jumped; no key is destroyed for 24 hours (--accept-clock)");
+                tracing::warn!(
+                    "the time of day jumped; no key is destroyed or rotated by its date for 24 hours (--accept-clock)"
+                );
                 self.kms.record_act("ClockJumped", serde_json::json!({})).await
             }
         }
@@ -91,7 +100,11 @@ impl Housekeeping {
     /// Whether some key waits for nothing but the time.
     fn is_due(&self) -> bool {
         let now = self.kms.clock().now();
-        self.kms.store.all_keys().iter().any(|key| key.record.deletion_date.is_some_and(|date| date <= now))
+        self.kms.store.all_keys().iter().any(|key| {
+            let rotation = key.record.automatic_rotation.map(|schedule| schedule.next);
+            let rotation = rotation.filter(|_| key.record.state == KeyState::Enabled);
+            key.record.deletion_date.or(rotation).is_some_and(|date| date <= now)
+        })
     }
 
     async fn undo_creations(&self) -> Result<(), Error> {

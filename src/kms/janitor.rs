@@ -11,7 +11,7 @@ use super::{CommitError, Error, KeyRow, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
 use crate::model::{AccountId, KeyState, ObjectName, Region, Timestamp};
-use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row};
+use crate::store::{Change, IntentRecord, KeyRecord, Row};
 
 impl Kms {
     /// Destroys the token objects of all keys whose deletion date has come, and finishes the destructions that were
@@ -43,10 +43,10 @@ impl Kms {
     /// the intents say that they are ours.
     pub async fn undo_creations(&self, before: Timestamp) -> Result<usize, Error> {
         let intents = self.store.intents();
-        let stale = intents.iter().filter(|row| row.record.kind == IntentKind::Create && row.record.started < before);
+        let stale = intents.iter().filter(|row| row.record.started < before);
         let mut undone = 0;
-        for intent in stale {
-            self.undo_creation(intent).await?;
+        for (intent, event) in stale.filter_map(|row| Some((row, row.record.kind.undoing()?))) {
+            self.undo_creation(intent, event).await?;
             undone += 1;
         }
         Ok(undone)
@@ -127,17 +127,18 @@ impl Kms {
         Ok(())
     }
 
-    async fn undo_creation(&self, intent: &Arc<Row<IntentRecord>>) -> Result<(), Error> {
+    async fn undo_creation(&self, intent: &Arc<Row<IntentRecord>>, name_of_event: &'static str) -> Result<(), Error> {
         let IntentRecord { name, region, account, .. } = &intent.record;
         self.token(region)?.destroy(name, deadline()).await?;
         let details = json!({ "object": name.cka_label() });
-        let (event_id, event) = self.act("UndoCreateKey", region, account, details);
+        let (event_id, event) = self.act(name_of_event, region, account, details);
         self.commit_and_copy(Change::new(self.now()).delete(intent), &event_id, event).await?;
         tracing::warn!(object = %name, "a creation that was not finished is undone");
         Ok(())
     }
 
-    async fn commit_key_act(
+    /// Commits a change with the event of an act of the service on a key.
+    pub(super) async fn commit_key_act(
         &self,
         change: Change,
         name: &'static str,
@@ -148,12 +149,25 @@ impl Kms {
         self.commit_and_copy(change, &event_id, event.resource(&arn_of(&key.record))).await
     }
 
-    async fn commit_and_copy(&self, change: Change, event_id: &str, event: Event) -> Result<(), CommitError> {
+    /// Commits a change with the event of an act of the service.
+    pub(super) async fn commit_and_copy(
+        &self,
+        change: Change,
+        event_id: &str,
+        event: Event,
+    ) -> Result<(), CommitError> {
         let permit = self.audit.begin()?;
         self.commit_recorded(change, event_id, event.to_json(), || Ok(permit)).await
     }
 
-    fn act(&self, name: &'static str, region: &Region, account: &AccountId, details: Value) -> (String, Event) {
+    /// The event of an act of the service, and its id.
+    pub(super) fn act(
+        &self,
+        name: &'static str,
+        region: &Region,
+        account: &AccountId,
+        details: Value,
+    ) -> (String, Event) {
         let event_id = uuid::Uuid::new_v4().to_string();
         let event = Event::service(Call {
             time: self.now(),
@@ -197,6 +211,6 @@ fn labels(key: &KeyRecord) -> Vec<String> {
 }
 
 /// Nobody waits for the answer.
-fn deadline() -> Instant {
+pub(super) fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }

@@ -15,6 +15,7 @@ pub mod janitor;
 pub mod key;
 mod marker;
 pub mod policy;
+pub mod rotation;
 mod service;
 mod session;
 pub mod shape;

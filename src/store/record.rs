@@ -175,6 +175,21 @@ pub enum IntentKind {
     Create,
     /// The object is being destroyed; it is destroyed until a search finds none.
     Destroy,
+    /// As `Create`, for the next material of a key that rotates because its owner asked for it.
+    RotateOnDemand,
+    /// As `Create`, for the next material of a key that rotates by itself.
+    RotateAutomatically,
+}
+
+impl IntentKind {
+    /// The name of the event that tells of its undoing; `None` of what is not undone.
+    pub fn undoing(self) -> Option<&'static str> {
+        match self {
+            IntentKind::Create => Some("UndoCreateKey"),
+            IntentKind::RotateOnDemand | IntentKind::RotateAutomatically => Some("UndoRotateKey"),
+            IntentKind::Destroy => None,
+        }
+    }
 }
 
 /// An audit event that was made durable together with the change it tells of, until it is in the audit log.

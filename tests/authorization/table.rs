@@ -73,10 +73,12 @@ const ROWS: &[Row] = &[
     }),
     used("DescribeKey", &["DescribeKey"], Named::Explicitly, |stage| stage.about_key(json!({}))),
     key("DisableKey", &["DisableKey"], |stage| stage.about_key(json!({}))),
+    key("DisableKeyRotation", &["DisableKeyRotation"], |stage| stage.about_key(json!({}))),
     key("EnableKey", &["EnableKey"], |stage| {
         stage.root("DisableKey", json!({ "KeyId": stage.keys[0].id }));
         stage.about_key(json!({}))
     }),
+    key("EnableKeyRotation", &["EnableKeyRotation"], |stage| stage.about_key(json!({ "RotationPeriodInDays": 180 }))),
     used("Encrypt", &["Encrypt"], Named::Explicitly, |stage| stage.about_key(json!({ "Plaintext": "eHk=" }))),
     used("GenerateDataKey", &["GenerateDataKey"], Named::Explicitly, |stage| {
         stage.about_key(json!({ "KeySpec": "AES_256" }))
@@ -87,9 +89,11 @@ const ROWS: &[Row] = &[
     account("GenerateRandom", |stage| stage.kms(json!({ "NumberOfBytes": 8 }))),
     key("GetKeyLastUsage", &["GetKeyLastUsage"], |stage| stage.about_key(json!({}))),
     key("GetKeyPolicy", &["GetKeyPolicy"], |stage| stage.about_key(json!({}))),
+    used("GetKeyRotationStatus", &["GetKeyRotationStatus"], Named::Explicitly, |stage| stage.about_key(json!({}))),
     account("ListAliases", |stage| stage.kms(json!({}))),
     used("ListGrants", &["ListGrants"], Named::Explicitly, |stage| stage.about_key(json!({}))),
     key("ListKeyPolicies", &["ListKeyPolicies"], |stage| stage.about_key(json!({}))),
+    key("ListKeyRotations", &["ListKeyRotations"], |stage| stage.about_key(json!({}))),
     account("ListKeys", |stage| stage.kms(json!({}))),
     key("ListResourceTags", &["ListResourceTags"], |stage| stage.about_key(json!({}))),
     account("ListRetirableGrants", |stage| stage.kms(json!({ "RetiringPrincipal": stage.person.arn }))),
@@ -115,6 +119,7 @@ const ROWS: &[Row] = &[
         let grant_id = stage.service.grant(stage.service.root(), &stage.keys[0]);
         stage.about_key(json!({ "GrantId": grant_id }))
     }),
+    key("RotateKeyOnDemand", &["RotateKeyOnDemand"], |stage| stage.about_key(json!({}))),
     key("ScheduleKeyDeletion", &["ScheduleKeyDeletion"], |stage| stage.about_key(json!({}))),
     key("TagResource", &["TagResource"], |stage| {
         stage.about_key(json!({ "Tags": [{ "TagKey": "k", "TagValue": "v" }] }))

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use crate::audit::EventSource;
 use crate::kms::shape::{self, Member};
-use crate::kms::{Context, Document, Error, Operation, alias, cryptography, grant, key, policy, sts, tag};
+use crate::kms::{Context, Document, Error, Operation, alias, cryptography, grant, key, policy, rotation, sts, tag};
 
 /// A future on the heap.
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -38,16 +38,20 @@ pub const OPERATIONS: &[Route] = &[
     kms::<alias::DeleteAlias>(),
     kms::<key::DescribeKey>(),
     kms::<key::DisableKey>(),
+    kms::<rotation::DisableKeyRotation>(),
     kms::<key::EnableKey>(),
+    kms::<rotation::EnableKeyRotation>(),
     kms::<cryptography::Encrypt>(),
     kms::<cryptography::GenerateDataKey>(),
     kms::<cryptography::GenerateDataKeyWithoutPlaintext>(),
     kms::<cryptography::GenerateRandom>(),
     kms::<key::GetKeyLastUsage>(),
     kms::<policy::GetKeyPolicy>(),
+    kms::<rotation::GetKeyRotationStatus>(),
     kms::<alias::ListAliases>(),
     kms::<grant::ListGrants>(),
     kms::<policy::ListKeyPolicies>(),
+    kms::<rotation::ListKeyRotations>(),
     kms::<key::ListKeys>(),
     kms::<tag::ListResourceTags>(),
     kms::<grant::ListRetirableGrants>(),
@@ -55,6 +59,7 @@ pub const OPERATIONS: &[Route] = &[
     kms::<cryptography::ReEncrypt>(),
     kms::<grant::RetireGrant>(),
     kms::<grant::RevokeGrant>(),
+    kms::<rotation::RotateKeyOnDemand>(),
     kms::<key::ScheduleKeyDeletion>(),
     kms::<tag::TagResource>(),
     kms::<tag::UntagResource>(),

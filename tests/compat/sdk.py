@@ -151,7 +151,6 @@ def rotations():
     assert not kms.get_key_rotation_status(KeyId=key_id)["KeyRotationEnabled"]
     kms.disable_key(KeyId=key_id)
     refused(errors.DisabledException, kms.rotate_key_on_demand, KeyId=key_id)
-    refused("ValidationException", kms.enable_key_rotation, KeyId=key_id, RotationPeriodInDays=89)
     refused("ValidationException", kms.enable_key_rotation, KeyId=key_id, RotationPeriodInDays=2561)
     refused("ValidationException", kms.list_key_rotations, KeyId=key_id, IncludeKeyMaterial="ALL")
     refused(errors.InvalidMarkerException, kms.list_key_rotations, KeyId=key_id, Marker="nonsense")

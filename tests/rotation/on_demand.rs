@@ -99,7 +99,7 @@ fn many_at_once_make_one_material_each_or_none() {
                     }
                 }
             }
-            assert!(done >= 10 && done <= 25 && refused > 0, "{done} done, {refused} refused");
+            assert!((10..=25).contains(&done) && refused > 0, "{done} done, {refused} refused");
             let rotations = key.rotations().await;
             assert_eq!(rotations.len(), done);
             let ids: BTreeSet<_> = rotations.iter().map(|item| item["KeyMaterialId"].to_string()).collect();

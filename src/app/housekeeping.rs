@@ -35,6 +35,7 @@ impl Housekeeping {
             return;
         }
         log("copy the outbox", self.kms.tend_outbox().await);
+        self.kms.rotate_spent_keys().await;
         if round.is_multiple_of(10) {
             log("write the last uses of keys", self.kms.store.flush_usage().await.map_err(Error::from));
             log("do what has its time", self.do_what_is_due().await);

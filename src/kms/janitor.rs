@@ -118,11 +118,14 @@ impl Kms {
         let (region, key_id) = (&key.record.region, &key.record.key_id);
         let aliases = self.store.aliases_of_key(region, key_id);
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
+        let counts = self.store.wrap_counts_of(region, key_id);
+        let change = counts.iter().fold(change, |change, count| change.delete(count));
         // No new ones: who adds an alias or a grant expects a key that is not being destroyed.
         let grants = self.store.grants_on(region, key_id, None, usize::MAX);
         let change = grants.iter().fold(change, |change, grant| change.delete(grant));
         let evidence = json!({ "phase": "done", "destroyed": labels(&key.record), "objectsFoundAfterwards": 0 });
         self.commit_key_act(change, "DeleteKey", key, evidence).await?;
+        self.budgets.forget(region, key_id);
         tracing::info!(key = %arn_of(&key.record), "the key's material is destroyed");
         Ok(())
     }

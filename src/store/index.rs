@@ -9,7 +9,7 @@ use super::grants::GrantsTo;
 use super::seal::{Keys, Kind, Place};
 use super::{
     AccessKeyRecord, AccountRecord, AliasRecord, Error, GrantRecord, IntentRecord, KeyRecord, OutboxRecord,
-    PolicyRecord, PrincipalRecord, Record, Row,
+    PolicyRecord, PrincipalRecord, Record, Row, RunsRecord, WrapCountRecord,
 };
 use crate::model::{AccountId, AliasName, KeyId, Region};
 
@@ -281,6 +281,8 @@ tables! {
     access_keys: AccessKeyRecord,
     intents: IntentRecord,
     outbox: OutboxRecord,
+    wrap_counts: WrapCountRecord,
+    runs: RunsRecord,
 }
 
 impl Indexed for KeyRecord {
@@ -362,6 +364,8 @@ impl Indexed for AccountRecord {}
 impl Indexed for PolicyRecord {}
 impl Indexed for IntentRecord {}
 impl Indexed for OutboxRecord {}
+impl Indexed for WrapCountRecord {}
+impl Indexed for RunsRecord {}
 
 impl GrantRecord {
     fn on(&self) -> (Region, KeyId) {

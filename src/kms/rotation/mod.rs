@@ -1,5 +1,7 @@
 //! The rotation of key material: on demand, by the key's rotation period, and by its nonce budget.
 
+mod budget;
+mod claim;
 mod disable_key_rotation;
 mod enable_key_rotation;
 mod get_key_rotation_status;
@@ -8,6 +10,7 @@ mod new_material;
 mod rotate_key_on_demand;
 mod worker;
 
+pub use budget::Budgets;
 pub use disable_key_rotation::DisableKeyRotation;
 pub use enable_key_rotation::EnableKeyRotation;
 pub use get_key_rotation_status::GetKeyRotationStatus;

@@ -61,7 +61,9 @@ impl Ending {
 
     /// Makes it so.
     pub fn change(&self, kms: &Kms) -> Change {
-        Change::new(kms.now()).update(&self.before, self.after.clone()).delete(&self.intent)
+        let change = Change::new(kms.now()).update(&self.before, self.after.clone()).delete(&self.intent);
+        let count = kms.budgets.first_count(&self.after, self.intent.record.name.material);
+        change.insert(count)
     }
 }
 

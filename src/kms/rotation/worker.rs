@@ -1,4 +1,4 @@
-//! Rotations that nobody asks for: when a key's period is over.
+//! Rotations that nobody asks for: when a key's period is over, or its nonce budget nears its end.
 
 use serde_json::{Value, json};
 
@@ -6,13 +6,15 @@ use super::new_material::{Ending, beginning, make, rotation_of};
 use crate::kms::janitor::deadline;
 use crate::kms::{CommitError, Error, KeyRow, Kms, arn_of};
 use crate::model::{KeyState, ObjectName, RotationType, Timestamp};
-use crate::store::{AutomaticRotation, KeyRecord};
+use crate::store::{AutomaticRotation, Change, KeyRecord};
 
 /// Why a key rotates by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
     /// Its rotation period is over.
     Period,
+    /// Its material has encrypted nearly as often as it may.
+    NonceBudget,
 }
 
 impl Kms {
@@ -33,14 +35,25 @@ impl Kms {
     /// Rotates a key; does nothing if somebody else is about to, or the key has changed meanwhile.
     pub(super) async fn rotate_by_itself(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
         let (change, name) = beginning(self, key, RotationType::Automatic);
-        match self.commit(change).await {
-            Err(crate::store::Error::Conflict { .. }) => return Ok(()),
+        match self.begin_rotation(change, key, reason).await {
+            Err(CommitError::Conflict) => return Ok(()),
             other => other?,
         };
         make(self, &key.record, &name, deadline()).await?;
         self.end_rotation(&key.record, &name, reason).await?;
         tracing::info!(key = %arn_of(&key.record), ?reason, "the key has rotated to new material");
         Ok(())
+    }
+
+    /// A rotation by the nonce budget is told of before it is tried: the key's owner did not ask for it.
+    async fn begin_rotation(&self, change: Change, key: &KeyRow, reason: Reason) -> Result<(), CommitError> {
+        match reason {
+            Reason::Period => Ok(self.commit(change).await.map(drop)?),
+            Reason::NonceBudget => {
+                let details = json!({ "nonceBudget": self.budgets.share(&key.record.key_id) });
+                self.commit_key_act(change, "NonceBudgetRotation", key, details).await
+            }
+        }
     }
 
     async fn end_rotation(&self, key: &KeyRecord, name: &ObjectName, reason: Reason) -> Result<(), Error> {
@@ -69,6 +82,7 @@ impl Reason {
     fn details(self) -> Value {
         match self {
             Reason::Period => json!({ "reason": "rotation period" }),
+            Reason::NonceBudget => json!({ "reason": "nonce budget" }),
         }
     }
 }

@@ -31,6 +31,9 @@ pub struct Settings {
     /// The operations.
     #[serde(default)]
     pub kms: KmsSettings,
+    /// Key material from outside.
+    #[serde(default)]
+    pub import: ImportSettings,
 }
 
 /// Where the token is, and how to log in to it.
@@ -79,9 +82,23 @@ pub struct KmsSettings {
     pub deadline_millis: u64,
     /// Requests of one principal served at a time, at least 1; one more is throttled at once. Default 512.
     pub max_in_flight_per_principal: usize,
+    /// RSA data key pairs made at a time, each on a thread of its own; at least 1. Default 1.
+    pub key_pair_threads: usize,
+    /// RSA data key pairs that may wait for such a thread; one more is throttled at once. Default 8.
+    pub key_pair_queue: usize,
     /// How often one material of a symmetric key encrypts, 64 to 2^32. Default 2^32, which SP 800-38D §8.3 allows with
     /// random nonces; less is for tests, where it shows what happens at the end.
     pub nonce_budget: u64,
+}
+
+/// Key material from outside.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImportSettings {
+    /// Whether material that the token cannot unwrap by itself may pass through the host's memory. Default no.
+    pub host_unwrap: bool,
+    /// Wrapping keys on the token for one Region at a time; one more is throttled. Default 1,000.
+    pub max_wrapping_keys: usize,
 }
 
 /// Why the settings cannot be used.
@@ -209,8 +226,20 @@ impl Default for AuditSettings {
     }
 }
 
+impl Default for ImportSettings {
+    fn default() -> Self {
+        ImportSettings { host_unwrap: false, max_wrapping_keys: 1_000 }
+    }
+}
+
 impl Default for KmsSettings {
     fn default() -> Self {
-        KmsSettings { deadline_millis: 5_000, max_in_flight_per_principal: 512, nonce_budget: MAX_NONCE_BUDGET }
+        KmsSettings {
+            deadline_millis: 5_000,
+            max_in_flight_per_principal: 512,
+            key_pair_threads: 1,
+            key_pair_queue: 8,
+            nonce_budget: MAX_NONCE_BUDGET,
+        }
     }
 }

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::kms::{Error, Kms, TrustedTime, Verdict};
-use crate::model::{KeyState, Timestamp};
-use crate::store::{self, Change};
+use crate::kms::{Error, Kms, TrustedTime, Verdict, rotation};
+use crate::model::Timestamp;
+use crate::store::{self, Change, KeyRecord};
 
 /// The service's own work, a round at a time.
 pub struct Housekeeping {
@@ -39,6 +39,8 @@ impl Housekeeping {
         if round.is_multiple_of(10) {
             log("write the last uses of keys", self.kms.store.flush_usage().await.map_err(Error::from));
             log("do what has its time", self.do_what_is_due().await);
+            let wrapping_keys = self.kms.destroy_expired_wrapping_keys().await.map(drop);
+            log("destroy wrapping keys whose day is over", wrapping_keys);
         }
         if round.is_multiple_of(60) {
             log("undo unfinished creations", self.undo_creations().await);
@@ -70,16 +72,18 @@ impl Housekeeping {
         log("record that the store was tampered with", recorded);
     }
 
-    /// What only a trusted time of day begins: destructions and rotations.
+    /// What only a trusted time of day begins: rotations by date, and the destruction of keys and imported material.
     async fn do_what_is_due(&self) -> Result<(), Error> {
         let verdict = self.observe();
         match verdict {
             Verdict::Trusted(now) => {
                 self.kms.rotate_due_keys(now).await;
-                self.kms.destroy_due_keys(now).await.map(drop)
+                self.kms.destroy_due_keys(now).await?;
+                self.kms.destroy_expired_material(now).await.map(drop)
             }
             Verdict::Waiting(left) => {
                 self.kms.finish_destructions().await;
+                self.kms.finish_removals().await;
                 if self.is_due() {
                     let hours = left.as_secs() / 3_600;
                     tracing::warn!(
@@ -91,21 +95,19 @@ impl Housekeeping {
             }
             Verdict::Jumped => {
                 tracing::warn!(
-                    "the time of day jumped; no key is destroyed or rotated by its date for 24 hours (--accept-clock)"
+                    "the time of day jumped; nothing is destroyed or rotated by its date for 24 hours (--accept-clock)"
                 );
                 self.kms.record_act("ClockJumped", serde_json::json!({})).await
             }
         }
     }
 
-    /// Whether some key waits for nothing but the time.
+    /// Whether some key or material waits for nothing but the time.
     fn is_due(&self) -> bool {
         let now = self.kms.clock().now();
-        self.kms.store.all_keys().iter().any(|key| {
-            let rotation = key.record.automatic_rotation.map(|schedule| schedule.next);
-            let rotation = rotation.filter(|_| key.record.state == KeyState::Enabled);
-            key.record.deletion_date.or(rotation).is_some_and(|date| date <= now)
-        })
+        let is_due = |key: &KeyRecord| key.deletion_date.is_some_and(|date| date <= now);
+        let is_due = |key: &KeyRecord| is_due(key) || rotation::is_due(key, now);
+        self.kms.store.all_keys().iter().any(|key| is_due(&key.record)) || self.kms.has_expired_material(now)
     }
 
     async fn undo_creations(&self) -> Result<(), Error> {

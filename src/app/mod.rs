@@ -21,7 +21,7 @@ use crate::api::health::{self, Part, Readiness};
 use crate::api::json::{self, Gate};
 use crate::audit::{self, Audit, Call, Event, EventSource};
 use crate::kms::rotation::Budgets;
-use crate::kms::{GrantTokens, Kms, Markers, Sessions, TrustedTime};
+use crate::kms::{GrantTokens, Imports, KeyPairs, Kms, Markers, Parts, Sessions, TrustedTime};
 use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret, Timestamp};
 use crate::settings::{self, Settings};
 use crate::store::{self, Change, Meta, Store};
@@ -175,7 +175,11 @@ impl App {
         let grant_tokens = GrantTokens::new(derived(b"hsm-kms/v1/grant-token"));
         let budgets = Budgets::new(settings.kms.nonce_budget);
         let sessions = Sessions::new(derived(b"hsm-kms/v1/session"));
-        let kms = Arc::new(Kms::new(store, audit, tokens, clock, (markers, grant_tokens, sessions), budgets));
+        let key_pairs = KeyPairs::new(settings.kms.key_pair_threads, settings.kms.key_pair_queue);
+        let rules = &settings.import;
+        let imports = Imports::new(derived(b"hsm-kms/v1/import"), rules.host_unwrap, rules.max_wrapping_keys);
+        let parts = Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets };
+        let kms = Arc::new(Kms::new(store, audit, tokens, clock, parts));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
             accept_rollback(&kms, recovered.last_epoch).await?;
@@ -248,6 +252,7 @@ impl App {
     async fn settle(&self, store_root: &ObjectName) -> Result<(), Error> {
         self.kms.undo_creations(self.kms.now().plus(Duration::from_millis(1))).await?;
         self.kms.finish_destructions().await;
+        self.kms.finish_removals().await;
         let found = self.kms.reconcile(store_root).await?;
         if !found.orphans.is_empty() || !found.missing.is_empty() {
             let (orphans, missing) = (found.orphans, found.missing);

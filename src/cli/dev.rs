@@ -14,7 +14,7 @@ use super::serve::{Accept, run_service};
 use crate::app::{App, DataDir};
 use crate::crypto;
 use crate::model::{AccountId, AliasName, Region};
-use crate::settings::{AuditSettings, KmsSettings, ServerSettings, Settings, TokenSettings};
+use crate::settings::{AuditSettings, ImportSettings, KmsSettings, ServerSettings, Settings, TokenSettings};
 use crate::token;
 
 /// Run on this machine for development: makes a token, a store and a root user under the data folder if they are not
@@ -86,6 +86,8 @@ impl Dev {
             server: ServerSettings { listen: self.listen, ..ServerSettings::default() },
             audit: AuditSettings::default(),
             kms: KmsSettings::default(),
+            // SoftHSM unwraps next to nothing by itself, and what is tried here is worth nothing.
+            import: ImportSettings { host_unwrap: true, ..ImportSettings::default() },
         })
     }
 

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::Failure;
-use crate::token::{self, ProbeRow, Token, TokenEntry};
+use crate::token::{self, Place, ProbeRow, Token, TokenEntry};
 
 /// Look at tokens, make one, and try what one can do.
 #[derive(Args)]
@@ -138,12 +138,17 @@ fn token_json(entry: &TokenEntry) -> serde_json::Value {
 
 fn print_probe(rows: &[ProbeRow], output: Output) {
     if output == Output::Json {
-        let rows: Vec<_> = rows.iter().map(|row| json!({ "test": row.what, "needed": row.needed, "passed": row.failure.is_none(), "reason": row.failure })).collect();
+        let rows: Vec<_> = rows.iter().map(|row| json!({ "test": row.what, "needed": row.needed, "passed": row.failure.is_none(), "reason": row.failure, "place": row.place })).collect();
         println!("{}", json!({ "probe": rows }));
         return;
     }
     for row in rows {
         let verdict = if row.failure.is_none() { "pass" } else { "FAIL" };
-        println!("{verdict:<5} {:<60} {}", row.what, row.failure.as_deref().unwrap_or_default());
+        let place = match row.place {
+            Some(Place::Token) => "on the token",
+            Some(Place::Host) => "through the host",
+            None => "",
+        };
+        println!("{verdict:<5} {:<60} {}", row.what, row.failure.as_deref().unwrap_or(place));
     }
 }

@@ -26,7 +26,7 @@ impl KeyPair {
     /// A new key pair of the spec.
     ///
     /// It keeps the thread for the time of the generation: under a millisecond for a curve, tens of milliseconds to some
-    /// seconds for RSA, so never call it on an async worker.
+    /// seconds for RSA, so never make one of RSA on an async worker.
     pub fn generate(spec: KeyPairSpec) -> Result<KeyPair, NoKeyPair> {
         let (private_key, spki) = match spec {
             KeyPairSpec::Rsa2048 => rsa(KeySize::Rsa2048),

@@ -1,11 +1,12 @@
 //! Who asks: what the store says of the principal of an access key.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{Error, Kms};
 use crate::auth::policy::{Kind, Malformed, Policy, Principal};
 use crate::auth::{Caller, Identity, Permissions};
+use crate::crypto::PublicKey;
 use crate::model::{AccountId, Arn, FriendlyName, Region, Secret, Timestamp};
 use crate::store::{AccessKeyRecord, AccessKeyUsage, KeyRecord, PolicyRecord, PrincipalKind, PrincipalRecord, Row};
 
@@ -188,14 +189,29 @@ pub(super) fn own_policies(row: &Row<PrincipalRecord>) -> Result<Arc<OwnPolicies
     whole(row.derived::<Compiled<Arc<OwnPolicies>>>(compile), row.record.arn())
 }
 
-/// The key policy, compiled when it was written.
+/// What follows from the record of a key, each when it is first asked for.
+#[derive(Default)]
+pub(super) struct OfKey {
+    policy: OnceLock<Arc<Compiled<Arc<Policy>>>>,
+    /// The public half of an asymmetric key.
+    pub public_key: OnceLock<Option<Arc<PublicKey>>>,
+}
+
+impl OfKey {
+    /// Of this revision of the record.
+    pub fn of(row: &Row<KeyRecord>) -> Arc<Self> {
+        row.derived(|_| OfKey::default())
+    }
+}
+
+/// The key policy, compiled when it is first asked for.
 pub(super) fn key_policy(row: &Row<KeyRecord>) -> Result<Arc<Policy>, Error> {
-    let compile = |record: &KeyRecord| {
-        let policy = Policy::parse(&record.policy, Kind::KeyPolicy)?;
-        Ok(Arc::new(policy.bound(&record.policy_principals)))
+    let compile = || {
+        let policy = Policy::parse(&row.record.policy, Kind::KeyPolicy);
+        Arc::new(policy.map(|policy| Arc::new(policy.bound(&row.record.policy_principals))))
     };
-    let derived = row.derived::<Compiled<Arc<Policy>>>(compile);
-    if derived.is_ok() { whole(derived, "") } else { whole(derived, super::arn_of(&row.record)) }
+    let compiled = OfKey::of(row).policy.get_or_init(compile).clone();
+    if compiled.is_ok() { whole(compiled, "") } else { whole(compiled, super::arn_of(&row.record)) }
 }
 
 pub(super) fn root_user(account: &AccountId, access_key_id: &str) -> Caller {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::caller::key_policy;
 use super::conditions::{Circumstances, Facts};
 use super::grant::Search;
+use super::janitor::Act;
 use super::{CommitError, Error, Kms, Operation, identity_of};
 use crate::audit::{self, Call, Event, EventSource};
 use crate::auth::policy::{Grantee, Kind, Policy};
@@ -80,6 +81,8 @@ struct Trail {
     resources: Vec<Arn>,
     /// What was decided on the way, for the record.
     decisions: Vec<Value>,
+    /// What else the record says that AWS's has no member for.
+    details: serde_json::Map<String, Value>,
     /// What was answered, as far as the record shows it.
     response: Value,
     used: Vec<(Region, crate::model::KeyId)>,
@@ -94,6 +97,7 @@ impl Context {
             parameters: Value::Null,
             resources: Vec::new(),
             decisions: Vec::new(),
+            details: serde_json::Map::new(),
             response: Value::Null,
             used: Vec::new(),
             recorded: false,
@@ -139,7 +143,7 @@ impl Context {
     pub fn key_of_ciphertext(&self, action: &str, key_id: &KeyId) -> Result<Target, Error> {
         let key = self.kms.store.key(&self.request.region, key_id);
         let key = key.ok_or_else(|| self.unknown(action, Named::ByCiphertext))?;
-        Ok(Target { key, alias: None, named: Named::ByCiphertext })
+        Ok(Target { key: self.kms.as_of_now(key), alias: None, named: Named::ByCiphertext })
     }
 
     /// Finds an alias of an account in the request's Region.
@@ -302,6 +306,25 @@ impl Context {
         Err(Error::Internal("the same rows kept changing; nothing was done".into()))
     }
 
+    /// Decides as [`Context::change`] does, for a step before the change that has the request's record: this one has a
+    /// record of its own, of an act of the service, or none.
+    pub async fn prepare<T>(
+        &self,
+        decide: impl Fn(&Store) -> Result<(Change, Option<Act>, T), Error>,
+    ) -> Result<T, Error> {
+        let before = self.trail().decisions.len();
+        for _ in 0..DECISIONS {
+            self.trail().decisions.truncate(before);
+            let (change, act, outcome) = decide(&self.kms.store)?;
+            match self.kms.commit_step(change, act).await {
+                Ok(()) => return Ok(outcome),
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Failed(error)) => return Err(error),
+            }
+        }
+        Err(Error::Internal("the same rows kept changing; nothing was done".into()))
+    }
+
     /// Writes the record of a request that changed nothing, or was refused; does nothing if it is written.
     pub async fn finish(&self, outcome: Result<(), Failure>) -> Result<(), Error> {
         if self.trail().recorded {
@@ -332,6 +355,11 @@ impl Context {
     /// Notes the request's parameters for the record.
     pub fn note_parameters(&self, parameters: Value) {
         self.trail().parameters = parameters;
+    }
+
+    /// Notes for the record what AWS's has no member for: it goes into `additionalEventData`.
+    pub fn note_detail(&self, name: &str, value: Value) {
+        self.trail().details.insert(name.to_owned(), value);
     }
 
     /// Notes for the record what will be answered if the request succeeds, without anything secret.
@@ -386,7 +414,7 @@ impl Context {
             }
             false => self.unknown(action, Named::Explicitly),
         })?;
-        Ok(Target { key, alias, named: Named::Explicitly })
+        Ok(Target { key: self.kms.as_of_now(key), alias, named: Named::Explicitly })
     }
 
     /// Whether a thing of another account exists is not told: it is refused as it would be if it did.
@@ -412,10 +440,11 @@ impl Context {
         });
         let trail = self.trail();
         let event = event.by(identity_of(&self.caller));
-        let event = match trail.decisions.is_empty() {
-            true => event,
-            false => event.additional(json!({ "authorization": trail.decisions })),
-        };
+        let mut details = trail.details.clone();
+        if !trail.decisions.is_empty() {
+            details.insert("authorization".into(), json!(trail.decisions));
+        }
+        let event = if details.is_empty() { event } else { event.additional(details.into()) };
         let event = trail.resources.iter().fold(event.parameters(parameters), Event::resource);
         match outcome {
             Ok(()) => event.response(trail.response.clone()),

@@ -87,7 +87,7 @@ fn header(key: &UsableKey, material: &Material) -> Header {
 }
 
 /// The token object of a material; there is one of every material of an enabled key.
-fn object(key: &UsableKey, material: &Material) -> Result<ObjectName, Error> {
+pub(super) fn object(key: &UsableKey, material: &Material) -> Result<ObjectName, Error> {
     let gone = || Error::Internal(format!("material {} of {} has no object", material.number, key.arn()));
     key.record().object(material).ok_or_else(gone)
 }

@@ -21,8 +21,8 @@ pub enum Error {
     /// No custom key store has this id.
     #[error("no such custom key store: {0}")]
     CustomKeyStoreNotFound(String),
-    /// The token did not answer by the request's deadline.
-    #[error("the token did not answer in time: {0}")]
+    /// The token did not answer, or no key pair was made, by the request's deadline.
+    #[error("not done in time: {0}")]
     DependencyTimeout(String),
     /// The key is disabled.
     #[error("disabled: {0}")]
@@ -30,9 +30,15 @@ pub enum Error {
     /// All checks passed, and DryRun asked for no more.
     #[error("dry run")]
     DryRun,
+    /// The wrapping key is over, and with it the import token.
+    #[error("the import token is expired")]
+    ExpiredImportToken,
     /// The ciphertext is of another key than the one named.
     #[error("the ciphertext is of another key")]
     IncorrectKey,
+    /// The imported material is not what the key takes.
+    #[error("incorrect key material: {0}")]
+    IncorrectKeyMaterial(String),
     /// Ours to mend; the text is for the log.
     #[error("internal: {0}")]
     Internal(String),
@@ -51,15 +57,24 @@ pub enum Error {
     /// A grant token that was not given out here.
     #[error("invalid grant token")]
     InvalidGrantToken,
+    /// An import token that was not given out here, or for another key.
+    #[error("invalid import token")]
+    InvalidImportToken,
     /// The key cannot be used this way.
     #[error("invalid key usage: {0}")]
     InvalidKeyUsage(String),
+    /// The code is not the one of the message.
+    #[error("invalid MAC")]
+    InvalidMac,
     /// The pagination marker is not one of ours for this list.
     #[error("invalid marker")]
     InvalidMarker,
     /// A parameter's value does not go together with the others. STS alone says this.
     #[error("invalid parameter value: {0}")]
     InvalidParameterValue(String),
+    /// The signature is not one of the key's over the message.
+    #[error("invalid signature")]
+    InvalidSignature,
     /// The key's state does not admit the operation.
     #[error("invalid state: {0}")]
     InvalidState(String),
@@ -84,7 +99,7 @@ pub enum Error {
     /// A tag is not valid.
     #[error("tag: {0}")]
     Tag(String),
-    /// Too much waits for the token, or too many requests of the caller are in flight.
+    /// Too much waits for the token or for a key pair, or too many requests of the caller are in flight.
     #[error("throttled")]
     Throttling,
     /// No operation has this name.
@@ -113,6 +128,12 @@ impl From<audit::Error> for Error {
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         Error::Internal(format!("store: {error}"))
+    }
+}
+
+impl From<crate::crypto::NoKeyPair> for Error {
+    fn from(error: crate::crypto::NoKeyPair) -> Self {
+        Error::Internal(error.to_string())
     }
 }
 

@@ -11,6 +11,10 @@ use crate::model::{Secret, Timestamp};
 #[derive(Debug, Clone)]
 pub struct Blob(pub Secret);
 
+/// A time in a request of AWS JSON 1.1: seconds since the epoch, with or without a fraction.
+#[derive(Debug, Clone, Copy)]
+pub struct EpochSeconds(pub Timestamp);
+
 /// Writes a time as AWS JSON 1.1 does: seconds since the epoch, with a fraction.
 pub fn epoch_seconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_epoch_seconds())
@@ -19,6 +23,14 @@ pub fn epoch_seconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S
 /// Writes a time as the AWS query protocol does: `2026-11-22T10:00:00Z`.
 pub fn iso_8601<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(time)
+}
+
+impl<'de> Deserialize<'de> for EpochSeconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let millis = (f64::deserialize(deserializer)? * 1_000.0).round();
+        // What no clock shows becomes the end of time, which its operation refuses.
+        Ok(EpochSeconds(Timestamp::from_millis(millis as i64)))
+    }
 }
 
 impl Blob {

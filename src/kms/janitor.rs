@@ -10,8 +10,30 @@ use serde_json::{Value, json};
 use super::{CommitError, Error, KeyRow, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
-use crate::model::{AccountId, KeyState, ObjectName, Region, Timestamp};
-use crate::store::{Change, IntentRecord, KeyRecord, Row};
+use crate::model::{AccountId, Arn, KeyState, ObjectName, Purpose, Region, Timestamp};
+use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row};
+
+/// What the service did by itself to a key, for the record.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// What the record calls it.
+    pub name: &'static str,
+    /// The Region of the key.
+    pub region: Region,
+    /// The account of the key.
+    pub account: AccountId,
+    /// The key.
+    pub resource: Arn,
+    /// What it was.
+    pub details: Value,
+}
+
+impl Act {
+    /// An act on this key.
+    pub fn about(name: &'static str, key: &KeyRecord, details: Value) -> Self {
+        Act { name, region: key.region.clone(), account: key.account.clone(), resource: arn_of(key), details }
+    }
+}
 
 impl Kms {
     /// Destroys the token objects of all keys whose deletion date has come, and finishes the destructions that were
@@ -45,7 +67,7 @@ impl Kms {
         let intents = self.store.intents();
         let stale = intents.iter().filter(|row| row.record.started < before);
         let mut undone = 0;
-        for (intent, event) in stale.filter_map(|row| Some((row, row.record.kind.undoing()?))) {
+        for (intent, event) in stale.filter_map(|row| Some((row, undoing(&row.record)?))) {
             self.undo_creation(intent, event).await?;
             undone += 1;
         }
@@ -110,12 +132,12 @@ impl Kms {
 
     async fn finish_destruction(&self, key: &KeyRow) -> Result<(), Error> {
         let token = self.token(&key.record.region)?;
+        let (region, key_id) = (&key.record.region, &key.record.key_id);
         for name in key.record.objects() {
             token.destroy(&name, deadline()).await?;
         }
         crash_point::reached("object-destroyed");
         let change = Change::new(self.now()).delete(key);
-        let (region, key_id) = (&key.record.region, &key.record.key_id);
         let aliases = self.store.aliases_of_key(region, key_id);
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
         let counts = self.store.wrap_counts_of(region, key_id);
@@ -148,8 +170,16 @@ impl Kms {
         key: &KeyRow,
         details: Value,
     ) -> Result<(), CommitError> {
-        let (event_id, event) = self.act(name, &key.record.region, &key.record.account, details);
-        self.commit_and_copy(change, &event_id, event.resource(&arn_of(&key.record))).await
+        self.commit_step(change, Some(Act::about(name, &key.record, details))).await
+    }
+
+    /// Commits a change, together with the record of the act that it is; without one if a record of it follows.
+    pub(super) async fn commit_step(&self, change: Change, act: Option<Act>) -> Result<(), CommitError> {
+        let Some(Act { name, region, account, resource, details }) = act else {
+            return Ok(self.commit(change).await.map(drop)?);
+        };
+        let (event_id, event) = self.act(name, &region, &account, details);
+        self.commit_and_copy(change, &event_id, event.resource(&resource)).await
     }
 
     /// Commits a change with the event of an act of the service.
@@ -196,7 +226,8 @@ impl Kms {
     fn known_objects(&self, store_root: &ObjectName) -> HashSet<String> {
         let materials = self.store.all_keys().into_iter().flat_map(|key| key.record.objects());
         let intents = self.store.intents().into_iter().map(|intent| intent.record.name);
-        materials.chain(intents).chain([*store_root]).map(|name| name.cka_label()).collect()
+        let wrapping_keys = self.store.wrapping_keys().into_iter().map(|row| row.record.object());
+        materials.chain(intents).chain(wrapping_keys).chain([*store_root]).map(|name| name.cka_label()).collect()
     }
 }
 
@@ -207,6 +238,17 @@ pub struct Reconciliation {
     pub orphans: Vec<String>,
     /// Labels that records name and no token has.
     pub missing: Vec<String>,
+}
+
+/// What the record calls the undoing of an object's creation; `None` of an intent to destroy one.
+fn undoing(intent: &IntentRecord) -> Option<&'static str> {
+    match (intent.kind, intent.name.purpose) {
+        (IntentKind::Create, Purpose::Imported) => Some("UndoImportKeyMaterial"),
+        (IntentKind::Create, Purpose::ImportWrapping) => Some("UndoGetParametersForImport"),
+        (IntentKind::Create, Purpose::Kms | Purpose::StoreRoot) => Some("UndoCreateKey"),
+        (IntentKind::RotateOnDemand | IntentKind::RotateAutomatically, _) => Some("UndoRotateKey"),
+        (IntentKind::Destroy | IntentKind::DestroyExpired | IntentKind::DestroyReplaced, _) => None,
+    }
 }
 
 fn labels(key: &KeyRecord) -> Vec<String> {

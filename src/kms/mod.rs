@@ -10,16 +10,21 @@ mod envelope;
 mod error;
 pub mod grant;
 mod identity;
+pub mod import;
 mod input;
 pub mod janitor;
 pub mod key;
+mod key_pairs;
+pub mod mac;
 mod marker;
 pub mod policy;
+mod private_key;
 pub mod rotation;
 mod service;
 mod session;
 pub mod shape;
 pub mod shapes;
+pub mod signature;
 pub mod sts;
 pub mod tag;
 mod trusted_time;
@@ -36,12 +41,16 @@ pub use context::{Context, Failure, KeyRow, Request, Target, arn_of};
 pub use error::Error;
 pub use grant::GrantTokens;
 pub use identity::identity_of;
-pub use input::{Blob, epoch_seconds, iso_8601};
+pub use import::Imports;
+pub use input::{Blob, EpochSeconds, epoch_seconds, iso_8601};
+pub use key_pairs::KeyPairs;
 pub use marker::Markers;
-pub use service::{CommitError, Kms};
+pub use service::{CommitError, Kms, Parts};
 pub use session::Sessions;
 pub use trusted_time::{TrustedTime, Verdict};
 pub use usable::UsableKey;
+
+use private_key::{object_kind, public_key_of};
 
 /// One operation: the type that implements it is its request.
 pub trait Operation: DeserializeOwned + Send + Sync + 'static {

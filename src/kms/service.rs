@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::rotation::Budgets;
-use super::{Error, GrantTokens, Markers, Sessions};
+use super::{Error, GrantTokens, Imports, KeyPairs, Markers, Sessions};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
 use crate::model::{Clock, Region, Timestamp};
@@ -24,6 +24,10 @@ pub struct Kms {
     pub grant_tokens: GrantTokens,
     /// Issues and opens session tokens.
     pub sessions: Sessions,
+    /// Makes data key pairs.
+    pub key_pairs: KeyPairs,
+    /// What imports go by.
+    pub imports: Imports,
     /// The id of this run of the service, which owns the intents that it makes.
     pub instance: String,
     /// How often each material may wrap yet.
@@ -35,6 +39,22 @@ pub struct Kms {
     outbox: Mutex<Outbox>,
 }
 
+/// What some operations work with, each by settings and keys of its own.
+pub struct Parts {
+    /// Issues and opens pagination markers.
+    pub markers: Markers,
+    /// Issues and opens grant tokens.
+    pub grant_tokens: GrantTokens,
+    /// Issues and opens session tokens.
+    pub sessions: Sessions,
+    /// Makes data key pairs.
+    pub key_pairs: KeyPairs,
+    /// What imports go by.
+    pub imports: Imports,
+    /// How often each material may wrap.
+    pub budgets: Budgets,
+}
+
 impl Kms {
     /// Puts the parts together; `tokens` names the key store of every Region that is served. Call
     /// [`Kms::begin_run`] before the first request.
@@ -43,12 +63,25 @@ impl Kms {
         audit: Arc<Audit>,
         tokens: BTreeMap<Region, Token>,
         clock: Arc<dyn Clock>,
-        (markers, grant_tokens, sessions): (Markers, GrantTokens, Sessions),
-        budgets: Budgets,
+        Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets }: Parts,
     ) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
         let (told, outbox) = (AtomicI64::new(i64::MIN), Mutex::default());
-        Kms { store, audit, markers, grant_tokens, sessions, instance, budgets, tokens, clock, told, outbox }
+        Kms {
+            store,
+            audit,
+            markers,
+            grant_tokens,
+            sessions,
+            key_pairs,
+            imports,
+            instance,
+            budgets,
+            tokens,
+            clock,
+            told,
+            outbox,
+        }
     }
 
     /// The token of a Region.

@@ -53,6 +53,8 @@ pub enum Shape {
     },
     /// `true` or `false`.
     Boolean,
+    /// A time: seconds since 1970, with or without a fraction.
+    Timestamp,
     /// One of these words.
     Enum(&'static [&'static str]),
     /// A list of such.
@@ -169,7 +171,7 @@ fn check_value(
         (Shape::Integer { min, max }, Document::Integer(value)) => {
             check_range(*value, *min, *max, path, violations);
         }
-        (Shape::Boolean, Document::Boolean(_)) => {}
+        (Shape::Boolean, Document::Boolean(_)) | (Shape::Timestamp, Document::Integer(_) | Document::Number(_)) => {}
         (Shape::Enum(words), Document::String(text)) => check_word(text, words, path, violations),
         (Shape::List { min, max, of }, Document::List(elements)) => {
             check_length(elements.len(), *min, *max, format_args!("Value at '{path}'"), violations);
@@ -280,6 +282,7 @@ impl Shape {
             Shape::Blob { .. } => "Blob",
             Shape::Integer { .. } => "Integer",
             Shape::Boolean => "Boolean",
+            Shape::Timestamp => "Timestamp",
             Shape::List { .. } => "List",
             Shape::StringMap => "Map",
             Shape::Structure(_) => "Structure",

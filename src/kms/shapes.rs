@@ -3,10 +3,17 @@
 //! Source: the service model of API version 2014-11-01; `tests/model.rs` holds them against it.
 
 use super::shape::{Member, Pattern, Shape, optional, required};
-use crate::model::GrantOperation;
+use crate::model::{
+    EncryptionAlgorithm, GrantOperation, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm,
+    WrappingAlgorithm, WrappingKeySpec,
+};
 
 /// `AliasNameType`.
 pub const ALIAS_NAME: Shape = Shape::String { min: 1, max: 256, pattern: Some(ALIAS_PATTERN) };
+/// `AlgorithmSpec`.
+pub const ALGORITHM_SPEC: Shape = Shape::Enum(WrappingAlgorithm::NAMES);
+/// `BackingKeyIdType`.
+pub const BACKING_KEY_ID: Shape = Shape::String { min: 64, max: 64, pattern: Some(BACKING_KEY_ID_PATTERN) };
 /// `BooleanType`, `NullableBooleanType`.
 pub const BOOLEAN: Shape = Shape::Boolean;
 /// `CiphertextType`.
@@ -29,18 +36,36 @@ pub const CUSTOMER_MASTER_KEY_SPEC: Shape = Shape::Enum(&[
     "HMAC_512",
     "SM2",
 ]);
+/// `DataKeyPairSpec`.
+pub const DATA_KEY_PAIR_SPEC: Shape = Shape::Enum(&[
+    "RSA_2048",
+    "RSA_3072",
+    "RSA_4096",
+    "ECC_NIST_P256",
+    "ECC_NIST_P384",
+    "ECC_NIST_P521",
+    "ECC_SECG_P256K1",
+    "SM2",
+    "ECC_NIST_EDWARDS25519",
+    "ML_KEM_512",
+    "ML_KEM_768",
+    "ML_KEM_1024",
+]);
 /// `DataKeySpec`.
 pub const DATA_KEY_SPEC: Shape = Shape::Enum(&["AES_256", "AES_128"]);
+/// `DateType`.
+pub const DATE: Shape = Shape::Timestamp;
 /// `DescriptionType`.
 pub const DESCRIPTION: Shape = Shape::String { min: 0, max: 8192, pattern: None };
 /// `DryRunModifierList`.
 pub const DRY_RUN_MODIFIER_LIST: Shape =
     Shape::List { min: 0, max: usize::MAX, of: &Shape::Enum(&["IGNORE_CIPHERTEXT"]) };
 /// `EncryptionAlgorithmSpec`.
-pub const ENCRYPTION_ALGORITHM: Shape =
-    Shape::Enum(&["SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"]);
+pub const ENCRYPTION_ALGORITHM: Shape = Shape::Enum(EncryptionAlgorithm::NAMES);
 /// `EncryptionContextType`.
 pub const ENCRYPTION_CONTEXT: Shape = Shape::StringMap;
+/// `ExpirationModelType`.
+pub const EXPIRATION_MODEL: Shape = Shape::Enum(&["KEY_MATERIAL_EXPIRES", "KEY_MATERIAL_DOES_NOT_EXPIRE"]);
 /// `GrantConstraints`.
 pub const GRANT_CONSTRAINTS: Shape = Shape::Structure(&[
     optional("EncryptionContextSubset", &ENCRYPTION_CONTEXT),
@@ -58,10 +83,17 @@ pub const GRANT_OPERATION_LIST: Shape =
 pub const GRANT_TOKEN: Shape = Shape::Token { min: 1, max: 8192 };
 /// `GrantTokenList`.
 pub const GRANT_TOKEN_LIST: Shape = Shape::List { min: 0, max: 10, of: &GRANT_TOKEN };
+/// `ImportType`.
+pub const IMPORT_TYPE: Shape = Shape::Enum(&["NEW_KEY_MATERIAL", "EXISTING_KEY_MATERIAL"]);
 /// `IncludeKeyMaterial`.
 pub const INCLUDE_KEY_MATERIAL: Shape = Shape::Enum(&["ALL_KEY_MATERIAL", "ROTATIONS_ONLY"]);
+/// `KeyAgreementAlgorithmSpec`.
+pub const KEY_AGREEMENT_ALGORITHM: Shape = Shape::Enum(KeyAgreementAlgorithm::NAMES);
 /// `KeyIdType`.
 pub const KEY_ID: Shape = Shape::String { min: 1, max: 2048, pattern: None };
+/// `KeyMaterialDescriptionType`.
+pub const KEY_MATERIAL_DESCRIPTION: Shape =
+    Shape::String { min: 0, max: 256, pattern: Some(KEY_MATERIAL_DESCRIPTION_PATTERN) };
 /// `KeySpec`.
 pub const KEY_SPEC: Shape = Shape::Enum(&[
     "RSA_2048",
@@ -90,8 +122,12 @@ pub const KEY_USAGE: Shape =
     Shape::Enum(&["SIGN_VERIFY", "ENCRYPT_DECRYPT", "GENERATE_VERIFY_MAC", "KEY_AGREEMENT", "ENCAPSULATE_DECAPSULATE"]);
 /// `LimitType`.
 pub const LIMIT: Shape = Shape::Integer { min: 1, max: 1000 };
+/// `MacAlgorithmSpec`.
+pub const MAC_ALGORITHM: Shape = Shape::Enum(MacAlgorithm::NAMES);
 /// `MarkerType`.
 pub const MARKER: Shape = Shape::String { min: 1, max: 1024, pattern: Some(MARKER_PATTERN) };
+/// `MessageType`.
+pub const MESSAGE_TYPE: Shape = Shape::Enum(MessageType::NAMES);
 /// `NumberOfBytesType`.
 pub const NUMBER_OF_BYTES: Shape = Shape::Integer { min: 1, max: 1024 };
 /// `OriginType`.
@@ -106,6 +142,8 @@ pub const POLICY: Shape = Shape::String { min: 1, max: 131_072, pattern: Some(PO
 pub const POLICY_NAME: Shape = Shape::String { min: 1, max: 128, pattern: Some(POLICY_NAME_PATTERN) };
 /// `PrincipalIdType`.
 pub const PRINCIPAL_ID: Shape = Shape::String { min: 1, max: 256, pattern: Some(PRINCIPAL_ID_PATTERN) };
+/// `PublicKeyType`.
+pub const PUBLIC_KEY: Shape = Shape::Blob { min: 1, max: 8192 };
 /// `RecipientInfo`.
 pub const RECIPIENT_INFO: Shape = Shape::Structure(&[
     optional("KeyEncryptionAlgorithm", &Shape::Enum(&["RSAES_OAEP_SHA_256"])),
@@ -118,6 +156,8 @@ pub const RESOURCE_OWNERS_LIST: Shape =
 pub const ROTATION_PERIOD_IN_DAYS: Shape = Shape::Integer { min: 90, max: 2560 };
 /// `ServicePrincipalType`.
 pub const SERVICE_PRINCIPAL: Shape = Shape::String { min: 1, max: 128, pattern: Some(SERVICE_PRINCIPAL_PATTERN) };
+/// `SigningAlgorithmSpec`.
+pub const SIGNING_ALGORITHM: Shape = Shape::Enum(SigningAlgorithm::NAMES);
 /// `TagKeyType`.
 pub const TAG_KEY: Shape = Shape::String { min: 1, max: 128, pattern: None };
 /// `TagKeyList`.
@@ -126,6 +166,8 @@ pub const TAG_KEY_LIST: Shape = Shape::List { min: 0, max: usize::MAX, of: &TAG_
 pub const TAG_LIST: Shape = Shape::List { min: 0, max: usize::MAX, of: &Shape::Structure(TAG) };
 /// `TagValueType`.
 pub const TAG_VALUE: Shape = Shape::String { min: 0, max: 256, pattern: None };
+/// `WrappingKeySpec`.
+pub const WRAPPING_KEY_SPEC: Shape = Shape::Enum(WrappingKeySpec::NAMES);
 /// `XksKeyIdType`.
 pub const XKS_KEY_ID: Shape = Shape::String { min: 1, max: 128, pattern: Some(XKS_KEY_ID_PATTERN) };
 
@@ -134,6 +176,11 @@ const TAG: &[Member] = &[required("TagKey", &TAG_KEY), required("TagValue", &TAG
 
 const ALIAS_PATTERN: Pattern =
     Pattern { text: "^[a-zA-Z0-9:/_-]+$", admits: |c| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '_' | '-') };
+const BACKING_KEY_ID_PATTERN: Pattern = Pattern { text: "^[a-f0-9]+$", admits: |c| matches!(c, 'a'..='f' | '0'..='9') };
+const KEY_MATERIAL_DESCRIPTION_PATTERN: Pattern = Pattern {
+    text: "^[a-zA-Z0-9:/_\\s.-]+$",
+    admits: |c| c.is_ascii_alphanumeric() || c.is_whitespace() || matches!(c, ':' | '/' | '_' | '.' | '-'),
+};
 const MARKER_PATTERN: Pattern = Pattern { text: "[\\u0020-\\u00FF]*", admits: |c| matches!(c, '\u{20}'..='\u{ff}') };
 const POLICY_PATTERN: Pattern = Pattern {
     text: "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+",

@@ -1,7 +1,10 @@
 //! The second proof: the key is in a state and of a usage that admits the operation.
 
-use super::{Error, KeyRow, arn_of};
+use std::sync::Arc;
+
+use super::{Error, KeyRow, arn_of, public_key_of};
 use crate::auth::Authorized;
+use crate::crypto::PublicKey;
 use crate::model::{KeySpec, KeyState, KeyUsage};
 use crate::store::{KeyRecord, Material};
 
@@ -66,16 +69,12 @@ impl UsableKey {
         Ok(UsableKey(key))
     }
 
-    /// As [`UsableKey::new`], for the operations of symmetric keys alone.
+    /// As [`UsableKey::new`], for the operations that make data keys, which symmetric keys alone encrypt.
     pub fn symmetric(key: Authorized<KeyRow>, operation: &str) -> Result<Self, Error> {
         let key = UsableKey::new(key, operation, KeyUsage::EncryptDecrypt)?;
         match key.record().spec {
             KeySpec::SymmetricDefault => Ok(key),
-            // AWS's wording is not known.
-            spec => Err(Error::InvalidKeyUsage(format!(
-                "{} key spec is {spec} which is not valid for {operation}.",
-                key.arn()
-            ))),
+            _ => Err(Error::InvalidKeyUsage("You cannot generate a data key with an asymmetric CMK".into())),
         }
     }
 
@@ -87,6 +86,11 @@ impl UsableKey {
     /// The key's ARN, as answers show it.
     pub fn arn(&self) -> String {
         arn_of(&self.0.record).to_string()
+    }
+
+    /// The public half of an asymmetric key.
+    pub fn public_key(&self) -> Result<Arc<PublicKey>, Error> {
+        public_key_of(&self.0)
     }
 
     /// The material that encrypts, signs or computes.
@@ -101,7 +105,7 @@ pub fn enabled(key: &KeyRow) -> Result<(), Error> {
     match key.record.state {
         KeyState::Enabled => Ok(()),
         KeyState::Disabled => Err(Error::Disabled(arn_of(&key.record))),
-        KeyState::PendingImport => Err(Error::InvalidState(format!("{} is pending import.", arn_of(&key.record)))),
+        KeyState::PendingImport => Err(pending_import(key)),
         KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
     }
 }
@@ -112,6 +116,15 @@ pub fn not_pending_deletion(key: &KeyRow) -> Result<(), Error> {
         KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => Ok(()),
         KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
     }
+}
+
+/// Refuses a key on its way to deletion, and one that waits for its material.
+pub fn with_material(key: &KeyRow) -> Result<(), Error> {
+    if key.record.state == KeyState::PendingImport { Err(pending_import(key)) } else { not_pending_deletion(key) }
+}
+
+fn pending_import(key: &KeyRow) -> Error {
+    Error::InvalidState(format!("{} is pending import.", arn_of(&key.record)))
 }
 
 fn pending_deletion(key: &KeyRow) -> Error {

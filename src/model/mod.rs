@@ -16,6 +16,7 @@ mod object_name;
 mod region;
 mod secret;
 mod words;
+mod wrapping;
 
 pub use account::AccountId;
 pub use algorithm::{EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm};
@@ -32,3 +33,4 @@ pub use key_specs::{HmacSpec, KeyPairSpec};
 pub use object_name::{ObjectName, Purpose};
 pub use region::{InvalidRegion, Region};
 pub use secret::Secret;
+pub use wrapping::{WrappingAlgorithm, WrappingKeySpec};

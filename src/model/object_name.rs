@@ -14,6 +14,10 @@ pub enum Purpose {
     Kms,
     /// Wraps the key that seals the store.
     StoreRoot,
+    /// Material of a KMS key that was imported: it was in other hands before.
+    Imported,
+    /// Unwraps material on its way here.
+    ImportWrapping,
 }
 
 impl Purpose {
@@ -22,6 +26,8 @@ impl Purpose {
         match self {
             Purpose::Kms => "kms",
             Purpose::StoreRoot => "store-root",
+            Purpose::Imported => "imported",
+            Purpose::ImportWrapping => "import-wrapping",
         }
     }
 }

@@ -9,7 +9,7 @@ use super::grants::GrantsTo;
 use super::seal::{Keys, Kind, Place};
 use super::{
     AccessKeyRecord, AccountRecord, AliasRecord, Error, GrantRecord, IntentRecord, KeyRecord, OutboxRecord,
-    PolicyRecord, PrincipalRecord, Record, Row, RunsRecord, WrapCountRecord,
+    PolicyRecord, PrincipalRecord, Record, Row, RunsRecord, WrapCountRecord, WrappingKeyRecord,
 };
 use crate::model::{AccountId, AliasName, KeyId, Region};
 
@@ -279,6 +279,7 @@ tables! {
     principals: PrincipalRecord,
     policies: PolicyRecord,
     access_keys: AccessKeyRecord,
+    wrapping_keys: WrappingKeyRecord,
     intents: IntentRecord,
     outbox: OutboxRecord,
     wrap_counts: WrapCountRecord,
@@ -362,6 +363,7 @@ impl Indexed for GrantRecord {
 
 impl Indexed for AccountRecord {}
 impl Indexed for PolicyRecord {}
+impl Indexed for WrappingKeyRecord {}
 impl Indexed for IntentRecord {}
 impl Indexed for OutboxRecord {}
 impl Indexed for WrapCountRecord {}

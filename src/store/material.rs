@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::KeyRecord;
-use crate::model::{ObjectName, Purpose, RotationType, Timestamp};
+use crate::model::{ObjectName, Origin, Purpose, RotationType, Timestamp};
 
 /// One material of a key: one token object or, of imported material, the place for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,11 +104,16 @@ impl Material {
         self.import.as_ref().is_some_and(|import| import.pending_rotation)
     }
 
-    /// The number in the name of its token object; `None` while it is not imported.
-    fn object_number(&self) -> Option<u32> {
+    /// Its imported object; `None` while there is none, and for what was made here.
+    pub fn imported(&self) -> Option<&ImportedObject> {
+        self.import.as_ref()?.object.as_ref()
+    }
+
+    /// The purpose and the number in the name of its token object; `None` while it is not imported.
+    fn object(&self) -> Option<(Purpose, u32)> {
         match &self.import {
-            None => Some(self.number),
-            Some(import) => import.object.as_ref().map(|object| object.number),
+            None => Some((Purpose::Kms, self.number)),
+            Some(_) => self.imported().map(|object| (Purpose::Imported, object.number)),
         }
     }
 }
@@ -126,18 +131,36 @@ impl KeyRecord {
 
     /// The token object of one of the key's materials; `None` while it is not imported.
     pub fn object(&self, material: &Material) -> Option<ObjectName> {
-        let material = material.object_number()?;
-        Some(ObjectName { purpose: Purpose::Kms, key_id: self.key_id, material })
+        let (purpose, material) = material.object()?;
+        Some(ObjectName { purpose, key_id: self.key_id, material })
     }
 
     /// All token objects of the key.
     pub fn objects(&self) -> Vec<ObjectName> {
         self.materials.iter().filter_map(|material| self.object(material)).collect()
     }
+
+    /// Whether material that it needs is not there at `now`, so that it waits for an import: of what was imported and
+    /// does not wait for its rotation, all is needed.
+    pub fn lacks_material(&self, now: Timestamp) -> bool {
+        let needed = || self.materials.iter().filter(|material| !material.is_pending_rotation());
+        let is_there = |material: &Material| material.imported().is_some_and(|object| !object.is_over(now));
+        self.origin == Origin::External && (needed().next().is_none() || !needed().all(is_there))
+    }
+}
+
+impl ImportedObject {
+    /// Whether it is expired at `now`.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.valid_to.is_some_and(|valid_to| valid_to <= now)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use crate::model::{Purpose, Timestamp};
     use crate::store::samples;
 
     #[test]
@@ -145,11 +168,35 @@ mod tests {
         let mut key = samples::imported_key(&samples::region(), 7);
         assert_eq!(key.current().map(|material| material.number), Some(1));
         assert_eq!(key.objects().iter().map(|name| name.material).collect::<Vec<_>>(), [3, 4]);
+        assert!(key.objects().iter().all(|name| name.purpose == Purpose::Imported));
         key.materials[1].import.as_mut().unwrap().pending_rotation = false;
         assert_eq!(key.current().map(|material| material.number), Some(2));
         key.materials[0].import.as_mut().unwrap().object = None;
         assert_eq!(key.object(&key.materials[0]), None);
         key.materials.clear();
         assert_eq!(key.current(), None);
+    }
+
+    #[test]
+    fn all_material_is_needed_that_does_not_wait_for_its_rotation() {
+        let (now, later) = (samples::now(), samples::now().plus(Duration::from_secs(1)));
+        let made_here = samples::key(&samples::region(), 7);
+        assert!(!made_here.lacks_material(later));
+        let mut key = samples::imported_key(&samples::region(), 7);
+        let before = Timestamp::from_millis(now.as_millis() - 1);
+        assert_eq!([before, now, later].map(|time| key.lacks_material(time)), [false, true, true]);
+        let set = |key: &mut super::KeyRecord, at: usize, valid_to| {
+            key.materials[at].import.as_mut().unwrap().object.as_mut().unwrap().valid_to = valid_to;
+        };
+        set(&mut key, 0, None);
+        assert!(!key.lacks_material(later), "the second one, which is over, waits");
+        key.materials[1].import.as_mut().unwrap().pending_rotation = false;
+        assert!(key.lacks_material(later));
+        set(&mut key, 1, Some(later));
+        assert!(!key.lacks_material(now));
+        key.materials[0].import.as_mut().unwrap().object = None;
+        assert!(key.lacks_material(now));
+        key.materials.clear();
+        assert!(key.lacks_material(now));
     }
 }

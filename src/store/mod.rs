@@ -16,6 +16,7 @@ mod record;
 mod root;
 mod seal;
 mod usage;
+mod wrapping_keys;
 mod wraps;
 
 #[cfg(test)]
@@ -33,7 +34,7 @@ use tokio::sync::Mutex;
 use tracing::error;
 
 use crate::model::{
-    AccountId, AliasName, EncryptionContext, FriendlyName, GrantOperation, KeyId, Region, Secret, Timestamp,
+    AccountId, AliasName, EncryptionContext, FriendlyName, GrantOperation, KeyId, ObjectName, Region, Secret, Timestamp,
 };
 
 pub use backend::{After, Answer, Backend, Batch, Ends, Fingerprint, LooseRow, RawRow, RootRow, RowChange, Visit};
@@ -46,6 +47,7 @@ pub use meta::Meta;
 pub use principals::{AccountRecord, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails};
 pub use record::{AccessKeyRecord, AliasRecord, IntentKind, IntentRecord, KeyRecord, OutboxRecord, Record, Row};
 pub use usage::{AccessKeyUsage, Usage};
+pub use wrapping_keys::WrappingKeyRecord;
 pub use wraps::{RunsRecord, WrapCountRecord};
 
 use index::Index;
@@ -335,6 +337,33 @@ impl Store {
             Some(context) => grants.find(operation, context, wanted),
             None => grants.find_any(operation, wanted),
         }
+    }
+
+    /// The wrapping key with this id that was given out for this KMS key.
+    pub fn wrapping_key(
+        &self,
+        region: &Region,
+        key_id: &KeyId,
+        wrapping_key_id: &KeyId,
+    ) -> Option<Arc<Row<WrappingKeyRecord>>> {
+        let primary_key = wrapping_keys::wrapping_key_row(region, key_id, wrapping_key_id);
+        self.0.index().table::<WrappingKeyRecord>().find(&primary_key)
+    }
+
+    /// The wrapping keys that were given out for a KMS key, by id.
+    pub fn wrapping_keys_of(&self, region: &Region, key_id: &KeyId) -> Vec<Arc<Row<WrappingKeyRecord>>> {
+        let prefix = wrapping_keys::wrapping_keys_of(region, key_id);
+        self.0.index().table::<WrappingKeyRecord>().beginning_with(&prefix, None, usize::MAX)
+    }
+
+    /// All wrapping keys, by Region, KMS key and id.
+    pub fn wrapping_keys(&self) -> Vec<Arc<Row<WrappingKeyRecord>>> {
+        self.0.index().table::<WrappingKeyRecord>().all()
+    }
+
+    /// The intent about this object.
+    pub fn intent(&self, name: &ObjectName) -> Option<Arc<Row<IntentRecord>>> {
+        self.0.index().table::<IntentRecord>().find(&record::intent_row(name))
     }
 
     /// All intents, the oldest first.

@@ -175,21 +175,14 @@ pub enum IntentKind {
     Create,
     /// The object is being destroyed; it is destroyed until a search finds none.
     Destroy,
+    /// So is this one, whose imported material is over.
+    DestroyExpired,
+    /// So is this one, in whose place the same material was imported again.
+    DestroyReplaced,
     /// As `Create`, for the next material of a key that rotates because its owner asked for it.
     RotateOnDemand,
     /// As `Create`, for the next material of a key that rotates by itself.
     RotateAutomatically,
-}
-
-impl IntentKind {
-    /// The name of the event that tells of its undoing; `None` of what is not undone.
-    pub fn undoing(self) -> Option<&'static str> {
-        match self {
-            IntentKind::Create => Some("UndoCreateKey"),
-            IntentKind::RotateOnDemand | IntentKind::RotateAutomatically => Some("UndoRotateKey"),
-            IntentKind::Destroy => None,
-        }
-    }
 }
 
 /// An audit event that was made durable together with the change it tells of, until it is in the audit log.
@@ -232,7 +225,7 @@ impl Record for IntentRecord {
     const TABLE: &'static str = "intents";
 
     fn primary_key(&self) -> String {
-        hex::encode(self.name.cka_id())
+        intent_row(&self.name)
     }
 }
 
@@ -268,6 +261,11 @@ impl Drop for AccessKeyRecord {
 /// The primary key of a [`KeyRecord`], and of what is noted about the key elsewhere.
 pub(super) fn key_row(region: &Region, key_id: &KeyId) -> String {
     format!("{region}/{key_id}")
+}
+
+/// The primary key of an [`IntentRecord`].
+pub(super) fn intent_row(name: &ObjectName) -> String {
+    hex::encode(name.cka_id())
 }
 
 /// The primary key of an [`AliasRecord`].

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use super::{
     AccessKeyRecord, AccountRecord, AliasRecord, AutomaticRotation, GrantConstraints, GrantRecord, Import,
     ImportedObject, IntentKind, IntentRecord, KeyRecord, Material, Meta, OutboxRecord, PolicyRecord, PrincipalKind,
-    PrincipalRecord, RoleDetails, Rotation, Store,
+    PrincipalRecord, RoleDetails, Rotation, Store, WrappingKeyRecord,
 };
 use crate::model::{
-    AccountId, GrantOperation, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Region, RotationType,
-    Secret, Timestamp,
+    AccountId, GrantOperation, KeyId, KeyPairSpec, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Region,
+    RotationType, Secret, Timestamp,
 };
 
 pub(super) fn account() -> AccountId {
@@ -74,6 +74,19 @@ fn imported(number: u32, object: u32, pending_rotation: bool) -> Material {
         pending_rotation,
     };
     Material { import: Some(import), ..material(number) }
+}
+
+/// A wrapping key for that key.
+pub(super) fn wrapping_key(region: &Region, first: u8) -> WrappingKeyRecord {
+    WrappingKeyRecord {
+        region: region.clone(),
+        account: account(),
+        key_id: key_id(first),
+        wrapping_key_id: key_id(0xaa),
+        spec: KeyPairSpec::Rsa3072,
+        created: now(),
+        expires: Timestamp::from_millis(now().as_millis() + 86_400_000),
+    }
 }
 
 /// A key pair with a rotated past, as far as records go.

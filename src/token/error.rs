@@ -52,6 +52,12 @@ pub enum Error {
     /// The key is of a kind that does not do what was asked, or the data has not the length that goes with it.
     #[error("a key of the kind {0:?} does not do that")]
     Unfit(KeyKind),
+    /// What was unwrapped is no key of the kind: another length or spec, or numbers that do not belong together.
+    #[error("the material is not a key of the kind {0:?}")]
+    IncorrectMaterial(KeyKind),
+    /// The token cannot unwrap this by itself, and the host may not.
+    #[error("the token cannot unwrap this by itself, and the setting import.host_unwrap does not allow the host to")]
+    HostUnwrapRefused,
     /// The token does it, but what comes out is wrong.
     #[error("the token does it wrongly: {0}")]
     Wrong(&'static str),

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::Status;
 use super::error::Error;
 use super::login::{Anchor, Door, close, is_logged_in};
 use super::sessions::{Busy, Control, Crew, LaneName, Notice, Request, Shared};
 use super::worker::hire;
+use super::{Status, probe};
 
 /// Keeps one token.
 pub(super) struct Keeper {
@@ -165,6 +165,7 @@ impl Keeper {
         let opened = self.tell_all(|crew| crew.serving = Some((slot, epoch)), |done| Control::Enter(slot, epoch, done));
         opened.into_iter().collect::<Result<(), Error>>()?;
         self.shared.tell(LaneName::Slow, Request::Index, Instant::now() + INDEX_TIME);
+        probe::try_all(&self.shared);
         Ok(())
     }
 

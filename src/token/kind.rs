@@ -4,7 +4,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass};
 
 use crate::crypto::KEY_LEN;
-use crate::model::{HmacSpec, KeyPairSpec};
+use crate::model::{HmacSpec, KeyPairSpec, Purpose};
 
 /// The type of a key on the token together with the one thing that it is for.
 ///
@@ -21,6 +21,8 @@ pub enum KeyKind {
     Agree(KeyPairSpec),
     /// A key for HMAC, as long as the hash's output.
     Mac(HmacSpec),
+    /// An RSA pair that unwraps material which is imported. Its objects have a purpose of their own.
+    ImportWrapping(KeyPairSpec),
 }
 
 impl KeyKind {
@@ -28,16 +30,23 @@ impl KeyKind {
     pub(super) fn is_one(self) -> bool {
         match self {
             KeyKind::Aes256 | KeyKind::Mac(_) | KeyKind::Sign(_) => true,
-            KeyKind::Decrypt(spec) => !spec.encryption_algorithms().is_empty(),
+            KeyKind::Decrypt(spec) | KeyKind::ImportWrapping(spec) => !spec.encryption_algorithms().is_empty(),
             KeyKind::Agree(spec) => !spec.key_agreement_algorithms().is_empty(),
         }
+    }
+
+    /// Whether an object of this purpose can be of this kind.
+    pub(super) fn serves(self, purpose: Purpose) -> bool {
+        matches!(self, KeyKind::ImportWrapping(_)) == (purpose == Purpose::ImportWrapping)
     }
 
     /// The spec of the pair; nothing for secret keys.
     pub(super) fn pair(self) -> Option<KeyPairSpec> {
         match self {
             KeyKind::Aes256 | KeyKind::Mac(_) => None,
-            KeyKind::Sign(spec) | KeyKind::Decrypt(spec) | KeyKind::Agree(spec) => Some(spec),
+            KeyKind::Sign(spec) | KeyKind::Decrypt(spec) | KeyKind::Agree(spec) | KeyKind::ImportWrapping(spec) => {
+                Some(spec)
+            }
         }
     }
 
@@ -51,15 +60,20 @@ impl KeyKind {
         self.pair().and_then(KeyPairSpec::modulus_len)
     }
 
+    /// Bytes in the key, if it is a secret one.
+    pub(super) fn secret_len(self) -> Option<usize> {
+        match self {
+            KeyKind::Aes256 => Some(KEY_LEN),
+            KeyKind::Mac(spec) => Some(spec.algorithm().mac_len()),
+            _ => None,
+        }
+    }
+
     /// `CKA_CLASS`, `CKA_KEY_TYPE`, and the size as far as an attribute tells it.
     pub(super) fn type_attributes(self) -> Vec<Attribute> {
         let class = if self.is_pair() { ObjectClass::PRIVATE_KEY } else { ObjectClass::SECRET_KEY };
         let mut attributes = vec![Attribute::Class(class), Attribute::KeyType(self.key_type())];
-        attributes.extend(match self {
-            KeyKind::Aes256 => value_len(KEY_LEN),
-            KeyKind::Mac(spec) => value_len(spec.algorithm().mac_len()),
-            _ => None,
-        });
+        attributes.extend(self.secret_len().and_then(value_len));
         attributes
     }
 
@@ -72,8 +86,8 @@ impl KeyKind {
     pub(super) fn use_attributes(self) -> Vec<Attribute> {
         let mut attributes = vec![
             Attribute::Sign(matches!(self, KeyKind::Sign(_) | KeyKind::Mac(_))),
-            Attribute::Decrypt(matches!(self, KeyKind::Aes256 | KeyKind::Decrypt(_))),
-            Attribute::Unwrap(false),
+            Attribute::Decrypt(matches!(self, KeyKind::Aes256 | KeyKind::Decrypt(_) | KeyKind::ImportWrapping(_))),
+            Attribute::Unwrap(matches!(self, KeyKind::ImportWrapping(_))),
             Attribute::Derive(matches!(self, KeyKind::Agree(_))),
         ];
         if self.is_pair() {

@@ -13,11 +13,13 @@
 //! | `station`, `turn` | one session and the keys held there; who may touch objects now |
 //! | `kind`, `object` | kinds of keys, and PKCS#11 attributes |
 //! | `mechanism`, `private`, `probe` | mechanisms: of the seed, of all other keys, and whether they work |
+//! | `import` | material from elsewhere, and where it is unwrapped |
 //! | `index` | where objects are, as a hint |
 //! | `random` | random bytes in stock |
 //! | `softhsm_files` | what SoftHSM forgets to do for its own files |
 
 mod error;
+mod import;
 mod index;
 mod keeper;
 mod kind;
@@ -41,7 +43,7 @@ mod worker;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};
@@ -49,13 +51,16 @@ use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 pub use error::Error;
+pub use import::{Import, Place, Unwrapped};
 pub use kind::KeyKind;
 pub use probe::{Offer, ProbeRow, self_test};
 pub use raw::set_module_environment;
 pub use slot::{TokenEntry, TokenFlags, init_token, tokens};
 
 use crate::crypto::{self, Message, PublicKey};
-use crate::model::{EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Secret, SigningAlgorithm};
+use crate::model::{
+    EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, WrappingAlgorithm,
+};
 use index::Index;
 use login::{Anchor, Door};
 use mechanism::{SEED_LEN, WRAPPED_LEN};
@@ -241,25 +246,67 @@ impl Token {
         kind: KeyKind,
         deadline: Instant,
     ) -> Result<Option<PublicKey>, Error> {
-        if !kind.is_one() {
+        if !kind.is_one() || !kind.serves(name.purpose) {
             return Err(Error::Unfit(kind));
         }
-        match self.slow(Request::Generate { name: *name, kind }, deadline).await? {
+        let lane = if kind.is_pair() { LaneName::Making } else { LaneName::Slow };
+        match self.shared().ask(lane, Request::Generate { name: *name, kind }, deadline).await? {
             Answer::Made(public) => Ok(public),
             _ => Err(Error::mixed_up()),
         }
     }
 
-    /// Whether the token does what such keys are for: tried when first asked for, and known from then on. The first
-    /// question about RSA takes the time of making a key.
+    /// Whether the token does what such keys are for. It is tried in the background at start, and known from then on; who
+    /// asks before that waits.
     pub async fn offers(&self, kind: KeyKind, deadline: Instant) -> Result<Offer, Error> {
         if !kind.is_one() {
             return Err(Error::Unfit(kind));
         }
-        match self.slow(Request::Offers(kind), deadline).await? {
+        if let Some(known) = probe::known(self.shared(), kind) {
+            return Ok(known);
+        }
+        match self.shared().ask(LaneName::Making, Request::Offers(kind), deadline).await? {
             Answer::Offer(offer) => Ok(offer),
             _ => Err(Error::mixed_up()),
         }
+    }
+
+    /// Unwraps material into the new key `import.name`: sensitive, not extractable, and tried. On the token where that
+    /// does it by itself, else on the host if that may.
+    ///
+    /// Fails with [`Error::BadData`] if the material does not unwrap, with [`Error::IncorrectMaterial`] if it is no key of
+    /// the kind, with [`Error::HostUnwrapRefused`], and with [`Error::Unfit`] for what never goes together; with
+    /// [`Error::Exists`] as [`Token::generate`]. Is never tried twice: after any other error the object may be there or
+    /// not.
+    pub async fn unwrap_key(&self, import: &Import, deadline: Instant) -> Result<Unwrapped, Error> {
+        import.check()?;
+        let place = self.unwraps(import.kind, import.algorithm, deadline).await?;
+        if place == Place::Host && !import.allow_host {
+            return Err(Error::HostUnwrapRefused);
+        }
+        match self.slow(Request::Import(Box::new(import.clone()), place), deadline).await? {
+            Answer::Unwrapped(unwrapped) => Ok(unwrapped),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// Where material of this kind, wrapped by this algorithm, would be unwrapped.
+    pub async fn unwraps(
+        &self,
+        kind: KeyKind,
+        algorithm: WrappingAlgorithm,
+        deadline: Instant,
+    ) -> Result<Place, Error> {
+        let oaep = algorithm.encryption().ok_or(Error::Unfit(kind))?;
+        if kind.is_pair() || algorithm.has_aes_key() {
+            return Ok(Place::Host);
+        }
+        let shared = self.shared();
+        if shared.unwraps.get().is_none() {
+            shared.ask(LaneName::Making, Request::TryImports, deadline).await?;
+        }
+        let on_token = shared.unwraps.get().is_some_and(|known| known.contains(&(kind, oaep)));
+        Ok(if on_token { Place::Token } else { Place::Host })
     }
 
     /// Whether the padding of OAEP with SHA-256 is taken off on the host, because the token cannot.
@@ -531,10 +578,12 @@ fn start(
         fast: Lane::new(queue),
         private: Lane::new(queue),
         slow: Lane::new(queue),
+        making: Lane::new(queue),
         crew: Mutex::new(Crew::default()),
         notices,
         index: Index::default(),
         offers: Mutex::default(),
+        unwraps: OnceLock::new(),
         pool: Arc::new(Pool::default()),
         counters,
         connection: Mutex::new(Status::Recovering("it is being opened".to_owned())),

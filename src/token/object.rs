@@ -4,16 +4,17 @@ use std::num::NonZeroUsize;
 
 use cryptoki::context::Function;
 use cryptoki::error::Error as CryptokiError;
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
 use super::error::{Error, Failure, not_logged_in};
 use super::kind::{KeyKind, OID_ED25519};
 use super::login::is_logged_in;
-use super::sessions::Busy;
+use super::sessions::{Busy, Shared};
 use super::{FoundObject, Objects};
 use crate::crypto::PublicKey;
-use crate::model::{KeyPairSpec, ObjectName};
+use crate::model::{KeyPairSpec, ObjectName, Purpose};
 
 /// Makes a key of this kind, which stays on the token (or in the session, if not `token`), and returns the public half
 /// of a pair.
@@ -58,9 +59,46 @@ pub(super) fn read_rsa(session: &Session, key: ObjectHandle, spec: KeyPairSpec) 
     }
 }
 
-/// A token object that is a copy of a key made in the session: as secret as that one, and not to be modified.
-pub(super) fn copy_to_token(session: &Session, key: ObjectHandle) -> Result<ObjectHandle, CryptokiError> {
-    session.copy_object(key, &[Attribute::Token(true), Attribute::Modifiable(false)])
+/// A token object that is a copy of a key in the session, and is not extractable.
+pub(super) fn copy_to_token(
+    session: &Session,
+    key: ObjectHandle,
+    modifiable: bool,
+) -> Result<ObjectHandle, CryptokiError> {
+    let changes = [Attribute::Token(true), Attribute::Modifiable(modifiable), Attribute::Extractable(false)];
+    session.copy_object(key, &changes)
+}
+
+/// Whether token objects of this kind are made modifiable, because they are copied to sessions.
+pub(super) fn modifiable(shared: &Shared, kind: KeyKind) -> bool {
+    shared.profile.sessions.session_copies && !kind.is_pair()
+}
+
+/// The template of a key whose value is not made by the token. `extractable` is for session objects alone.
+pub(super) fn import_template(name: &ObjectName, kind: KeyKind, token: bool, extractable: bool) -> Vec<Attribute> {
+    let mut template = template(name, kind, token);
+    // The value has its length.
+    template.retain(|attribute| !matches!(attribute, Attribute::ValueLen(_) | Attribute::Extractable(_)));
+    template.push(Attribute::Extractable(extractable && !token));
+    template
+}
+
+/// An AES key in the session that wraps other keys, whose wrapped form nobody can unwrap again.
+pub(super) fn generate_passing_wrapper(session: &Session) -> Result<ObjectHandle, CryptokiError> {
+    let template = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::ValueLen(32.into()),
+        Attribute::Token(false),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Wrap(true),
+        Attribute::Unwrap(false),
+        Attribute::Encrypt(false),
+        Attribute::Decrypt(false),
+    ];
+    session.generate_key(&Mechanism::AesKeyGen, &template)
 }
 
 /// A session copy of a token key: as secret as the key, gone with the session, and on SoftHSM twice as fast.
@@ -90,10 +128,25 @@ pub(super) fn prove(
     token: bool,
 ) -> Result<(), Failure> {
     require(session, object, name, &proof(name, kind, token))?;
-    match kind.modulus_len() {
-        Some(len) => prove_modulus(session, object, name, len),
-        None => Ok(()),
+    match (kind.modulus_len(), kind.secret_len()) {
+        (Some(len), _) => prove_modulus(session, object, name, len),
+        (None, Some(len)) if name.purpose == Purpose::Imported => prove_length(session, object, name, len),
+        _ => Ok(()),
     }
+}
+
+/// The length of an imported key, where the token tells it: SoftHSM tells 0 after `C_UnwrapKey`, and the length was proved
+/// then.
+fn prove_length(session: &Session, object: ObjectHandle, name: &ObjectName, len: usize) -> Result<(), Failure> {
+    let told = match session.get_attributes(object, &[AttributeType::ValueLen])?.pop() {
+        Some(Attribute::ValueLen(told)) => usize::try_from(*told).unwrap_or(usize::MAX),
+        _ => 0,
+    };
+    if told == 0 || told == len {
+        return Ok(());
+    }
+    let (wanted, found) = (len.to_string(), told.to_string());
+    Err(Error::NotProven { name: *name, attribute: "CKA_VALUE_LEN", wanted, found }.into())
 }
 
 /// Proves only what makes an object safe to destroy: that it is the secret or private key called `name`.
@@ -218,13 +271,17 @@ fn template(name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
     template
 }
 
-/// What a key made here must show before its first use.
+/// What a key must show before its first use. One that was made here was never anywhere else; one that was imported says
+/// that it was, and is otherwise the same.
 fn proof(name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
     // Whether an object may be copied or destroyed says nothing about its secrecy, and some tokens do not tell.
     let tells_secrecy =
         |attribute: &Attribute| !matches!(attribute, Attribute::Copyable(_) | Attribute::Destroyable(_));
-    let made = [Attribute::Local(true), Attribute::NeverExtractable(true), Attribute::AlwaysSensitive(true)];
-    template(name, kind, token).into_iter().filter(tells_secrecy).chain(kind.curve_attribute()).chain(made).collect()
+    let here = name.purpose != Purpose::Imported;
+    let made = [Attribute::Local(here), Attribute::NeverExtractable(here), Attribute::AlwaysSensitive(here)];
+    let has_length = |attribute: &Attribute| here || !matches!(attribute, Attribute::ValueLen(_));
+    let template = template(name, kind, token).into_iter().filter(tells_secrecy).filter(has_length);
+    template.chain(kind.curve_attribute()).chain(made).collect()
 }
 
 fn first_difference(name: &ObjectName, wanted: &[Attribute], found: &[Attribute]) -> Option<Error> {

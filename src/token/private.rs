@@ -162,7 +162,8 @@ fn pss(digest_len: usize) -> Result<PkcsPssParams, CryptokiError> {
     Ok(PkcsPssParams { hash_alg, mgf, s_len: digest_len.try_into()? })
 }
 
-fn oaep_parameters(algorithm: EncryptionAlgorithm) -> Result<PkcsOaepParams<'static>, CryptokiError> {
+/// Both hashes of an algorithm, and no label.
+pub(super) fn oaep_parameters(algorithm: EncryptionAlgorithm) -> Result<PkcsOaepParams<'static>, CryptokiError> {
     let (hash, mgf) = match algorithm {
         EncryptionAlgorithm::RsaesOaepSha1 => (MechanismType::SHA1, PkcsMgfType::MGF1_SHA1),
         EncryptionAlgorithm::RsaesOaepSha256 => (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256),

@@ -1,18 +1,19 @@
 //! Finds out by doing what a token can do: lists of mechanisms promise what calls then refuse.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::object::{AttributeType, ObjectHandle};
 use cryptoki::session::Session;
 
 use super::error::{Class, Error, Failure, class, reason};
+use super::import::Place;
 use super::kind::KeyKind;
 use super::login::is_logged_in;
 use super::private::RsaDecryption;
 use super::profile::Unpadding;
 use super::sessions::{Answer, LaneName, Request, Shared};
-use super::{Token, mechanism, object, private};
+use super::{Token, import, mechanism, object, private};
 use crate::crypto::{self, Agreement, InvalidPublicKey, Message, PublicKey};
 use crate::model::{EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Purpose, SigningAlgorithm};
 
@@ -20,11 +21,13 @@ use crate::model::{EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeRow {
     /// What was tried.
-    pub what: &'static str,
+    pub what: String,
     /// Whether this service needs it; otherwise it only makes things faster.
     pub needed: bool,
     /// Nothing, or why it does not work.
     pub failure: Option<String>,
+    /// Where imported material is unwrapped; nothing for all other rows, and if it does not work.
+    pub place: Option<Place>,
 }
 
 /// Whether a token has what a kind of key needs.
@@ -36,12 +39,12 @@ pub enum Offer {
     No(String),
 }
 
-/// Tries everything that symmetric keys need, and then one of every kind of keys, on session objects that are gone
-/// afterwards. RSA is tried with 2,048 bits, which takes a second here; nothing of this is done at start.
+/// Tries everything that symmetric keys need, and then one of every kind of keys and of imports, on session objects that
+/// are gone afterwards. RSA is tried with 2,048 bits, which takes seconds here.
 ///
 /// Fails only if the token cannot be asked at all; what does not work is told in its row.
 pub async fn self_test(token: &Token, deadline: Instant) -> Result<Vec<ProbeRow>, Error> {
-    match token.shared().ask(LaneName::Slow, Request::SelfTest, deadline).await? {
+    match token.shared().ask(LaneName::Making, Request::SelfTest, deadline).await? {
         Answer::SelfTest(rows) => Ok(rows),
         _ => Err(Error::mixed_up()),
     }
@@ -49,7 +52,7 @@ pub async fn self_test(token: &Token, deadline: Instant) -> Result<Vec<ProbeRow>
 
 /// The self-test on a worker's session.
 pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
-    let name = passing_name()?;
+    let name = passing_name(Purpose::Kms)?;
     let key = object::generate(session, &name, KeyKind::Aes256, false, true).map(|(key, _)| key);
     let mut rows = vec![
         row("CKM_AES_KEY_GEN with 256 bits", true, key.as_ref().map(drop).map_err(reason)),
@@ -69,20 +72,42 @@ pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, F
             Offer::Yes => None,
             Offer::No(why) => Some(why),
         };
-        rows.push(ProbeRow { what, needed: false, failure });
+        rows.push(ProbeRow { what: what.to_owned(), needed: false, failure, place: None });
     }
+    rows.extend(import_rows(shared, session)?);
     Ok(rows)
 }
 
-/// Whether the token makes such a key and does with it what it is for; found out at the first question.
+/// A row for each kind of material and each algorithm that can wrap it.
+fn import_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
+    let on_token = import::unwrapped_on_token(shared, session)?;
+    let name = passing_name(Purpose::ImportWrapping)?;
+    let kind = KeyKind::ImportWrapping(KeyPairSpec::Rsa2048);
+    let Ok((wrapping, Some(public))) = object::generate(session, &name, kind, false, true) else {
+        return Ok(vec![row("import: a wrapping key", false, Err("the token does not make one".to_owned()))]);
+    };
+    let mut rows = Vec::new();
+    for ((material, kind), algorithm) in import::trials() {
+        let tried = import::try_import(shared, session, (wrapping, &public), &on_token, kind, algorithm);
+        let (place, failure) = match tried {
+            Ok(place) => (Some(place), None),
+            Err(failure) => (None, Some(told(failure))),
+        };
+        rows.push(ProbeRow { what: format!("import of {material} by {algorithm}"), needed: false, failure, place });
+    }
+    session.destroy_object(wrapping)?;
+    Ok(rows)
+}
+
+/// Whether the token makes such a key and does with it what it is for; found out once.
 ///
 /// All sizes of RSA are tried with 2,048 bits, since the largest takes up to ten seconds to make. What a key pair is for
 /// is tried again with every pair that is made to stay.
 pub(super) fn offer(shared: &Shared, session: &Session, kind: KeyKind) -> Result<Offer, Failure> {
-    let kind = smallest(kind);
-    if let Some(known) = shared.offers().get(&kind) {
-        return Ok(known.clone());
+    if let Some(known) = known(shared, kind) {
+        return Ok(known);
     }
+    let kind = smallest(kind);
     let (offer, for_good) = match try_kind(shared, session, kind) {
         Ok(()) => (Offer::Yes, true),
         Err(Failure::Final(error @ (Error::Wrong(_) | Error::NotProven { .. }))) => {
@@ -103,6 +128,23 @@ pub(super) fn offer(shared: &Shared, session: &Session, kind: KeyKind) -> Result
     Ok(offer)
 }
 
+/// Has every kind that is not known yet be tried in the background: what takes longest at last.
+pub(super) fn try_all(shared: &Shared) {
+    let deadline = Instant::now() + TRYING_TIME;
+    let (rsa, others): (Vec<_>, Vec<_>) = KINDS.into_iter().partition(|(_, kind)| kind.modulus_len().is_some());
+    for (_, kind) in others.into_iter().chain(rsa).filter(|(_, kind)| known(shared, *kind).is_none()) {
+        shared.tell(LaneName::Making, Request::Offers(kind), deadline);
+    }
+    if shared.unwraps.get().is_none() {
+        shared.tell(LaneName::Making, Request::TryImports, deadline);
+    }
+}
+
+/// What was found out about a kind before.
+pub(super) fn known(shared: &Shared, kind: KeyKind) -> Option<Offer> {
+    shared.offers().get(&smallest(kind)).cloned()
+}
+
 /// Tries what a new pair is for, and that the public half belongs to it, against the host's own cryptography.
 pub(super) fn try_pair(
     shared: &Shared,
@@ -113,14 +155,14 @@ pub(super) fn try_pair(
 ) -> Result<(), Failure> {
     match kind {
         KeyKind::Agree(spec) => try_agreement(session, key, spec, public),
-        KeyKind::Decrypt(spec) => try_decryption(shared, session, key, spec, public),
+        KeyKind::Decrypt(spec) | KeyKind::ImportWrapping(spec) => try_decryption(shared, session, key, spec, public),
         KeyKind::Sign(spec) => try_signatures(shared, session, key, spec, public),
         KeyKind::Aes256 | KeyKind::Mac(_) => Ok(()),
     }
 }
 
 fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Failure> {
-    let name = passing_name()?;
+    let name = passing_name(if kind.serves(Purpose::Kms) { Purpose::Kms } else { Purpose::ImportWrapping })?;
     let (key, public) = object::generate(session, &name, kind, false, true)?;
     let tried = object::prove(session, key, &name, kind, false).and_then(|()| match (kind, &public) {
         (KeyKind::Aes256, _) => {
@@ -206,18 +248,19 @@ fn smallest(kind: KeyKind) -> KeyKind {
     match kind {
         KeyKind::Sign(spec) if spec.modulus_len().is_some() => KeyKind::Sign(KeyPairSpec::Rsa2048),
         KeyKind::Decrypt(_) => KeyKind::Decrypt(KeyPairSpec::Rsa2048),
+        KeyKind::ImportWrapping(_) => KeyKind::ImportWrapping(KeyPairSpec::Rsa2048),
         other => other,
     }
 }
 
 /// A name for a key that is gone soon.
-fn passing_name() -> Result<ObjectName, Error> {
+pub(super) fn passing_name(purpose: Purpose) -> Result<ObjectName, Error> {
     let key_id = KeyId::from_random(crypto::random_array()?);
-    Ok(ObjectName { purpose: Purpose::Kms, key_id, material: 0 })
+    Ok(ObjectName { purpose, key_id, material: 0 })
 }
 
 fn row(what: &'static str, needed: bool, result: Result<(), String>) -> ProbeRow {
-    ProbeRow { what, needed, failure: result.err() }
+    ProbeRow { what: what.to_owned(), needed, failure: result.err(), place: None }
 }
 
 fn random(session: &Session) -> Result<(), String> {
@@ -298,5 +341,7 @@ const KINDS: [(&str, KeyKind); 14] = [
 ];
 /// Nothing that the host has verifies it, so it is not made.
 const PREHASHED: SigningAlgorithm = SigningAlgorithm::Ed25519PhSha512;
+/// How long trying in the background may wait for its turn.
+const TRYING_TIME: Duration = Duration::from_secs(600);
 const ASSOCIATED: &[u8] = b"hsm-kms/self-test";
 const SEED: [u8; mechanism::SEED_LEN] = [0x5e; mechanism::SEED_LEN];

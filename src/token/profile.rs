@@ -28,6 +28,9 @@ pub(super) struct Profile {
     /// What is particular about RSA.
     #[serde(default)]
     pub rsa: Rsa,
+    /// What is particular about imports.
+    #[serde(default)]
+    pub imports: Imports,
     /// What return codes mean here.
     #[serde(default)]
     pub errors: Errors,
@@ -55,8 +58,10 @@ pub(super) struct Sessions {
     pub fast_workers: usize,
     /// Threads for what private keys do, which takes up to ten milliseconds: 1 or more.
     pub private_workers: usize,
-    /// Threads for generating, destroying and listing: 1 or more.
+    /// Threads for destroying, importing, listing, and generating secret keys: 1 or more.
     pub slow_workers: usize,
+    /// Threads for generating key pairs and trying what the token can do, which takes seconds: 1 or more.
+    pub making_workers: usize,
     /// Whether each fast worker uses a session copy of a key instead of the token object.
     pub session_copies: bool,
     /// Whether a key pair is made in the session and then copied to the token, so that others need not wait for it where
@@ -72,6 +77,15 @@ pub(super) struct Sessions {
 pub(super) struct Rsa {
     /// Where the padding of OAEP with SHA-256 is taken off.
     pub oaep_sha256: Unpadding,
+}
+
+/// What is particular about imports.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Imports {
+    /// Whether it is tried that the token unwraps AES and HMAC keys by itself: into a session object, whose length is
+    /// found without reading it, and which is then copied to the token. It needs `pairs_made_in_session`.
+    pub unwrap_secrets: bool,
 }
 
 /// Where a padding is taken off.
@@ -169,10 +183,11 @@ impl Profile {
         if profile.schema != 1 {
             return Err(refuse(format!("schema is {}, and this version reads schema 1", profile.schema)));
         }
-        let Sessions { fast_workers, private_workers, slow_workers, .. } = profile.sessions;
-        if [fast_workers, private_workers, slow_workers].contains(&0) {
+        let Sessions { fast_workers, private_workers, slow_workers, making_workers, .. } = profile.sessions;
+        if [fast_workers, private_workers, slow_workers, making_workers].contains(&0) {
             return Err(refuse(
-                "fast_workers, private_workers and slow_workers in [sessions] must be at least 1".to_owned(),
+                "fast_workers, private_workers, slow_workers and making_workers in [sessions] must be at least 1"
+                    .to_owned(),
             ));
         }
         if let Some(word) = profile.errors.auth_failure.iter().find(|word| !AUTH_FAILURES.contains(&word.as_str())) {
@@ -213,6 +228,7 @@ impl Default for Sessions {
             fast_workers: 1,
             private_workers: 1,
             slow_workers: 1,
+            making_workers: 1,
             session_copies: false,
             pairs_made_in_session: false,
             objects_one_at_a_time: false,

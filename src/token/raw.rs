@@ -156,6 +156,29 @@ impl Raw {
         within(written, output)
     }
 
+    /// One `C_WrapKey`. Returns the length written to `output`, or fails with `CKR_BUFFER_TOO_SMALL`.
+    ///
+    /// Source: PKCS#11 v3.0 §5.18.3.
+    pub fn wrap(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism,
+        wrapping: ObjectHandle,
+        key: ObjectHandle,
+        output: &mut [u8],
+    ) -> Result<usize, CryptokiError> {
+        let wrap = self.functions.C_WrapKey.ok_or(CryptokiError::NullFunctionPointer)?;
+        let mut mechanism = CK_MECHANISM::from(mechanism);
+        let mut written = length(output.len())?;
+        // SAFETY: `mechanism` points into the caller's `Mechanism`, which outlives the call; `output` is valid for the
+        // length given, and the module writes at most that. `session` is this thread's alone.
+        let code = unsafe {
+            wrap(session.handle(), &mut mechanism, wrapping.handle(), key.handle(), output.as_mut_ptr(), &mut written)
+        };
+        check(code, Function::WrapKey)?;
+        within(written, output)
+    }
+
     /// One `C_DecryptInit` and one `C_Decrypt` with a private key. Returns the length written to `output`.
     ///
     /// `output` must be as long as the modulus, whatever comes out: some modules ask for that.

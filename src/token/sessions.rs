@@ -1,8 +1,8 @@
-//! The queue before the token's sessions: two lanes of messages, and the crew of threads that serve them.
+//! The queue before the token's sessions: lanes of messages, and the crew of threads that serve them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use cryptoki::slot::Slot;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::error::Error;
+use super::import::{Import, Place, Unwrapped};
 use super::index::Index;
 use super::kind::KeyKind;
 use super::module::Module;
@@ -22,7 +23,7 @@ use super::softhsm_files::Directory;
 use super::turn::Turn;
 use super::{Counts, Objects, Status};
 use crate::crypto::{NONCE_LEN, PublicKey};
-use crate::model::{ObjectName, Secret};
+use crate::model::{EncryptionAlgorithm, ObjectName, Secret};
 
 /// What a worker is asked to do. Everything is a value, so that the module can move to another process one day.
 pub(super) enum Request {
@@ -38,12 +39,16 @@ pub(super) enum Request {
     Use { name: ObjectName, kind: KeyKind, task: Task },
     /// Make a key.
     Generate { name: ObjectName, kind: KeyKind },
+    /// Make a key of wrapped material, at this place.
+    Import(Box<Import>, Place),
     /// Destroy a key and every copy of it.
     Destroy { name: ObjectName },
     /// Whether the key is there, and proved.
     Exists { name: ObjectName, kind: KeyKind },
     /// Whether the token can do what such keys are for.
     Offers(KeyKind),
+    /// Find out which material the token unwraps by itself.
+    TryImports,
     /// All objects with our labels.
     Objects,
     /// Take note of where all objects are; nobody waits.
@@ -60,6 +65,8 @@ pub(super) enum Answer {
     Bytes(Vec<u8>),
     /// The key is made; a pair has a public half.
     Made(Option<PublicKey>),
+    /// What became of an import.
+    Unwrapped(Unwrapped),
     /// Whether the token can do it.
     Offer(Offer),
     /// A seed, a plaintext, a shared secret or random bytes.
@@ -91,13 +98,20 @@ pub(super) enum LaneName {
     Fast,
     /// What private keys do: up to ten milliseconds.
     Private,
-    /// Everything that takes longer.
+    /// What searches, destroys and imports.
     Slow,
+    /// What takes seconds: making key pairs, and trying what the token can do.
+    Making,
 }
 
 impl LaneName {
     /// All lanes.
-    pub const ALL: [LaneName; 3] = [LaneName::Fast, LaneName::Private, LaneName::Slow];
+    pub const ALL: [LaneName; 4] = [LaneName::Fast, LaneName::Private, LaneName::Slow, LaneName::Making];
+
+    /// Whether its workers hold keys between requests.
+    pub fn holds_keys(self) -> bool {
+        matches!(self, LaneName::Fast | LaneName::Private)
+    }
 }
 
 /// One queue.
@@ -158,11 +172,14 @@ pub(super) struct Shared {
     pub fast: Lane,
     pub private: Lane,
     pub slow: Lane,
+    pub making: Lane,
     pub crew: Mutex<Crew>,
     pub notices: Sender<Notice>,
     pub index: Index,
     /// What was found out about kinds of keys.
     pub offers: Mutex<HashMap<KeyKind, Offer>>,
+    /// Which material the token unwraps by itself, once that was tried.
+    pub unwraps: OnceLock<HashSet<(KeyKind, EncryptionAlgorithm)>>,
     pub pool: Arc<Pool>,
     pub counters: Counters,
     /// How the connection is, as the keeper knows it.
@@ -263,6 +280,7 @@ impl Shared {
             LaneName::Fast => &self.fast,
             LaneName::Private => &self.private,
             LaneName::Slow => &self.slow,
+            LaneName::Making => &self.making,
         }
     }
 
@@ -281,6 +299,7 @@ impl Shared {
             LaneName::Fast => sessions.fast_workers,
             LaneName::Private => sessions.private_workers,
             LaneName::Slow => sessions.slow_workers,
+            LaneName::Making => sessions.making_workers,
         }
     }
 
@@ -348,7 +367,9 @@ impl Job {
 
     /// Whether the job may be tried once more: it makes nothing, was not tried twice, and has time left.
     pub fn may_retry(&self) -> bool {
-        !self.retried && Instant::now() < self.deadline && !matches!(self.request, Request::Generate { .. })
+        !self.retried
+            && Instant::now() < self.deadline
+            && !matches!(self.request, Request::Generate { .. } | Request::Import(..))
     }
 }
 

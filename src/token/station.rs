@@ -13,12 +13,13 @@ use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 
 use super::error::{Class, Error, Failure, class, outcome};
+use super::import::{Import, Place, Unwrapped};
 use super::kind::KeyKind;
 use super::login::{close, is_logged_in};
 use super::private::{self, RsaDecryption, Task};
-use super::sessions::{Answer, Busy, Control, LaneName, Request, Shared};
+use super::sessions::{Answer, Busy, Control, Request, Shared};
 use super::turn::Held as Turn;
-use super::{mechanism, object, probe, random};
+use super::{import, mechanism, object, probe, random};
 use crate::crypto::{self, NONCE_LEN, PublicKey};
 use crate::model::{KeyPairSpec, ObjectName, Secret};
 
@@ -100,9 +101,15 @@ impl Station {
             }
             Request::Use { name, kind, task } => self.use_key(name, *kind, task),
             Request::Generate { name, kind } => self.generate(name, *kind),
+            Request::Import(import, place) => self.import(import, *place),
             Request::Destroy { name } => self.destroy(name, deadline),
             Request::Exists { name, kind } => self.exists(name, *kind),
             Request::Offers(kind) => Ok(Answer::Offer(probe::offer(&self.shared, &self.session, *kind)?)),
+            Request::TryImports => {
+                let found = import::unwrapped_on_token(&self.shared, &self.session)?;
+                let _ = self.shared.unwraps.set(found);
+                Ok(Answer::Done)
+            }
             Request::Objects => {
                 let _turn = self.turn();
                 Ok(Answer::Objects(object::list(&self.session, &self.busy)?))
@@ -228,37 +235,67 @@ impl Station {
     }
 
     fn generate(&mut self, name: &ObjectName, kind: KeyKind) -> Result<Answer, Failure> {
-        if !(kind.is_pair() && self.shared.profile.sessions.pairs_made_in_session) {
-            return self.make_on_token(name, || self.make(name, kind, true)).map(Answer::Made);
+        let in_session = kind.is_pair() && self.shared.profile.sessions.pairs_made_in_session;
+        self.keep(name, kind, in_session, |token| self.make(name, kind, token)).map(Answer::Made)
+    }
+
+    fn import(&self, import: &Import, place: Place) -> Result<Answer, Failure> {
+        let (name, kind, spec) = (&import.name, import.kind, import.wrapping_spec);
+        let wrapping = self.search(&import.wrapping, KeyKind::ImportWrapping(spec))?;
+        let (shared, session) = (&self.shared, &self.session);
+        let (public_key, fingerprint) = match place {
+            Place::Token => {
+                self.keep(name, kind, true, |_| import::unwrap_on_token(shared, session, wrapping, import))?
+            }
+            Place::Host => {
+                let decrypt = |how, rsa: &[u8]| self.decrypt(wrapping, spec, how, rsa);
+                let material = import::unwrap_on_host(shared, import, decrypt)?;
+                let create = |token| import::create(shared, session, name, kind, &material, token);
+                self.keep(name, kind, self.shared.profile.sessions.pairs_made_in_session, create)?
+            }
+        };
+        Ok(Answer::Unwrapped(Unwrapped { place, public_key, fingerprint }))
+    }
+
+    /// Has a new key stay on the token: made there, or made in the session and copied.
+    fn keep<T>(
+        &self,
+        name: &ObjectName,
+        kind: KeyKind,
+        in_session: bool,
+        make: impl FnOnce(bool) -> Result<(ObjectHandle, T), Failure>,
+    ) -> Result<T, Failure> {
+        if !in_session {
+            return self.make_on_token(name, || make(true));
         }
-        let (key, public) = self.make(name, kind, false)?;
+        let (key, told) = make(false)?;
         let copied = self.make_on_token(name, || {
-            let copy = object::copy_to_token(&self.session, key)?;
-            self.proved(copy, name, kind, true).map(|()| (copy, public))
+            let copy = object::copy_to_token(&self.session, key, object::modifiable(&self.shared, kind))?;
+            self.proved(copy, name, kind, true).map(|()| (copy, told))
         });
         // The session is closed if this fails, and the key goes with it.
         self.session.destroy_object(key)?;
-        copied.map(Answer::Made)
+        copied
     }
 
     /// Has a token object made where there is none, and sees that it is on disk.
-    fn make_on_token(
+    fn make_on_token<T>(
         &self,
         name: &ObjectName,
-        make: impl FnOnce() -> Result<(ObjectHandle, Option<PublicKey>), Failure>,
-    ) -> Result<Option<PublicKey>, Failure> {
+        make: impl FnOnce() -> Result<(ObjectHandle, T), Failure>,
+    ) -> Result<T, Failure> {
         let turn = self.turn();
         if self.find(name)?.is_some() {
             return Err(Error::Exists(*name).into());
         }
         let before = self.shared.files.as_ref().map(|files| files.names()).transpose()?;
-        let (made, public) = make()?;
+        let (made, told) = make()?;
         drop(turn);
         if let (Some(files), Some(before)) = (&self.shared.files, before) {
             files.sync_changes(&before)?;
         }
         self.shared.index.add(self.epoch, &name.cka_id(), made);
-        Ok(public)
+        Ok(told)
     }
 
     /// Makes a key, proves it, and tries what a pair is for: then the public half is known to belong to it.
@@ -269,7 +306,7 @@ impl Station {
         token: bool,
     ) -> Result<(ObjectHandle, Option<PublicKey>), Failure> {
         self.count();
-        let modifiable = !token || (self.shared.profile.sessions.session_copies && !kind.is_pair());
+        let modifiable = !token || object::modifiable(&self.shared, kind);
         let (made, public) = object::generate(&self.session, name, kind, token, modifiable)?;
         self.proved(made, name, kind, token)?;
         if let Some(public) = &public
@@ -317,17 +354,17 @@ impl Station {
         Ok(())
     }
 
-    /// Has every worker that holds keys drop them and their copies: all but the slow lane's.
+    /// Has every worker that holds keys drop them and their copies: those of the lanes that use keys.
     fn forget_everywhere(&self, name: &ObjectName, deadline: Instant) -> Result<(), Error> {
         let not_told = || Error::Unavailable(format!("a session may still hold a copy of {name}; destroy it again"));
         let (told, answers) = bounded(CREW_MAX);
         let mut asked = 0;
         {
             let crew = self.shared.crew();
-            if crew.lost.iter().any(|hand| hand.lane != LaneName::Slow) {
+            if crew.lost.iter().any(|hand| hand.lane.holds_keys()) {
                 return Err(not_told());
             }
-            for hand in crew.hands.iter().filter(|hand| hand.lane != LaneName::Slow) {
+            for hand in crew.hands.iter().filter(|hand| hand.lane.holds_keys()) {
                 hand.control.send(Control::Forget(name.cka_id(), told.clone())).map_err(|_| not_told())?;
                 asked += 1;
             }

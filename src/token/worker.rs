@@ -27,6 +27,7 @@ pub(super) fn hire(shared: &Arc<Shared>, lane: LaneName) -> Result<Hand, Error> 
         LaneName::Fast => "token-fast",
         LaneName::Private => "token-private",
         LaneName::Slow => "token-slow",
+        LaneName::Making => "token-making",
     };
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || worker.run());
     let thread = thread.map_err(|error| Error::System(format!("a thread for the token: {error}")))?;
@@ -140,7 +141,7 @@ impl Worker {
 
     fn limit(&self, request: &Request) -> Duration {
         match request {
-            Request::Generate { .. } | Request::Offers(_) | Request::SelfTest => {
+            Request::Generate { .. } | Request::Offers(_) | Request::TryImports | Request::SelfTest => {
                 self.shared.profile.limits.generation()
             }
             _ => self.shared.profile.limits.call(),

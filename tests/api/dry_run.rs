@@ -123,13 +123,15 @@ impl Subject {
         Subject { key, blob }
     }
 
-    fn requests(&self) -> [(&'static str, Value); 5] {
+    fn requests(&self) -> [(&'static str, Value); 7] {
         let Subject { key, blob } = self;
         [
             ("Encrypt", json!({ "KeyId": key.id, "Plaintext": "AA==" })),
             ("Decrypt", json!({ "CiphertextBlob": blob })),
             ("ReEncrypt", json!({ "CiphertextBlob": blob, "DestinationKeyId": key.id })),
             ("GenerateDataKey", json!({ "KeyId": key.id, "NumberOfBytes": 32 })),
+            ("GenerateDataKeyPair", json!({ "KeyId": key.id, "KeyPairSpec": "ECC_NIST_P384" })),
+            ("GenerateDataKeyPairWithoutPlaintext", json!({ "KeyId": key.id, "KeyPairSpec": "RSA_2048" })),
             ("GenerateDataKeyWithoutPlaintext", json!({ "KeyId": key.id, "KeySpec": "AES_128" })),
         ]
     }

@@ -15,6 +15,8 @@ const ANY_FORM: &[(&str, Body)] = &[
     ("ReEncrypt", |name, blob| json!({ "DestinationKeyId": name, "CiphertextBlob": blob })),
     ("ReEncrypt", |name, blob| json!({ "SourceKeyId": name, "DestinationKeyId": name, "CiphertextBlob": blob })),
     ("GenerateDataKey", |name, _| json!({ "KeyId": name, "NumberOfBytes": 1 })),
+    ("GenerateDataKeyPair", |name, _| json!({ "KeyId": name, "KeyPairSpec": "ECC_NIST_P256" })),
+    ("GenerateDataKeyPairWithoutPlaintext", |name, _| json!({ "KeyId": name, "KeyPairSpec": "ECC_NIST_P256" })),
     ("GenerateDataKeyWithoutPlaintext", |name, _| json!({ "KeyId": name, "NumberOfBytes": 1 })),
 ];
 

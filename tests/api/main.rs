@@ -2,11 +2,14 @@
 
 mod aliases;
 mod cryptography;
+mod data_key_pairs;
 mod dry_run;
 mod errors;
 mod identifiers;
 mod keys;
 mod listing;
+#[path = "../support/openssl.rs"]
+mod openssl;
 mod policies;
 mod regions;
 mod sdk;

@@ -31,6 +31,12 @@ const MATRIX: &[Row] = &[
     ("ReEncrypt", |s| json!({ "CiphertextBlob": s.blob, "DestinationKeyId": s.other.id }), [OK, D, PD]),
     ("ReEncrypt", |s| json!({ "CiphertextBlob": s.other_blob, "DestinationKeyId": s.key.id }), [OK, D, PD]),
     ("GenerateDataKey", |s| json!({ "KeyId": s.key.id, "KeySpec": "AES_256" }), [OK, D, PD]),
+    ("GenerateDataKeyPair", |s| json!({ "KeyId": s.key.id, "KeyPairSpec": "ECC_NIST_P256" }), [OK, D, PD]),
+    (
+        "GenerateDataKeyPairWithoutPlaintext",
+        |s| json!({ "KeyId": s.key.id, "KeyPairSpec": "ECC_NIST_P256" }),
+        [OK, D, PD],
+    ),
     ("GenerateDataKeyWithoutPlaintext", |s| json!({ "KeyId": s.key.id, "KeySpec": "AES_256" }), [OK, D, PD]),
     ("DescribeKey", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),
     ("GetKeyPolicy", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),

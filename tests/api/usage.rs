@@ -25,6 +25,8 @@ fn every_use_is_told_with_the_ids_of_its_record() {
         ("Encrypt", json!({ "KeyId": key.id, "Plaintext": "AA==" })),
         ("Decrypt", json!({ "CiphertextBlob": blob })),
         ("GenerateDataKey", json!({ "KeyId": key.id, "NumberOfBytes": 1 })),
+        ("GenerateDataKeyPair", json!({ "KeyId": key.id, "KeyPairSpec": "ECC_NIST_P256" })),
+        ("GenerateDataKeyPairWithoutPlaintext", json!({ "KeyId": key.id, "KeyPairSpec": "ECC_NIST_P256" })),
         ("GenerateDataKeyWithoutPlaintext", json!({ "KeyId": key.id, "NumberOfBytes": 1 })),
         ("ReEncrypt", json!({ "DestinationKeyId": key.id, "CiphertextBlob": blob })),
     ] {

@@ -39,7 +39,7 @@ const DOCUMENTED: &[(&str, Standing)] = &[
     ("kms:CallerAccount", IsServed),
     ("kms:CustomerMasterKeySpec", IsServed),
     ("kms:CustomerMasterKeyUsage", IsServed),
-    ("kms:DataKeyPairSpec", Absent("no data key pairs")),
+    ("kms:DataKeyPairSpec", IsServed),
     ("kms:EncryptionAlgorithm", IsServed),
     ("kms:EncryptionContext:AppName", IsServed),
     ("kms:EncryptionContextKeys", IsServed),
@@ -134,6 +134,7 @@ fn cases(world: &World<'_>) -> Vec<Case> {
     let in_context = || json!({ "KeyId": id, "Plaintext": "eHk=", "EncryptionContext": context() });
     let named = |name: &str| json!({ "KeyId": id, "Plaintext": "eHk=", "EncryptionContext": { name: "Prod" } });
     let data_key = || json!({ "KeyId": id, "KeySpec": "AES_256", "EncryptionContext": context() });
+    let pair = || json!({ "KeyId": id, "KeyPairSpec": "ECC_NIST_P256", "EncryptionContext": context() });
     let decrypt = || json!({ "CiphertextBlob": world.sealed, "EncryptionContext": context() });
     let by_alias = || json!({ "KeyId": world.alias, "Plaintext": "eHk=" });
     let alias_arn = format!("arn:aws:kms:us-east-1:{}:{}", user.account, world.alias);
@@ -213,7 +214,14 @@ fn cases(world: &World<'_>) -> Vec<Case> {
         equals("kms:EncryptionAlgorithm", "Encrypt", encrypt(), "SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_256"),
         equals("kms:EncryptionAlgorithm", "Decrypt", decrypt(), "SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_256"),
         equals("kms:EncryptionAlgorithm", "GenerateDataKey", data_key(), "SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_256"),
+        equals("kms:EncryptionAlgorithm", PAIR, pair(), "SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_256"),
         absent("kms:EncryptionAlgorithm", "DescribeKey", json!({ "KeyId": id })),
+        equals("kms:DataKeyPairSpec", PAIR, pair(), "ECC_NIST_P256", "RSA_2048"),
+        equals("kms:DataKeyPairSpec", PAIR_SEALED, pair(), "ECC_NIST_P256", "ECC_NIST_P384"),
+        by("kms:DataKeyPairSpec", "StringLike", PAIR, pair(), json!("ECC_*"), json!("RSA_*")),
+        absent("kms:DataKeyPairSpec", "GenerateDataKey", data_key()),
+        equals("kms:EncryptionContext:AppName", PAIR, pair(), "Pay", "Other"),
+        equals("kms:EncryptionContext:AppName", PAIR_SEALED, pair(), "Pay", "Other"),
         // Who asks.
         equals("kms:CallerAccount", "Encrypt", encrypt(), user.account.as_str(), "444455556666"),
         by(
@@ -622,3 +630,6 @@ fn is_absence(case: &Case) -> bool {
 fn context() -> Value {
     json!({ "AppName": "Pay", "Owner": "Ann" })
 }
+
+const PAIR: &str = "GenerateDataKeyPair";
+const PAIR_SEALED: &str = "GenerateDataKeyPairWithoutPlaintext";

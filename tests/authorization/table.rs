@@ -83,6 +83,12 @@ const ROWS: &[Row] = &[
     used("GenerateDataKey", &["GenerateDataKey"], Named::Explicitly, |stage| {
         stage.about_key(json!({ "KeySpec": "AES_256" }))
     }),
+    used("GenerateDataKeyPair", &["GenerateDataKeyPair"], Named::Explicitly, |stage| {
+        stage.about_key(json!({ "KeyPairSpec": "ECC_NIST_P256" }))
+    }),
+    used("GenerateDataKeyPairWithoutPlaintext", &["GenerateDataKeyPairWithoutPlaintext"], Named::Explicitly, |stage| {
+        stage.about_key(json!({ "KeyPairSpec": "ECC_NIST_EDWARDS25519" }))
+    }),
     used("GenerateDataKeyWithoutPlaintext", &["GenerateDataKeyWithoutPlaintext"], Named::Explicitly, |stage| {
         stage.about_key(json!({ "KeySpec": "AES_256" }))
     }),

@@ -4,6 +4,8 @@
 mod support;
 
 mod canary;
+#[path = "../support/clients.rs"]
+mod clients;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +14,7 @@ use hsm_kms::api::json::OPERATIONS;
 use support::{PROGRAM, Service};
 
 use canary::{Canaries, Canary};
+use clients::venv;
 
 #[test]
 fn aws_clients_work_and_leave_no_secret_behind() {
@@ -126,19 +129,9 @@ impl Bench {
         );
     }
 
-    /// Runs a client in an empty folder, with the service's variables and without those of whoever runs the test.
     fn run(&self, name: &str, command: &mut Command, region: &str) {
         let home = self.folder.join(format!("{name}-{region}"));
-        std::fs::create_dir(&home).unwrap();
-        let own: Vec<_> =
-            command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).envs(self.service.env());
-        command.envs([("AWS_REGION", region), ("AWS_DEFAULT_REGION", region), ("LANG", "C.UTF-8")]);
-        command.env("HOME", &home).env("CANARIES", &self.canaries);
-        command.envs(own.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        let output = command.current_dir(&home).output().unwrap();
-        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{name} in {region}: {}\n{said}\n{complained}", output.status);
+        clients::run(&self.service, command.env("CANARIES", &self.canaries), &home, region);
     }
 
     /// Every key of the clients is on the token, and the token's own tool calls each one closed for ever.
@@ -199,14 +192,6 @@ fn created_key(event: &serde_json::Value) -> Option<String> {
 
 fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat")
-}
-
-/// The Python environment with the clients of requirements.txt; `scripts/test` makes it.
-fn venv() -> PathBuf {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv");
-    let venv = std::env::var_os("HSM_KMS_TEST_VENV").map_or_else(default, PathBuf::from);
-    assert!(venv.join("bin/python").exists(), "{} is not there: run scripts/test, which makes it", venv.display());
-    venv
 }
 
 const REGIONS: &[&str] = &["us-east-1", "eu-west-1", "ap-south-1"];

@@ -235,6 +235,27 @@ def cryptography():
     refused("ValidationException", kms.encrypt, KeyId=key_id, Plaintext=bytes(4097))
 
 
+def data_key_pairs():
+    key_id, context = new_key(), {"purpose": "pairs"}
+    for spec in kms.meta.service_model.shape_for("DataKeyPairSpec").enum:
+        arguments = {"KeyId": key_id, "KeyPairSpec": spec, "EncryptionContext": context}
+        if spec == "SM2" or spec.startswith("ML_KEM"):
+            refused(errors.UnsupportedOperationException, kms.generate_data_key_pair, **arguments)
+            continue
+        made = kms.generate_data_key_pair(**arguments)
+        private = made["PrivateKeyPlaintext"]
+        keep_canary(f"private-{spec}", private)
+        opened = kms.decrypt(CiphertextBlob=made["PrivateKeyCiphertextBlob"], EncryptionContext=context)
+        assert opened["Plaintext"] == private and made["KeyId"] == arn(key_id) and made["KeyPairSpec"] == spec
+        later = kms.generate_data_key_pair_without_plaintext(**arguments)
+        assert "PrivateKeyPlaintext" not in later and later["PublicKey"] != made["PublicKey"]
+        opened = kms.decrypt(CiphertextBlob=later["PrivateKeyCiphertextBlob"], EncryptionContext=context)
+        keep_canary(f"later-private-{spec}", opened["Plaintext"])
+    pair = {"KeyId": key_id, "KeyPairSpec": "RSA_2048"}
+    refused(errors.DryRunOperationException, kms.generate_data_key_pair, **pair, DryRun=True)
+    refused("ValidationException", kms.generate_data_key_pair, KeyId=key_id, KeyPairSpec="RSA_1024")
+
+
 def tags_and_policies():
     key_id = new_key(Tags=[{"TagKey": "team", "TagValue": "red"}])
     kms.tag_resource(KeyId=key_id, Tags=[{"TagKey": f"t{number}", "TagValue": ""} for number in range(4)])
@@ -373,7 +394,8 @@ def callers():
     refused("UnrecognizedClientException", client(**unknown, **secret).list_keys)
 
 
-for family in (keys, states, rotations, aliases, cryptography, tags_and_policies, grants, callers, roles):
+families = (keys, states, rotations, aliases, cryptography, data_key_pairs, tags_and_policies, grants, callers, roles)
+for family in families:
     family()
 
 offered = set(os.environ["OPERATIONS"].split(","))

@@ -25,15 +25,32 @@ class Answers:
         assert headers["content-type"] == "application/x-amz-json-1.1", headers
         assert headers["x-amzn-requestid"], headers
         if response_dict["status_code"] != 200:
-            check_error(operation, json.loads(body))
+            check_error(operation_model, json.loads(body))
         elif operation_model.output_shape is None:
             assert body in (b"", b"{}"), f"{operation} has no output and answered {body}"
         else:
             check(json.loads(body), operation_model.output_shape, operation)
 
 
-def check_error(operation, body):
+# What every operation can answer, and the model therefore does not say. Source: API reference, "Common Errors".
+COMMON = {
+    "AccessDeniedException",
+    "IncompleteSignatureException",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "SerializationException",
+    "ThrottlingException",
+    "UnknownOperationException",
+    "UnrecognizedClientException",
+    "ValidationException",
+}
+
+
+def check_error(operation_model, body):
+    operation = operation_model.name
     assert isinstance(body.get("__type"), str), f"{operation}: {body}"
+    known = {shape.name for shape in operation_model.error_shapes} | COMMON
+    assert body["__type"] in known, f"{operation} does not declare {body['__type']}"
     assert isinstance(body.get("message", ""), str), f"{operation}: {body}"
     assert body.keys() <= {"__type", "message"}, f"{operation}: {body}"
 

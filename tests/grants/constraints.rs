@@ -93,6 +93,11 @@ async fn expect(people: &People, alice: &Person, key: &str, context: &Value, per
         ("Encrypt", json!({ "KeyId": key, "Plaintext": "eHk=", "EncryptionContext": context })),
         ("Decrypt", json!({ "CiphertextBlob": blob, "EncryptionContext": context })),
         ("GenerateDataKey", json!({ "KeyId": key, "NumberOfBytes": 8, "EncryptionContext": context })),
+        ("GenerateDataKeyPair", json!({ "KeyId": key, "KeyPairSpec": "ECC_NIST_P256", "EncryptionContext": context })),
+        (
+            "GenerateDataKeyPairWithoutPlaintext",
+            json!({ "KeyId": key, "KeyPairSpec": "ECC_NIST_P256", "EncryptionContext": context }),
+        ),
         ("GenerateDataKeyWithoutPlaintext", json!({ "KeyId": key, "NumberOfBytes": 8, "EncryptionContext": context })),
     ] {
         let said = people.ask(alice, operation, &body).await;
@@ -105,5 +110,13 @@ async fn expect(people: &People, alice: &Person, key: &str, context: &Value, per
     }
 }
 
-const USES: &[&str] =
-    &["Encrypt", "Decrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "DescribeKey", "CreateGrant"];
+const USES: &[&str] = &[
+    "Encrypt",
+    "Decrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyPair",
+    "GenerateDataKeyPairWithoutPlaintext",
+    "GenerateDataKeyWithoutPlaintext",
+    "DescribeKey",
+    "CreateGrant",
+];

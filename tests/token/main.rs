@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
 use hsm_kms::model::{ObjectName, Purpose};
-use hsm_kms::token::{Error, Settings, Status, Token, init_token, self_test, tokens};
+use hsm_kms::token::{Error, Place, Settings, Status, Token, init_token, self_test, tokens};
 use process::*;
 
 #[test]
@@ -307,9 +307,13 @@ fn the_self_test_passes() {
     in_own_process("the_self_test_passes", |dir| {
         let token = new_token(dir);
         let rows = block_on(self_test(&token, soon())).unwrap();
-        assert_eq!(rows.len(), 7 + 14);
+        assert_eq!(rows.len(), 7 + 14 + 30);
         for row in rows {
             assert_eq!(row.failure, None, "{}", row.what);
+            let on_token = ["AES_256", "HMAC_256", "HMAC_384", "HMAC_512"].iter().any(|kind| row.what.contains(kind))
+                && row.what.ends_with("by RSAES_OAEP_SHA_1");
+            let place = if on_token { Place::Token } else { Place::Host };
+            assert_eq!(row.place, row.what.starts_with("import").then_some(place), "{}", row.what);
         }
         assert_eq!(block_on(token.objects(soon())).unwrap().ours, [], "nothing is left behind");
     });

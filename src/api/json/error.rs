@@ -52,6 +52,16 @@ impl From<Error> for Answer {
             Error::DryRun => {
                 client("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
             }
+            // AWS's wording of this and of the next two is not known.
+            Error::ExpiredImportToken => client(
+                "ExpiredImportTokenException",
+                "The import token is expired. Use GetParametersForImport to get a new import token and public key.",
+            ),
+            Error::IncorrectKeyMaterial(message) => client("IncorrectKeyMaterialException", message),
+            Error::InvalidImportToken => client(
+                "InvalidImportTokenException",
+                "The import token is invalid or is associated with a different KMS key.",
+            ),
             Error::IncorrectKey => client(
                 "IncorrectKeyException",
                 "The key ID in the request does not identify a CMK that can perform this operation.",
@@ -66,8 +76,10 @@ impl From<Error> for Answer {
             Error::InvalidGrantId => client("InvalidGrantIdException", "The grant ID is not valid."),
             Error::InvalidGrantToken => client("InvalidGrantTokenException", "The grant token is not valid."),
             Error::InvalidKeyUsage(message) => client("InvalidKeyUsageException", message),
+            Error::InvalidMac => client("KMSInvalidMacException", ""),
             Error::InvalidMarker => client("InvalidMarkerException", "The marker is not valid."),
             Error::InvalidParameterValue(message) => client("InvalidParameterValueException", message),
+            Error::InvalidSignature => client("KMSInvalidSignatureException", ""),
             Error::InvalidState(message) => client("KMSInvalidStateException", message),
             Error::KeyUnavailable(_) => server(
                 500,
@@ -96,7 +108,7 @@ pub fn log(error: &Error, request_id: &str, operation: &str) {
     match error {
         Error::Internal(reason) => tracing::error!(request_id, operation, reason, "internal error"),
         Error::KeyUnavailable(reason) | Error::DependencyTimeout(reason) => {
-            tracing::warn!(request_id, operation, reason, "the token did not serve a request");
+            tracing::warn!(request_id, operation, reason, "a request could not be served now");
         }
         refused => tracing::debug!(request_id, operation, reason = %refused, "refused"),
     }

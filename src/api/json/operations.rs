@@ -4,7 +4,10 @@ use std::pin::Pin;
 
 use crate::audit::EventSource;
 use crate::kms::shape::{self, Member};
-use crate::kms::{Context, Document, Error, Operation, alias, cryptography, grant, key, policy, rotation, sts, tag};
+use crate::kms::{
+    Context, Document, Error, Operation, alias, cryptography, grant, import, key, mac, policy, rotation, signature,
+    sts, tag,
+};
 
 /// A future on the heap.
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,6 +39,8 @@ pub const OPERATIONS: &[Route] = &[
     kms::<key::CreateKey>(),
     kms::<cryptography::Decrypt>(),
     kms::<alias::DeleteAlias>(),
+    kms::<import::DeleteImportedKeyMaterial>(),
+    kms::<cryptography::DeriveSharedSecret>(),
     kms::<key::DescribeKey>(),
     kms::<key::DisableKey>(),
     kms::<rotation::DisableKeyRotation>(),
@@ -43,11 +48,17 @@ pub const OPERATIONS: &[Route] = &[
     kms::<rotation::EnableKeyRotation>(),
     kms::<cryptography::Encrypt>(),
     kms::<cryptography::GenerateDataKey>(),
+    kms::<cryptography::GenerateDataKeyPair>(),
+    kms::<cryptography::GenerateDataKeyPairWithoutPlaintext>(),
     kms::<cryptography::GenerateDataKeyWithoutPlaintext>(),
+    kms::<mac::GenerateMac>(),
     kms::<cryptography::GenerateRandom>(),
     kms::<key::GetKeyLastUsage>(),
     kms::<policy::GetKeyPolicy>(),
     kms::<rotation::GetKeyRotationStatus>(),
+    kms::<import::GetParametersForImport>(),
+    kms::<key::GetPublicKey>(),
+    kms::<import::ImportKeyMaterial>(),
     kms::<alias::ListAliases>(),
     kms::<grant::ListGrants>(),
     kms::<policy::ListKeyPolicies>(),
@@ -61,10 +72,13 @@ pub const OPERATIONS: &[Route] = &[
     kms::<grant::RevokeGrant>(),
     kms::<rotation::RotateKeyOnDemand>(),
     kms::<key::ScheduleKeyDeletion>(),
+    kms::<signature::Sign>(),
     kms::<tag::TagResource>(),
     kms::<tag::UntagResource>(),
     kms::<alias::UpdateAlias>(),
     kms::<key::UpdateKeyDescription>(),
+    kms::<signature::Verify>(),
+    kms::<mac::VerifyMac>(),
     row::<sts::AssumeRole>(EventSource::Sts),
     row::<sts::GetCallerIdentity>(EventSource::Sts),
     row::<sts::GetSessionToken>(EventSource::Sts),

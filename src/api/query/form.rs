@@ -65,7 +65,7 @@ impl Form {
             }
             Shape::Structure(_) => Ok(None),
             // No operation of STS has such a member.
-            Shape::StringMap => Err(unreadable()),
+            Shape::StringMap | Shape::Timestamp => Err(unreadable()),
             Shape::Integer { .. } => self.0.remove(name).map(|text| integer(&text)).transpose(),
             Shape::Boolean => self.0.remove(name).map(|text| boolean(&text)).transpose(),
             Shape::String { .. } | Shape::Token { .. } | Shape::Blob { .. } | Shape::Enum(_) => {

@@ -10,7 +10,7 @@ pub use delete_alias::DeleteAlias;
 pub use list_aliases::ListAliases;
 pub use update_alias::UpdateAlias;
 
-use super::{Context, Error, Facts, Operation};
+use super::{Context, Error, Facts, KeyRow, Operation};
 use crate::model::{AliasName, Arn, InvalidAliasName};
 use crate::store::{AliasRecord, Row};
 
@@ -48,7 +48,7 @@ fn authorize_alias<O: Operation>(cx: &Context, name: &AliasName) -> Result<(), E
 
 /// Asks whether the caller may do this operation to the key that an alias stands for. A key that is destroyed
 /// takes its aliases along, so that there is one.
-fn authorize_target<O: Operation>(cx: &Context, alias: &Row<AliasRecord>) -> Result<(), Error> {
-    cx.authorize::<O>(cx.key_without_alias(&alias.record.target.to_string())?, &Facts::default())?;
-    Ok(())
+fn authorize_target<O: Operation>(cx: &Context, alias: &Row<AliasRecord>) -> Result<KeyRow, Error> {
+    let target = cx.key_without_alias(&alias.record.target.to_string())?;
+    Ok(cx.authorize::<O>(target, &Facts::default())?.into_thing())
 }

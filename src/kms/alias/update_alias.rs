@@ -6,7 +6,7 @@ use super::{ALIASES_PER_KEY, alias_name, authorize_alias, authorize_target};
 use crate::kms::shape::{Member, required};
 use crate::kms::usable::not_pending_deletion;
 use crate::kms::{Context, Error, Facts, Operation, shapes};
-use crate::store::{AliasRecord, Change};
+use crate::store::{AliasRecord, Change, KeyRecord};
 
 /// Lets an alias stand for another key of the same type and usage.
 #[derive(Deserialize)]
@@ -29,8 +29,9 @@ impl Operation for UpdateAlias {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.target_key_id)?, &Facts::default())?.into_thing();
             authorize_alias::<Self>(cx, &name)?;
             let alias = cx.alias(&key.record.account, &name)?;
-            authorize_target::<Self>(cx, &alias)?;
+            let current = authorize_target::<Self>(cx, &alias)?;
             not_pending_deletion(&key)?;
+            check_alike(&current.record, &key.record)?;
             let others = store.aliases_of_key(&key.record.region, &key.record.key_id);
             if others.len() >= ALIASES_PER_KEY && alias.record.target != key.record.key_id {
                 return Err(Error::LimitExceeded(format!("A key has at most {ALIASES_PER_KEY} aliases.")));
@@ -41,4 +42,19 @@ impl Operation for UpdateAlias {
         })
         .await
     }
+}
+
+/// Refuses a key of another type or usage than the one that the alias leaves: who uses the alias expects those.
+///
+/// Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_UpdateAlias.html>
+fn check_alike(current: &KeyRecord, new: &KeyRecord) -> Result<(), Error> {
+    let kind = |key: &KeyRecord| (key.spec.key_pair().is_some(), key.spec.hmac().is_some(), key.usage);
+    if kind(current) == kind(new) {
+        return Ok(());
+    }
+    // AWS's wording is not known.
+    Err(Error::Validation(format!(
+        "Alias cannot be changed from a key with KeySpec {} and KeyUsage {} to one with KeySpec {} and KeyUsage {}.",
+        current.spec, current.usage, new.spec, new.usage
+    )))
 }

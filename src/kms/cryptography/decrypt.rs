@@ -2,14 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    SYMMETRIC_DEFAULT, check_algorithm, check_context, check_named, check_recipient, facts, key_of_blob, parse_blob,
-};
+use super::cipher::{Decrypted, Terms};
+use super::{SYMMETRIC_DEFAULT, check_recipient};
 use crate::kms::shape::{Member, defaulted, optional};
-use crate::kms::{Blob, Context, Error, Facts, Operation, UsableKey, shapes};
-use crate::model::{EncryptionContext, KeyUsage};
+use crate::kms::{Blob, Context, Error, Operation, shapes};
+use crate::model::{EncryptionAlgorithm, EncryptionContext};
 
-/// Decrypts what a KMS key encrypted.
+/// Decrypts what a KMS key encrypted, or what was encrypted elsewhere to its public half.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Decrypt {
@@ -17,7 +16,7 @@ pub struct Decrypt {
     encryption_context: Option<EncryptionContext>,
     grant_tokens: Option<Vec<String>>,
     key_id: Option<String>,
-    encryption_algorithm: Option<String>,
+    encryption_algorithm: Option<EncryptionAlgorithm>,
     recipient: Option<serde_json::Value>,
     dry_run: Option<bool>,
     dry_run_modifiers: Option<Vec<String>>,
@@ -29,8 +28,9 @@ pub struct Decrypt {
 pub struct Output {
     key_id: String,
     plaintext: Blob,
-    encryption_algorithm: &'static str,
-    key_material_id: String,
+    encryption_algorithm: EncryptionAlgorithm,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_material_id: Option<String>,
 }
 
 impl Operation for Decrypt {
@@ -50,25 +50,22 @@ impl Operation for Decrypt {
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
-        let context = self.encryption_context.clone().unwrap_or_default();
-        check_context(&context)?;
+        let terms = Terms::of(self.encryption_algorithm, self.encryption_context.as_ref())?;
         check_recipient(self.recipient.as_ref())?;
-        let facts = facts(&context, self.grant_tokens.as_deref());
         if self.ignores_ciphertext() {
-            return self.dry_run_without_ciphertext(cx, &facts);
+            return self.dry_run_without_ciphertext(cx, terms);
         }
-        let ciphertext = self.ciphertext_blob.as_ref().ok_or_else(ciphertext_missing)?;
-        let blob = parse_blob(ciphertext.expose())?;
-        let key = cx.authorize::<Self>(key_of_blob(cx, Self::NAME, &blob, self.key_id.as_deref())?, &facts)?;
-        check_named(key.thing(), &blob)?;
-        let key = UsableKey::new(key, Self::NAME, KeyUsage::EncryptDecrypt)?;
-        check_algorithm(self.encryption_algorithm.as_deref())?;
-        let plaintext = Blob(cx.open(&key, &blob, &context).await?);
+        let ciphertext = self.ciphertext_blob.as_ref().ok_or_else(ciphertext_missing)?.expose();
+        let key = terms.key_of(cx, Self::NAME, ("KeyId", self.key_id.as_deref()), ciphertext)?;
+        let key = cx.authorize::<Self>(key, &terms.facts(self.grant_tokens.as_deref()))?;
+        terms.check_named(key.thing(), ciphertext)?;
+        let cipher = terms.cipher(key, Self::NAME)?;
+        let Decrypted { plaintext, key_material_id } = cipher.decrypt(cx, ciphertext).await?;
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);
         }
-        let key_material_id = material_id(&key, blob.header().material);
-        Ok(Output { key_id: key.arn(), plaintext, encryption_algorithm: SYMMETRIC_DEFAULT, key_material_id })
+        let encryption_algorithm = cipher.algorithm();
+        Ok(Output { key_id: cipher.arn(), plaintext: Blob(plaintext), encryption_algorithm, key_material_id })
     }
 }
 
@@ -78,18 +75,12 @@ impl Decrypt {
     }
 
     /// `IGNORE_CIPHERTEXT` makes the ciphertext optional and the key id mandatory.
-    fn dry_run_without_ciphertext(&self, cx: &Context, facts: &Facts<'_>) -> Result<Output, Error> {
+    fn dry_run_without_ciphertext(&self, cx: &Context, terms: Terms) -> Result<Output, Error> {
         let key_id = self.key_id.as_deref().ok_or_else(|| Error::Validation("KeyId is required.".into()))?;
-        let key = cx.authorize::<Self>(cx.key(key_id)?, facts)?;
-        UsableKey::new(key, Self::NAME, KeyUsage::EncryptDecrypt)?;
-        check_algorithm(self.encryption_algorithm.as_deref())?;
+        let key = cx.authorize::<Self>(cx.key(key_id)?, &terms.facts(self.grant_tokens.as_deref()))?;
+        terms.cipher(key, Self::NAME)?;
         Err(Error::DryRun)
     }
-}
-
-/// The `KeyMaterialId` of one of the key's materials.
-pub(super) fn material_id(key: &UsableKey, number: u32) -> String {
-    key.record().material(number).map_or_else(String::new, |material| material.key_material_id.clone())
 }
 
 /// The model has the member optional since it may be left out with `IGNORE_CIPHERTEXT`.

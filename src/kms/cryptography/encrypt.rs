@@ -2,22 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{SYMMETRIC_DEFAULT, check_algorithm, check_context, facts};
+use super::SYMMETRIC_DEFAULT;
+use super::cipher::Terms;
 use crate::kms::shape::{Member, defaulted, optional, required};
-use crate::kms::{Blob, Context, Error, Operation, UsableKey, shapes};
-use crate::model::{EncryptionContext, KeyUsage};
+use crate::kms::{Blob, Context, Error, Operation, shapes};
+use crate::model::{EncryptionAlgorithm, EncryptionContext};
 
-/// Encrypts up to 4,096 bytes.
+/// Encrypts up to 4,096 bytes, or as many as the padding of an asymmetric key leaves room for.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Encrypt {
     key_id: String,
     plaintext: Blob,
-    #[serde(default)]
     encryption_context: Option<EncryptionContext>,
-    #[serde(default)]
     grant_tokens: Option<Vec<String>>,
-    encryption_algorithm: Option<String>,
+    encryption_algorithm: Option<EncryptionAlgorithm>,
     dry_run: Option<bool>,
 }
 
@@ -27,7 +26,7 @@ pub struct Encrypt {
 pub struct Output {
     ciphertext_blob: Blob,
     key_id: String,
-    encryption_algorithm: &'static str,
+    encryption_algorithm: EncryptionAlgorithm,
 }
 
 impl Operation for Encrypt {
@@ -45,16 +44,15 @@ impl Operation for Encrypt {
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
-        let context = self.encryption_context.unwrap_or_default();
-        check_context(&context)?;
-        let facts = facts(&context, self.grant_tokens.as_deref());
+        let terms = Terms::of(self.encryption_algorithm, self.encryption_context.as_ref())?;
+        let facts = terms.facts(self.grant_tokens.as_deref());
         let key = cx.authorize::<Self>(cx.key(&self.key_id)?, &facts)?;
-        let key = UsableKey::new(key, Self::NAME, KeyUsage::EncryptDecrypt)?;
-        check_algorithm(self.encryption_algorithm.as_deref())?;
+        let cipher = terms.cipher(key, Self::NAME)?;
+        cipher.check_len(self.plaintext.expose())?;
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);
         }
-        let ciphertext_blob = cx.seal(&key, &context, self.plaintext.expose()).await?.into();
-        Ok(Output { ciphertext_blob, key_id: key.arn(), encryption_algorithm: SYMMETRIC_DEFAULT })
+        let ciphertext_blob = cipher.encrypt(cx, self.plaintext.expose()).await?.into();
+        Ok(Output { ciphertext_blob, key_id: cipher.arn(), encryption_algorithm: cipher.algorithm() })
     }
 }

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::decrypt::{ciphertext_missing, material_id};
-use super::{SYMMETRIC_DEFAULT, check_algorithm, check_context, check_named, facts, key_of_blob, parse_blob};
-use crate::blob;
+use super::SYMMETRIC_DEFAULT;
+use super::cipher::{Cipher, Decrypted, Terms};
+use super::decrypt::ciphertext_missing;
 use crate::kms::shape::{Member, defaulted, optional, required};
-use crate::kms::{Blob, Context, Error, Facts, Operation, Target, UsableKey, shapes};
-use crate::model::{EncryptionContext, KeyUsage};
+use crate::kms::{Blob, Context, Error, Facts, Operation, Target, shapes};
+use crate::model::{EncryptionAlgorithm, EncryptionContext};
 
 /// Decrypts a ciphertext and encrypts it again under another key or context, without showing the plaintext.
 #[derive(Deserialize)]
@@ -18,8 +18,8 @@ pub struct ReEncrypt {
     source_key_id: Option<String>,
     destination_key_id: String,
     destination_encryption_context: Option<EncryptionContext>,
-    source_encryption_algorithm: Option<String>,
-    destination_encryption_algorithm: Option<String>,
+    source_encryption_algorithm: Option<EncryptionAlgorithm>,
+    destination_encryption_algorithm: Option<EncryptionAlgorithm>,
     grant_tokens: Option<Vec<String>>,
     dry_run: Option<bool>,
     dry_run_modifiers: Option<Vec<String>>,
@@ -32,10 +32,12 @@ pub struct Output {
     ciphertext_blob: Blob,
     source_key_id: String,
     key_id: String,
-    source_encryption_algorithm: &'static str,
-    destination_encryption_algorithm: &'static str,
-    source_key_material_id: String,
-    destination_key_material_id: String,
+    source_encryption_algorithm: EncryptionAlgorithm,
+    destination_encryption_algorithm: EncryptionAlgorithm,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_key_material_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination_key_material_id: Option<String>,
 }
 
 impl Operation for ReEncrypt {
@@ -57,79 +59,65 @@ impl Operation for ReEncrypt {
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
-        let source_context = self.source_encryption_context.clone().unwrap_or_default();
-        let destination_context = self.destination_encryption_context.clone().unwrap_or_default();
-        check_context(&source_context)?;
-        check_context(&destination_context)?;
-        if self.ignores_ciphertext() {
-            return self.dry_run_without_ciphertext(cx, &source_context, &destination_context);
-        }
-        let ciphertext = self.ciphertext_blob.as_ref().ok_or_else(ciphertext_missing)?;
-        let blob = parse_blob(ciphertext.expose())?;
+        let from = Terms::of(self.source_encryption_algorithm, self.source_encryption_context.as_ref())?;
+        let to = Terms::of(self.destination_encryption_algorithm, self.destination_encryption_context.as_ref())?;
+        let ignores_ciphertext = self.ignores_ciphertext();
+        let ciphertext = match &self.ciphertext_blob {
+            _ if ignores_ciphertext => &[],
+            ciphertext => ciphertext.as_ref().ok_or_else(ciphertext_missing)?.expose(),
+        };
         // Whoever may not use the source is not told whether the destination exists.
         let destination = cx.key_for(TO, &self.destination_key_id);
-        let same = destination.as_ref().is_ok_and(|target| target.key.record.key_id == blob.header().key_id);
-        let source = self.source(cx, &blob, self.facts(&source_context, same))?;
-        let destination = self.destination(cx, destination?, self.facts(&destination_context, same))?;
-        let plaintext = cx.open(&source, &blob, &source_context).await?;
+        let source = match (ignores_ciphertext, self.source_key_id.as_deref()) {
+            (true, None) => return Err(Error::Validation("SourceKeyId is required.".into())),
+            (_, named) => from.key_of(cx, FROM, ("SourceKeyId", named), ciphertext)?,
+        };
+        let key_id = |target: &Target| target.key.record.key_id;
+        let same = destination.as_ref().is_ok_and(|target| key_id(target) == key_id(&source));
+        let key = cx.authorize_action::<Self>(FROM, source, &self.facts(&from, same))?;
+        from.check_named(key.thing(), ciphertext)?;
+        let source = from.cipher(key, Self::NAME)?;
+        let key = cx.authorize_action::<Self>(TO, destination?, &self.facts(&to, same))?;
+        let destination = to.cipher(key, Self::NAME)?;
+        if ignores_ciphertext {
+            return Err(Error::DryRun);
+        }
+        let Decrypted { plaintext, key_material_id } = source.decrypt(cx, ciphertext).await?;
+        destination.check_len(plaintext.expose())?;
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);
         }
-        Ok(Output {
-            ciphertext_blob: cx.seal(&destination, &destination_context, plaintext.expose()).await?.into(),
-            source_key_id: source.arn(),
-            key_id: destination.arn(),
-            source_encryption_algorithm: SYMMETRIC_DEFAULT,
-            destination_encryption_algorithm: SYMMETRIC_DEFAULT,
-            source_key_material_id: material_id(&source, blob.header().material),
-            destination_key_material_id: destination.current_material()?.key_material_id.clone(),
-        })
+        let ciphertext_blob = destination.encrypt(cx, plaintext.expose()).await?.into();
+        output(ciphertext_blob, (&source, key_material_id), &destination)
     }
 }
 
 impl ReEncrypt {
-    fn source(&self, cx: &Context, blob: &blob::Blob<'_>, facts: Facts<'_>) -> Result<UsableKey, Error> {
-        let named = key_of_blob(cx, FROM, blob, self.source_key_id.as_deref())?;
-        let key = cx.authorize_action::<Self>(FROM, named, &facts)?;
-        check_named(key.thing(), blob)?;
-        let key = UsableKey::new(key, Self::NAME, KeyUsage::EncryptDecrypt)?;
-        check_algorithm(self.source_encryption_algorithm.as_deref())?;
-        Ok(key)
-    }
-
-    fn destination(&self, cx: &Context, target: Target, facts: Facts<'_>) -> Result<UsableKey, Error> {
-        let key = cx.authorize_action::<Self>(TO, target, &facts)?;
-        let key = UsableKey::new(key, Self::NAME, KeyUsage::EncryptDecrypt)?;
-        check_algorithm(self.destination_encryption_algorithm.as_deref())?;
-        Ok(key)
-    }
-
     /// What policies can ask of one side; `same` if the key of both sides is the same.
-    fn facts<'f>(&'f self, context: &'f EncryptionContext, same: bool) -> Facts<'f> {
-        facts(context, self.grant_tokens.as_deref()).with("kms:reencryptonsamekey", Some(same.to_string()))
-    }
-
-    fn ignores_ciphertext(&self) -> bool {
-        self.dry_run == Some(true) && self.dry_run_modifiers.as_ref().is_some_and(|modifiers| !modifiers.is_empty())
+    fn facts<'f>(&'f self, terms: &'f Terms, same: bool) -> Facts<'f> {
+        terms.facts(self.grant_tokens.as_deref()).with("kms:reencryptonsamekey", Some(same.to_string()))
     }
 
     /// `IGNORE_CIPHERTEXT` makes the ciphertext optional and the source key id mandatory.
-    fn dry_run_without_ciphertext(
-        &self,
-        cx: &Context,
-        source_context: &EncryptionContext,
-        destination_context: &EncryptionContext,
-    ) -> Result<Output, Error> {
-        let missing = || Error::Validation("SourceKeyId is required.".into());
-        let source = cx.key_for(FROM, self.source_key_id.as_deref().ok_or_else(missing)?)?;
-        let destination = cx.key_for(TO, &self.destination_key_id);
-        let same = destination.as_ref().is_ok_and(|target| target.key.record.key_id == source.key.record.key_id);
-        let source = cx.authorize_action::<Self>(FROM, source, &self.facts(source_context, same))?;
-        UsableKey::new(source, Self::NAME, KeyUsage::EncryptDecrypt)?;
-        check_algorithm(self.source_encryption_algorithm.as_deref())?;
-        self.destination(cx, destination?, self.facts(destination_context, same))?;
-        Err(Error::DryRun)
+    fn ignores_ciphertext(&self) -> bool {
+        self.dry_run == Some(true) && self.dry_run_modifiers.as_ref().is_some_and(|modifiers| !modifiers.is_empty())
     }
+}
+
+fn output(
+    ciphertext_blob: Blob,
+    (source, source_key_material_id): (&Cipher, Option<String>),
+    destination: &Cipher,
+) -> Result<Output, Error> {
+    Ok(Output {
+        ciphertext_blob,
+        source_key_id: source.arn(),
+        key_id: destination.arn(),
+        source_encryption_algorithm: source.algorithm(),
+        destination_encryption_algorithm: destination.algorithm(),
+        source_key_material_id,
+        destination_key_material_id: destination.key_material_id()?,
+    })
 }
 
 /// The permissions of the two sides.

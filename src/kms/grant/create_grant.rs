@@ -72,6 +72,7 @@ impl Operation for CreateGrant {
             let key = cx.authorize::<Self>(target, &self.facts(&grant))?.into_thing();
             enabled(&key)?;
             check_operations(&key, &grant)?;
+            check_constraints(&key, &grant)?;
             let grant = bound(&cx.kms, grant)?;
             let twin = store.twin_of(&grant);
             if twin.is_none() && store.count_grants(&grant.region, &grant.key_id) >= GRANTS_PER_KEY {
@@ -194,6 +195,22 @@ fn check_operations(key: &KeyRow, grant: &GrantRecord) -> Result<(), Error> {
             "Grant operation {operation} is not compatible with KeySpec {} and KeyUsage {}.",
             spec.as_str(),
             usage.as_str()
+        ))),
+    }
+}
+
+/// Refuses a demand for an encryption context where no operation of the key has one: nothing would ever keep it.
+///
+/// Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateGrant.html#KMS-CreateGrant-request-Constraints>
+fn check_constraints(key: &KeyRow, grant: &GrantRecord) -> Result<(), Error> {
+    let GrantConstraints { encryption_context_equals, encryption_context_subset, .. } = &grant.constraints;
+    match (encryption_context_equals, encryption_context_subset) {
+        (None, None) => Ok(()),
+        _ if key.record.spec == KeySpec::SymmetricDefault => Ok(()),
+        // AWS's wording is not known.
+        _ => Err(Error::Validation(format!(
+            "Encryption context grant constraints are not compatible with KeySpec {}.",
+            key.record.spec
         ))),
     }
 }

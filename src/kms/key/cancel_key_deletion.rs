@@ -7,7 +7,7 @@ use crate::kms::shape::{Member, required};
 use crate::kms::{Context, Error, Facts, Operation, arn_of, shapes};
 use crate::model::KeyState;
 
-/// Takes back a scheduled deletion; the key is disabled then.
+/// Takes back a scheduled deletion; the key is disabled then, or waits for its material if that is gone.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CancelKeyDeletion {
@@ -39,8 +39,9 @@ impl Operation for CancelKeyDeletion {
                     return Err(Error::InvalidState(format!("{arn} is not pending deletion.")));
                 }
             }
+            let lacks_material = key.record.lacks_material(cx.kms.now());
             let change = updated(cx, &key, |record| {
-                record.state = KeyState::Disabled;
+                record.state = if lacks_material { KeyState::PendingImport } else { KeyState::Disabled };
                 record.deletion_date = None;
                 record.pending_window_days = None;
             });

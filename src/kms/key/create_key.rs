@@ -1,6 +1,7 @@
 //! CreateKey: <https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateKey.html>
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,11 +10,12 @@ use crate::crash_point;
 use crate::crypto;
 use crate::kms::shape::{Member, defaulted, optional};
 use crate::kms::tag::{Tag, check_tags, merged};
-use crate::kms::{Context, Error, Facts, Operation, policy, shapes};
-use crate::model::{AccountId, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, key_arn};
+use crate::kms::{Context, Error, Facts, Operation, object_kind, policy, shapes};
+use crate::model::{AccountId, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Timestamp, key_arn};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material};
+use crate::token::{KeyKind, Offer};
 
-/// Makes a KMS key: an AES-256 object on the token, sensitive and never extractable.
+/// Makes a KMS key: an object on the token, sensitive and never extractable; none yet if its material is to be imported.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CreateKey {
@@ -57,10 +59,7 @@ impl Operation for CreateKey {
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let (spec, usage) = self.kind()?;
-        if spec != KeySpec::SymmetricDefault {
-            return Err(not_offered(spec.as_str()));
-        }
-        self.check_origin()?;
+        let origin = self.origin()?;
         let account = cx.authorize_account::<Self>(&self.facts())?.into_thing();
         let key_id = KeyId::from_random(crypto::random_array()?);
         if self.tags.is_some() {
@@ -69,11 +68,20 @@ impl Operation for CreateKey {
             let arn = key_arn(&cx.request.region, &account, &key_id).to_string();
             cx.authorize_own("TagResource", &arn, &self.facts())?;
         }
-        let record = self.record(cx, account, key_id, spec, usage)?;
+        let mut record = self.record(cx, account, key_id, (spec, usage, origin))?;
+        let misfit = || Error::Internal(format!("no object is for {usage} with {spec}"));
+        let kind = object_kind(spec, usage).ok_or_else(misfit)?;
+        let deadline = cx.request.deadline.max(Instant::now() + GENERATION_TIME);
+        check_offered(cx, spec, kind, deadline).await?;
+        if origin == Origin::External {
+            return create_without_material(cx, record).await;
+        }
         let name = ObjectName { purpose: Purpose::Kms, key_id: record.key_id, material: 1 };
         cx.kms.commit(Change::new(record.created).insert(intent(cx, name, &record))).await?;
         crash_point::reached("creation-begun");
-        cx.token()?.generate(&name, cx.request.deadline).await?;
+        // A deadline that passes leaves the intent, and whoever owns that undoes the creation: the token may still be at it.
+        let public_key = cx.token()?.generate_key(&name, kind, deadline).await?;
+        record.public_key = public_key.map(|key| hex::encode(key.spki()));
         crash_point::reached("creation-on-token");
         let metadata = KeyMetadata::of(&record);
         cx.note_resource(&record);
@@ -129,7 +137,8 @@ impl CreateKey {
             .with(policy::BYPASS, Some((self.bypass_policy_lockout_safety_check == Some(true)).to_string()))
     }
 
-    fn check_origin(&self) -> Result<(), Error> {
+    /// Where the material is to come from; refuses custom key stores, which this service has not.
+    fn origin(&self) -> Result<Origin, Error> {
         if let Some(id) = &self.custom_key_store_id {
             return Err(Error::CustomKeyStoreNotFound(id.clone()));
         }
@@ -140,13 +149,11 @@ impl CreateKey {
             Some("AWS_CLOUDHSM" | "EXTERNAL_KEY_STORE") => {
                 Err(Error::Validation("A custom key store origin requires a CustomKeyStoreId.".into()))
             }
-            Some("EXTERNAL") => {
-                Err(Error::UnsupportedOperation("Origin EXTERNAL is not offered by this service.".into()))
-            }
             _ if self.multi_region == Some(true) => {
                 Err(Error::UnsupportedOperation("Multi-Region keys are not offered by this service.".into()))
             }
-            _ => Ok(()),
+            Some("EXTERNAL") => Ok(Origin::External),
+            _ => Ok(Origin::AwsKms),
         }
     }
 
@@ -155,8 +162,7 @@ impl CreateKey {
         cx: &Context,
         account: AccountId,
         key_id: KeyId,
-        spec: KeySpec,
-        usage: KeyUsage,
+        (spec, usage, origin): (KeySpec, KeyUsage, Origin),
     ) -> Result<KeyRecord, Error> {
         let tags = self.tags.unwrap_or_default();
         check_tags(&tags)?;
@@ -170,17 +176,18 @@ impl CreateKey {
             None => (policy::default_policy(&account), BTreeMap::new()),
         };
         let created = cx.kms.now();
-        let scheme = cx.token()?.scheme();
-        let key_material_id = key_material_id(&key_id, 1);
-        let material = Material { number: 1, scheme, key_material_id, created, rotation: None, import: None };
+        let materials = match origin {
+            Origin::AwsKms => vec![first_material(cx, &key_id, spec, created)?],
+            Origin::External => Vec::new(),
+        };
         Ok(KeyRecord {
             region: cx.request.region.clone(),
             account,
             key_id,
             spec,
             usage,
-            origin: Origin::AwsKms,
-            state: KeyState::Enabled,
+            origin,
+            state: if materials.is_empty() { KeyState::PendingImport } else { KeyState::Enabled },
             description: self.description.unwrap_or_default(),
             created,
             deletion_date: None,
@@ -188,18 +195,43 @@ impl CreateKey {
             policy,
             policy_principals,
             tags: merged(Default::default(), tags)?,
-            materials: vec![material],
-            next_material: 2,
+            next_material: if materials.is_empty() { 1 } else { 2 },
+            materials,
             public_key: None,
             automatic_rotation: None,
         })
     }
 }
 
+/// The material that the token is about to make.
+fn first_material(cx: &Context, key_id: &KeyId, spec: KeySpec, created: Timestamp) -> Result<Material, Error> {
+    let scheme = if spec == KeySpec::SymmetricDefault { cx.token()?.scheme() } else { NO_SCHEME };
+    let key_material_id = key_material_id(key_id, 1);
+    Ok(Material { number: 1, scheme, key_material_id, created, rotation: None, import: None })
+}
+
+/// A key whose material is to be imported: there is nothing on the token yet.
+async fn create_without_material(cx: &Context, record: KeyRecord) -> Result<Output, Error> {
+    let key_metadata = KeyMetadata::of(&record);
+    cx.note_resource(&record);
+    cx.change(|_| Ok((Change::new(cx.kms.now()).insert(record.clone()), ()))).await?;
+    Ok(Output { key_metadata })
+}
+
 /// 64 hex digits that name a material. The bytes of the material are not to be had, so that the id is of the key
 /// and the material's number.
 pub(in crate::kms) fn key_material_id(key_id: &KeyId, number: u32) -> String {
     hex::encode(crypto::sha256(&[b"hsm-kms/v1/key-material-id", key_id.as_bytes(), &number.to_be_bytes()]))
+}
+
+/// Refuses a kind of key that the token's own self-test found it not to have.
+async fn check_offered(cx: &Context, spec: KeySpec, kind: KeyKind, deadline: Instant) -> Result<(), Error> {
+    match cx.token()?.offers(kind, deadline).await? {
+        Offer::Yes => Ok(()),
+        Offer::No(reason) => {
+            Err(Error::UnsupportedOperation(format!("KeySpec {spec} is not offered by this service's token: {reason}")))
+        }
+    }
 }
 
 fn usage_missing() -> Error {
@@ -220,3 +252,10 @@ fn intent(cx: &Context, name: ObjectName, record: &KeyRecord) -> IntentRecord {
         started: record.created,
     }
 }
+
+/// How long the making of a key may take, if the service's deadline is not longer: SoftHSM takes 0.3 to 10 s for RSA, and
+/// others wait behind that. It is less than the shortest time for which an AWS SDK waits for an answer: 30 s, of Java 2.
+pub(in crate::kms) const GENERATION_TIME: Duration = Duration::from_secs(25);
+
+/// The number of no scheme: keys that wrap no seeds have none.
+const NO_SCHEME: u8 = 0;

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::update_key;
+use super::set_state;
 use crate::kms::shape::{Member, required};
-use crate::kms::{Context, Error, Facts, Operation, shapes};
+use crate::kms::{Context, Error, Operation, shapes};
 use crate::model::KeyState;
 
 /// Makes a disabled key usable again.
@@ -21,6 +21,6 @@ impl Operation for EnableKey {
     type Output = ();
 
     async fn run(self, cx: &Context) -> Result<(), Error> {
-        update_key::<Self>(cx, &self.key_id, &Facts::default(), |key| key.state = KeyState::Enabled).await
+        set_state::<Self>(cx, &self.key_id, KeyState::Enabled).await
     }
 }

@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use crate::kms::{arn_of, epoch_seconds};
+use crate::kms::{arn_of, epoch_seconds, signature};
 use crate::model::{
     AccountId, EncryptionAlgorithm, KeyAgreementAlgorithm, KeyId, KeyManager, KeySpec, KeyState, KeyUsage,
     MacAlgorithm, Origin, SigningAlgorithm, Timestamp,
 };
-use crate::store::{ImportedObject, KeyRecord};
+use crate::store::{ImportedObject, KeyRecord, Material};
 
 /// The metadata of a KMS key.
 ///
@@ -40,12 +40,15 @@ pub struct KeyMetadata {
     multi_region: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     current_key_material_id: Option<String>,
+    /// Not AWS's: where imported material was unwrapped, `HOST` if any of it was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hsm_kms_import_unwrapped_on: Option<&'static str>,
 }
 
 impl KeyMetadata {
     /// What a record says.
     pub fn of(record: &KeyRecord) -> Self {
-        let imported = record.current().and_then(|material| material.import.as_ref()?.object.as_ref());
+        let imported = imported(record);
         KeyMetadata {
             aws_account_id: record.account.clone(),
             key_id: record.key_id,
@@ -61,10 +64,11 @@ impl KeyMetadata {
             customer_master_key_spec: record.spec,
             key_spec: record.spec,
             algorithms: Algorithms::of(record.spec, record.usage),
-            valid_to: imported.and_then(|object| object.valid_to),
-            expiration_model: imported.map(expiration_model),
+            valid_to: imported.clone().filter_map(|object| object.valid_to).min(),
+            expiration_model: imported.clone().map(expiration_model).max(),
             multi_region: record.key_id.is_multi_region(),
             current_key_material_id: current_key_material_id(record),
+            hsm_kms_import_unwrapped_on: imported.map(|object| unwrapped_on(object)).min(),
         }
     }
 }
@@ -94,13 +98,23 @@ impl Algorithms {
         };
         match usage {
             KeyUsage::EncryptDecrypt => Algorithms { encryption_algorithms: spec.encryption_algorithms(), ..none },
-            KeyUsage::SignVerify => Algorithms { signing_algorithms: spec.signing_algorithms(), ..none },
+            KeyUsage::SignVerify => Algorithms { signing_algorithms: signature::served_algorithms(spec), ..none },
             KeyUsage::KeyAgreement => Algorithms { key_agreement_algorithms: spec.key_agreement_algorithms(), ..none },
             KeyUsage::GenerateVerifyMac => {
                 Algorithms { mac_algorithms: spec.mac_algorithm().map(|algorithm| [algorithm]), ..none }
             }
         }
     }
+}
+
+/// The objects of imported material that belongs to the key for good.
+fn imported(record: &KeyRecord) -> impl Iterator<Item = &ImportedObject> + Clone {
+    record.materials.iter().filter(|material| !material.is_pending_rotation()).filter_map(Material::imported)
+}
+
+/// Where imported material was while it was unwrapped.
+pub(in crate::kms) fn unwrapped_on(object: &ImportedObject) -> &'static str {
+    if object.unwrapped_on_host { "HOST" } else { "TOKEN" }
 }
 
 /// Symmetric keys alone have it.

@@ -16,6 +16,7 @@ pub use enable_key_rotation::EnableKeyRotation;
 pub use get_key_rotation_status::GetKeyRotationStatus;
 pub use list_key_rotations::ListKeyRotations;
 pub use rotate_key_on_demand::RotateKeyOnDemand;
+pub use worker::is_due;
 
 use super::{Error, KeyRow, arn_of};
 use crate::model::{KeySpec, Origin};

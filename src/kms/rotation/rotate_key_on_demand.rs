@@ -1,12 +1,13 @@
 //! RotateKeyOnDemand: <https://docs.aws.amazon.com/kms/latest/APIReference/API_RotateKeyOnDemand.html>
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::check_rotates;
 use super::new_material::{Ending, beginning, make, rotation_of};
+use crate::kms::key::GENERATION_TIME;
 use crate::kms::shape::{Member, required};
 use crate::kms::usable::enabled;
 use crate::kms::{Context, Error, Facts, KeyRow, Operation, arn_of, shapes};
@@ -46,7 +47,9 @@ impl Operation for RotateKeyOnDemand {
 /// AWS rotates in the background; here the answer comes when it is done.
 async fn rotate_to_new_material(cx: &Context, key: &KeyRecord) -> Result<(), Error> {
     let name = begin(cx, key).await?;
-    make(&cx.kms, key, &name, cx.request.deadline).await?;
+    // Behind it may be others whose keys take long to make.
+    let deadline = cx.request.deadline.max(Instant::now() + GENERATION_TIME);
+    make(&cx.kms, key, &name, deadline).await?;
     cx.change(|_| {
         let ending = Ending::of(&cx.kms, key, &name, RotationType::OnDemand)?;
         note(cx, &ending.before.record, &ending.after);

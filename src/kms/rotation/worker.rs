@@ -102,7 +102,7 @@ fn details(before: &KeyRecord, after: &KeyRecord) -> Value {
 }
 
 /// Whether the key's date has come; not while it is disabled, or on its way to deletion.
-fn is_due(key: &KeyRecord, now: Timestamp) -> bool {
+pub fn is_due(key: &KeyRecord, now: Timestamp) -> bool {
     key.state == KeyState::Enabled && key.automatic_rotation.is_some_and(|schedule| schedule.next <= now)
 }
 

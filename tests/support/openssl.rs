@@ -1,4 +1,5 @@
 //! The `openssl` command as an oracle, in a folder of its own.
+#![allow(dead_code)] // every test uses its own part of this
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,0 +1,165 @@
+//! What the service does unasked: it destroys what is over, and finishes destructions that were begun.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::placing::without;
+use crate::crash_point;
+use crate::kms::janitor::Act;
+use crate::kms::{CommitError, Error, KeyRow, Kms, arn_of};
+use crate::model::{KeyState, ObjectName, Region, Timestamp, key_arn};
+use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material, Row, WrappingKeyRecord};
+
+impl Kms {
+    /// Destroys imported material that is over, and returns of how many keys. It was of no use from that moment on; call
+    /// this with a time that is trusted.
+    pub async fn destroy_expired_material(&self, now: Timestamp) -> Result<usize, Error> {
+        let mut begun = 0;
+        for key in self.store.all_keys() {
+            let over = over(&key.record, now);
+            if !over.is_empty() && self.begin_expiry(&key, &over).await? {
+                begun += 1;
+            }
+        }
+        self.finish_removals().await;
+        Ok(begun)
+    }
+
+    /// Whether some imported material is over and not destroyed yet.
+    pub fn has_expired_material(&self, now: Timestamp) -> bool {
+        self.store.all_keys().iter().any(|key| !over(&key.record, now).is_empty())
+    }
+
+    /// Destroys the wrapping keys that are over, and those whose KMS keys are gone. Nobody misses one, so that this needs
+    /// no trusted time.
+    pub async fn destroy_expired_wrapping_keys(&self) -> Result<usize, Error> {
+        let now = self.now();
+        let mut destroyed = 0;
+        for row in self.store.wrapping_keys() {
+            let WrappingKeyRecord { region, key_id, expires, .. } = &row.record;
+            if *expires <= now || self.store.key(region, key_id).is_none() {
+                self.destroy_wrapping_key(&row).await?;
+                destroyed += 1;
+            }
+        }
+        Ok(destroyed)
+    }
+
+    /// Finishes the destructions of imported objects that were begun. One that fails is logged and tried again in the
+    /// next round, and holds no other one up.
+    pub async fn finish_removals(&self) {
+        for intent in self.store.intents().iter().filter(|intent| intent.record.kind != IntentKind::Create) {
+            self.finish_removal_soon(&intent.record.name).await;
+        }
+    }
+
+    /// Finishes one, or leaves it to the next round.
+    pub(super) async fn finish_removal_soon(&self, name: &ObjectName) {
+        if let Err(error) = self.finish_removal(name).await {
+            tracing::error!(%error, object = %name, "an object could not be destroyed; trying again");
+        }
+    }
+
+    /// Undoes the creation of an object by a request that is refused; leaves it to the service's own round if the token
+    /// does not answer.
+    pub(super) async fn withdraw(&self, name: &ObjectName, region: &Region) {
+        let undo = async {
+            self.token(region)?.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
+            let Some(intent) = self.store.intent(name) else { return Ok(()) };
+            self.commit_step(Change::new(self.now()).delete(&*intent), None).await.map_err(Error::from)
+        };
+        if let Err(error) = undo.await {
+            tracing::warn!(%error, object = %name, "an object of a refused import is destroyed later");
+        }
+    }
+
+    async fn finish_removal(&self, name: &ObjectName) -> Result<(), Error> {
+        let Some(intent) = self.store.intent(name) else { return Ok(()) };
+        let IntentRecord { kind, region, account, .. } = &intent.record;
+        self.token(region)?.destroy(name, deadline()).await?;
+        let details = json!({ "phase": "done", "destroyed": [name.cka_label()], "objectsFoundAfterwards": 0 });
+        let act = Act {
+            name: removal(*kind),
+            region: region.clone(),
+            account: account.clone(),
+            resource: key_arn(region, account, &name.key_id),
+            details,
+        };
+        match self.commit_step(Change::new(self.now()).delete(&*intent), Some(act)).await {
+            // A request that did the same was first.
+            Ok(()) | Err(CommitError::Conflict) => Ok(()),
+            Err(CommitError::Failed(error)) => Err(error),
+        }
+    }
+
+    /// From here on the key waits for its material; false if it changed meanwhile.
+    async fn begin_expiry(&self, key: &KeyRow, over: &[&Material]) -> Result<bool, Error> {
+        let now = self.now();
+        let numbers: Vec<u32> = over.iter().map(|material| material.number).collect();
+        let objects: Vec<ObjectName> = over.iter().filter_map(|material| key.record.object(material)).collect();
+        let details = json!({
+            "phase": "begun",
+            "keyMaterialIds": over.iter().map(|material| &material.key_material_id).collect::<Vec<_>>(),
+            "objects": objects.iter().map(ObjectName::cka_label).collect::<Vec<_>>(),
+        });
+        let change = Change::new(now).update(key, without(&key.record, &numbers, now));
+        let change = objects.into_iter().fold(change, |change, name| {
+            change.insert(self.intent(IntentKind::DestroyExpired, name, &key.record, now))
+        });
+        let act = Act::about(removal(IntentKind::DestroyExpired), &key.record, details);
+        match self.commit_step(change, Some(act)).await {
+            Ok(()) => {
+                crash_point::reached("expiry-begun");
+                tracing::info!(key = %arn_of(&key.record), "imported material is over");
+                Ok(true)
+            }
+            Err(CommitError::Conflict) => Ok(false),
+            Err(CommitError::Failed(error)) => Err(error),
+        }
+    }
+
+    async fn destroy_wrapping_key(&self, row: &Row<WrappingKeyRecord>) -> Result<(), Error> {
+        let WrappingKeyRecord { region, account, key_id, .. } = &row.record;
+        let name = row.record.object();
+        self.token(region)?.destroy(&name, deadline()).await?;
+        crash_point::reached("wrapping-key-destroyed");
+        let act = Act {
+            name: "DestroyImportWrappingKey",
+            region: region.clone(),
+            account: account.clone(),
+            resource: key_arn(region, account, key_id),
+            details: json!({ "destroyed": [name.cka_label()], "objectsFoundAfterwards": 0 }),
+        };
+        match self.commit_step(Change::new(self.now()).delete(row), Some(act)).await {
+            Ok(()) | Err(CommitError::Conflict) => Ok(()),
+            Err(CommitError::Failed(error)) => Err(error),
+        }
+    }
+}
+
+/// The materials that are over and whose objects are still there. Those of a key that is being destroyed go with it.
+fn over(key: &KeyRecord, now: Timestamp) -> Vec<&Material> {
+    let is_over = |material: &&Material| material.imported().is_some_and(|object| object.is_over(now));
+    let over = key.materials.iter().filter(is_over);
+    if key.state == KeyState::Destroying { Vec::new() } else { over.collect() }
+}
+
+/// What the record calls the destruction of an object.
+fn removal(kind: IntentKind) -> &'static str {
+    match kind {
+        IntentKind::Destroy => "DeleteImportedKeyMaterial",
+        IntentKind::DestroyExpired => "DeleteExpiredKeyMaterial",
+        IntentKind::DestroyReplaced => "DestroyReplacedKeyMaterial",
+        // No rotation makes an object of imported material.
+        IntentKind::Create | IntentKind::RotateOnDemand | IntentKind::RotateAutomatically => "UndoImportKeyMaterial",
+    }
+}
+
+/// How long a refusal waits for it.
+const WITHDRAWAL_TIME: Duration = Duration::from_secs(5);
+
+/// Nobody waits for the answer.
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}

@@ -1,0 +1,166 @@
+//! GetParametersForImport: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GetParametersForImport.html>
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::import_token::Content;
+use super::{importable, still};
+use crate::crash_point;
+use crate::crypto;
+use crate::kms::key::GENERATION_TIME;
+use crate::kms::shape::{Member, required};
+use crate::kms::usable::not_pending_deletion;
+use crate::kms::{Blob, Context, Error, Facts, KeyRow, Kms, Operation, arn_of, epoch_seconds, shapes};
+use crate::model::{KeyId, KeyPairSpec, Purpose, Timestamp, WrappingAlgorithm, WrappingKeySpec};
+use crate::store::{Change, IntentKind, Row, Store, WrappingKeyRecord};
+use crate::token::KeyKind;
+
+/// Makes a wrapping key on the token, and gives its public half with a token that is good for one KMS key and a day.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct GetParametersForImport {
+    key_id: String,
+    wrapping_algorithm: WrappingAlgorithm,
+    wrapping_key_spec: WrappingKeySpec,
+}
+
+/// What it takes to wrap and send key material.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Output {
+    key_id: String,
+    import_token: Blob,
+    public_key: Blob,
+    #[serde(serialize_with = "epoch_seconds")]
+    parameters_valid_to: Timestamp,
+}
+
+impl Operation for GetParametersForImport {
+    const NAME: &'static str = "GetParametersForImport";
+    const MEMBERS: &'static [Member] = &[
+        required("KeyId", &shapes::KEY_ID),
+        required("WrappingAlgorithm", &shapes::ALGORITHM_SPEC),
+        required("WrappingKeySpec", &shapes::WRAPPING_KEY_SPEC),
+    ];
+    const READ_ONLY: bool = false;
+    type Output = Output;
+
+    async fn run(self, cx: &Context) -> Result<Output, Error> {
+        let facts = Facts::default()
+            .with("kms:wrappingalgorithm", Some(self.wrapping_algorithm.as_str()))
+            .with("kms:wrappingkeyspec", Some(self.wrapping_key_spec.as_str()));
+        let (key, record) = cx
+            .prepare(|store| {
+                let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?;
+                let key = importable(key)?;
+                let spec = self.offered(&key)?;
+                check_room(&cx.kms, store, &key)?;
+                let record = wrapping_key(&key, spec, cx.kms.now())?;
+                let intent = cx.kms.intent(IntentKind::Create, record.object(), &key.record, record.created);
+                Ok((Change::new(record.created).insert(intent), None, (key, record)))
+            })
+            .await?;
+        crash_point::reached("wrapping-key-begun");
+        let kind = KeyKind::ImportWrapping(record.spec);
+        let deadline = cx.request.deadline.max(Instant::now() + GENERATION_TIME);
+        let public_key = cx.token()?.generate_key(&record.object(), kind, deadline).await?;
+        let public_key = public_key.ok_or_else(|| Error::Internal("a wrapping key has no public half".into()))?;
+        crash_point::reached("wrapping-key-on-token");
+        self.keep(cx, &key, &record).await?;
+        let content = Content {
+            region: record.region.clone(),
+            account: record.account.clone(),
+            key_id: record.key_id,
+            wrapping_key_id: record.wrapping_key_id,
+            algorithm: self.wrapping_algorithm,
+            valid_to: record.expires,
+        };
+        Ok(Output {
+            key_id: arn_of(&key.record).to_string(),
+            import_token: cx.kms.imports.tokens.write(&content)?.into(),
+            public_key: public_key.spki().to_vec().into(),
+            parameters_valid_to: record.expires,
+        })
+    }
+}
+
+impl GetParametersForImport {
+    /// The type of the wrapping key, if this service has it and the algorithm fits the key.
+    fn offered(&self, key: &KeyRow) -> Result<KeyPairSpec, Error> {
+        let (algorithm, wrapping_key) = (self.wrapping_algorithm, self.wrapping_key_spec);
+        let unsupported = |what: String| Error::UnsupportedOperation(what);
+        if algorithm.encryption().is_none() {
+            return Err(unsupported(format!("WrappingAlgorithm {algorithm} is not supported.")));
+        }
+        let none = || unsupported(format!("WrappingKeySpec {wrapping_key} is not supported."));
+        let wrapping_key = wrapping_key.pair().ok_or_else(none)?;
+        match key.record.spec.key_pair().filter(|pair| !wraps(algorithm, wrapping_key, *pair)) {
+            None => Ok(wrapping_key),
+            Some(pair) => Err(unsupported(format!(
+                "WrappingAlgorithm {algorithm} with WrappingKeySpec {wrapping_key} is not supported for KeySpec {pair}."
+            ))),
+        }
+    }
+
+    /// Records the wrapping key, and ends the oldest ones where a key has too many.
+    async fn keep(&self, cx: &Context, key: &KeyRow, record: &WrappingKeyRecord) -> Result<(), Error> {
+        cx.change(|store| {
+            let now = cx.kms.now();
+            not_pending_deletion(&still(&cx.kms, key)?)?;
+            let undone = || Error::Internal(format!("{} was undone", record.object()));
+            let intent = store.intent(&record.object()).ok_or_else(undone)?;
+            let change = Change::new(now).delete(&intent).insert(record.clone());
+            let change = too_many(store, record, now).iter().fold(change, |change, row| {
+                change.update(row, WrappingKeyRecord { expires: now, ..row.record.clone() })
+            });
+            Ok((change, ()))
+        })
+        .await
+    }
+}
+
+/// Whether the algorithm may wrap the private keys of a spec under a wrapping key.
+///
+/// Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GetParametersForImport.html>
+fn wraps(algorithm: WrappingAlgorithm, wrapping_key: KeyPairSpec, pair: KeyPairSpec) -> bool {
+    let too_long = pair == KeyPairSpec::EccNistP521 && wrapping_key == KeyPairSpec::Rsa2048;
+    algorithm.has_aes_key() || (pair.modulus_len().is_none() && !too_long)
+}
+
+/// Throttles where the token has as many wrapping keys for a Region as it may have, begun ones too.
+fn check_room(kms: &Kms, store: &Store, key: &KeyRow) -> Result<(), Error> {
+    let region = &key.record.region;
+    let there = store.wrapping_keys().iter().filter(|row| row.record.region == *region).count();
+    let begun = store.intents().iter().filter(|row| row.record.name.purpose == Purpose::ImportWrapping).count();
+    if there + begun < kms.imports.max_wrapping_keys { Ok(()) } else { Err(Error::Throttling) }
+}
+
+fn wrapping_key(key: &KeyRow, spec: KeyPairSpec, now: Timestamp) -> Result<WrappingKeyRecord, Error> {
+    Ok(WrappingKeyRecord {
+        region: key.record.region.clone(),
+        account: key.record.account.clone(),
+        key_id: key.record.key_id,
+        wrapping_key_id: KeyId::from_random(crypto::random_array()?),
+        spec,
+        created: now,
+        expires: now.plus(LIFETIME),
+    })
+}
+
+/// The oldest wrapping keys of a KMS key that has no room for one more.
+fn too_many(store: &Store, new: &WrappingKeyRecord, now: Timestamp) -> Vec<Arc<Row<WrappingKeyRecord>>> {
+    let mut live = store.wrapping_keys_of(&new.region, &new.key_id);
+    live.retain(|row| row.record.expires > now);
+    live.sort_by_key(|row| (row.record.created, row.revision));
+    live.truncate((live.len() + 1).saturating_sub(MAX_PER_KEY));
+    live
+}
+
+/// How long a wrapping key and its token are good.
+///
+/// Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GetParametersForImport.html>
+const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// Wrapping keys for one KMS key at a time; the oldest makes place for one more.
+const MAX_PER_KEY: usize = 8;

@@ -42,6 +42,7 @@ impl<F: Fixture> Scene<F> {
         change = rewritten(change, &store.principals_of(&account(), PrincipalKind::Role));
         change = rewritten(change, &store.policies_of(&account()));
         change = rewritten(change, &store.grants_on(&region(), &key_id(7), None, 9));
+        change = rewritten(change, &store.wrapping_keys());
         store.commit(change).await.unwrap();
         let now = snapshot(&*fixture.open().await).await;
         store.check().await.unwrap();
@@ -52,7 +53,7 @@ impl<F: Fixture> Scene<F> {
     fn edits(&self) -> Vec<(String, Vec<Edit>)> {
         let (old_ends, old_rows) = &self.before;
         let (ends, rows) = &self.now;
-        assert_eq!((rows.len(), old_rows.len()), (20, 21));
+        assert_eq!((rows.len(), old_rows.len()), (21, 22));
         let mut all = Vec::new();
         for (at, row) in rows.iter().enumerate() {
             let name = |what: &str| format!("{} {} {what}", row.table, row.key);

@@ -57,7 +57,7 @@ impl<F: Fixture> Scene<F> {
         let mut all = Vec::new();
         for (at, row) in rows.iter().enumerate() {
             let name = |what: &str| format!("{} {} {what}", row.table, row.key);
-            let neighbour = &rows[at ^ 1];
+            let neighbour = rows.get(at ^ 1).unwrap_or(&rows[0]);
             let old = old_rows.iter().find(|old| (&old.table, &old.key) == (&row.table, &row.key)).unwrap();
             let with = |sealed: &[u8]| RawRow { sealed: sealed.to_vec(), ..row.clone() };
             for (what, byte) in [("format", 0), ("salt", 5), ("body", 20), ("tag", row.sealed.len() - 1)] {

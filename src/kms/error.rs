@@ -15,6 +15,9 @@ pub enum Error {
     /// There is such a thing already.
     #[error("already exists: {0}")]
     AlreadyExists(String),
+    /// Something else is being done to the key, or will be soon.
+    #[error("conflict: {0}")]
+    Conflict(String),
     /// No custom key store has this id.
     #[error("no such custom key store: {0}")]
     CustomKeyStoreNotFound(String),

@@ -71,15 +71,21 @@ const ROWS: &[Row] = &[
         stage.root("CreateAlias", json!({ "AliasName": stage.alias, "TargetKeyId": stage.keys[0].id }));
         stage.kms(json!({ "AliasName": stage.alias }))
     }),
+    key("DeleteImportedKeyMaterial", &["DeleteImportedKeyMaterial"], |stage| {
+        stage.use_imported_key();
+        stage.about_key(json!({}))
+    }),
     used("DeriveSharedSecret", &["DeriveSharedSecret"], Named::Explicitly, |stage| {
         stage.about_key_with(KeyUsage::KeyAgreement, json!({ "KeyAgreementAlgorithm": "ECDH", "PublicKey": PEER }))
     }),
     used("DescribeKey", &["DescribeKey"], Named::Explicitly, |stage| stage.about_key(json!({}))),
     key("DisableKey", &["DisableKey"], |stage| stage.about_key(json!({}))),
+    key("DisableKeyRotation", &["DisableKeyRotation"], |stage| stage.about_key(json!({}))),
     key("EnableKey", &["EnableKey"], |stage| {
         stage.root("DisableKey", json!({ "KeyId": stage.keys[0].id }));
         stage.about_key(json!({}))
     }),
+    key("EnableKeyRotation", &["EnableKeyRotation"], |stage| stage.about_key(json!({ "RotationPeriodInDays": 180 }))),
     used("Encrypt", &["Encrypt"], Named::Explicitly, |stage| stage.about_key(json!({ "Plaintext": "eHk=" }))),
     used("GenerateDataKey", &["GenerateDataKey"], Named::Explicitly, |stage| {
         stage.about_key(json!({ "KeySpec": "AES_256" }))
@@ -99,12 +105,22 @@ const ROWS: &[Row] = &[
     account("GenerateRandom", |stage| stage.kms(json!({ "NumberOfBytes": 8 }))),
     key("GetKeyLastUsage", &["GetKeyLastUsage"], |stage| stage.about_key(json!({}))),
     key("GetKeyPolicy", &["GetKeyPolicy"], |stage| stage.about_key(json!({}))),
+    used("GetKeyRotationStatus", &["GetKeyRotationStatus"], Named::Explicitly, |stage| stage.about_key(json!({}))),
+    key("GetParametersForImport", &["GetParametersForImport"], |stage| {
+        stage.use_imported_key();
+        stage.about_key(json!({ "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" }))
+    }),
     used("GetPublicKey", &["GetPublicKey"], Named::Explicitly, |stage| {
         stage.about_key_with(KeyUsage::SignVerify, json!({}))
+    }),
+    key("ImportKeyMaterial", &["ImportKeyMaterial"], |stage| {
+        let material = stage.use_imported_key();
+        stage.about_key(material)
     }),
     account("ListAliases", |stage| stage.kms(json!({}))),
     used("ListGrants", &["ListGrants"], Named::Explicitly, |stage| stage.about_key(json!({}))),
     key("ListKeyPolicies", &["ListKeyPolicies"], |stage| stage.about_key(json!({}))),
+    key("ListKeyRotations", &["ListKeyRotations"], |stage| stage.about_key(json!({}))),
     account("ListKeys", |stage| stage.kms(json!({}))),
     key("ListResourceTags", &["ListResourceTags"], |stage| stage.about_key(json!({}))),
     account("ListRetirableGrants", |stage| stage.kms(json!({ "RetiringPrincipal": stage.person.arn }))),
@@ -130,6 +146,7 @@ const ROWS: &[Row] = &[
         let grant_id = stage.service.grant(stage.service.root(), &stage.keys[0]);
         stage.about_key(json!({ "GrantId": grant_id }))
     }),
+    key("RotateKeyOnDemand", &["RotateKeyOnDemand"], |stage| stage.about_key(json!({}))),
     key("ScheduleKeyDeletion", &["ScheduleKeyDeletion"], |stage| stage.about_key(json!({}))),
     used("Sign", &["Sign"], Named::Explicitly, |stage| {
         stage.about_key_with(KeyUsage::SignVerify, json!({ "Message": "eHk=", "SigningAlgorithm": "ECDSA_SHA_256" }))
@@ -473,6 +490,16 @@ impl<'s> Stage<'s> {
         let key = Key::of(&self.pristine[self.keys.len()]);
         self.keys.push(key.clone());
         key
+    }
+
+    /// Makes the request about a new key with imported material instead; a request that brings the same once more.
+    fn use_imported_key(&mut self) -> Value {
+        let root = self.service.root();
+        let key = self.service.new_key(root, json!({ "Origin": "EXTERNAL" }));
+        let request = self.service.import_request(&key);
+        self.service.ok(root, "ImportKeyMaterial", request.clone());
+        self.keys = vec![key];
+        request
     }
 
     /// Makes the request about a key of this usage instead.

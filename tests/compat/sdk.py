@@ -4,6 +4,7 @@ Environment: OPERATIONS (the names of all that the service has, by commas), CANA
 is made here, a file each), HSM_KMS and DATA (the program and its data folder), and what the service wrote for shells.
 """
 
+import datetime
 import json
 import os
 import subprocess
@@ -12,6 +13,10 @@ import uuid
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from shapes import Answers
 
@@ -88,7 +93,7 @@ def keys():
     refused(errors.TagException, kms.create_key, Tags=[{"TagKey": "aws:x", "TagValue": ""}])
     message = refused("ValidationException", kms.create_key, KeySpec="NONSENSE")
     assert message.startswith("1 validation error detected: Value 'NONSENSE' at 'keySpec'"), message
-    refused("UnknownOperationException", kms.rotate_key_on_demand, KeyId=key_id)
+    refused("UnknownOperationException", kms.replicate_key, KeyId=key_id, ReplicaRegion="eu-west-1")
 
 
 def states():
@@ -111,6 +116,51 @@ def states():
     assert kms.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"] == "Disabled"
     refused(errors.KMSInvalidStateException, kms.cancel_key_deletion, KeyId=key_id)
     refused("ValidationException", kms.schedule_key_deletion, KeyId=key_id, PendingWindowInDays=6)
+
+
+def rotations():
+    key_id = new_key()
+    blob = kms.encrypt(KeyId=key_id, Plaintext=b"before")["CiphertextBlob"]
+    first = kms.describe_key(KeyId=key_id)["KeyMetadata"]["CurrentKeyMaterialId"]
+    status = kms.get_key_rotation_status(KeyId=key_id)
+    assert not status["KeyRotationEnabled"] and "NextRotationDate" not in status and status["KeyId"] == key_id
+    kms.enable_key_rotation(KeyId=arn(key_id))
+    assert kms.get_key_rotation_status(KeyId=arn(key_id))["RotationPeriodInDays"] == 365
+    kms.enable_key_rotation(KeyId=key_id, RotationPeriodInDays=90)
+    status = kms.get_key_rotation_status(KeyId=key_id)
+    assert status["KeyRotationEnabled"] and status["RotationPeriodInDays"] == 90
+    made = kms.describe_key(KeyId=key_id)["KeyMetadata"]["CreationDate"]
+    assert (status["NextRotationDate"] - made).days == 90 and "OnDemandRotationStartDate" not in status
+    for _ in range(25):
+        assert kms.rotate_key_on_demand(KeyId=key_id)["KeyId"] == key_id
+    message = refused(errors.LimitExceededException, kms.rotate_key_on_demand, KeyId=key_id)
+    assert message.startswith("The on-demand rotations limit has been reached for the given keyId."), message
+    assert kms.get_key_rotation_status(KeyId=key_id) | {"ResponseMetadata": 0} == status | {"ResponseMetadata": 0}
+    opened = kms.decrypt(CiphertextBlob=blob)
+    assert opened["Plaintext"] == b"before" and opened["KeyMaterialId"] == first
+    paginator = kms.get_paginator("list_key_rotations")
+    listed = [item for page in paginator.paginate(KeyId=key_id) for item in page["Rotations"]]
+    assert len(listed) == 25 and all(item["RotationType"] == "ON_DEMAND" for item in listed)
+    everything = paginator.paginate(KeyId=key_id, IncludeKeyMaterial="ALL_KEY_MATERIAL", PaginationConfig={"PageSize": 7})
+    pages = [page["Rotations"] for page in everything]
+    assert [len(page) for page in pages] == [7, 7, 7, 5]
+    materials = [item for page in pages for item in page]
+    assert materials[0]["KeyMaterialId"] == first and "RotationDate" not in materials[0] and materials[1:] == listed
+    assert [item["KeyMaterialState"] for item in materials] == ["NON_CURRENT"] * 25 + ["CURRENT"]
+    current = kms.describe_key(KeyId=key_id)["KeyMetadata"]["CurrentKeyMaterialId"]
+    assert materials[-1]["KeyMaterialId"] == current and len({item["KeyMaterialId"] for item in materials}) == 26
+    assert kms.generate_data_key(KeyId=key_id, KeySpec="AES_256")["KeyMaterialId"] == current
+    moved = kms.re_encrypt(CiphertextBlob=blob, DestinationKeyId=key_id)
+    assert moved["SourceKeyMaterialId"] == first and moved["DestinationKeyMaterialId"] == current
+    kms.disable_key_rotation(KeyId=key_id)
+    assert not kms.get_key_rotation_status(KeyId=key_id)["KeyRotationEnabled"]
+    kms.disable_key(KeyId=key_id)
+    refused(errors.DisabledException, kms.rotate_key_on_demand, KeyId=key_id)
+    refused("ValidationException", kms.enable_key_rotation, KeyId=key_id, RotationPeriodInDays=2561)
+    refused("ValidationException", kms.list_key_rotations, KeyId=key_id, IncludeKeyMaterial="ALL")
+    refused(errors.InvalidMarkerException, kms.list_key_rotations, KeyId=key_id, Marker="nonsense")
+    refused(errors.NotFoundException, kms.rotate_key_on_demand, KeyId=ABSENT)
+    refused(errors.NotFoundException, kms.get_key_rotation_status, KeyId="alias/absent")
 
 
 def aliases():
@@ -395,7 +445,56 @@ def callers():
     refused("UnrecognizedClientException", client(**unknown, **secret).list_keys)
 
 
-FAMILIES = [keys, states, aliases, cryptography, data_key_pairs, asymmetric_keys, tags_and_policies, grants, callers, roles]
+def imports():
+    key_id = new_key(Origin="EXTERNAL")
+    metadata = kms.describe_key(KeyId=key_id)["KeyMetadata"]
+    assert metadata["KeyState"] == "PendingImport" and metadata["Origin"] == "EXTERNAL", metadata
+    assert "ExpirationModel" not in metadata and "CurrentKeyMaterialId" not in metadata, metadata
+    refused(errors.KMSInvalidStateException, kms.encrypt, KeyId=key_id, Plaintext=b"x")
+    material = os.urandom(32)
+    keep_canary("import", material)
+
+    def wrapped(algorithm="RSA_AES_KEY_WRAP_SHA_256"):
+        given = kms.get_parameters_for_import(
+            KeyId=key_id, WrappingAlgorithm=algorithm, WrappingKeySpec="RSA_2048"
+        )
+        assert given["KeyId"] == arn(key_id)
+        left = given["ParametersValidTo"] - datetime.datetime.now(datetime.timezone.utc)
+        assert datetime.timedelta(hours=23) < left <= datetime.timedelta(hours=24), left
+        public = load_der_public_key(given["PublicKey"])
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+        if algorithm == "RSAES_OAEP_SHA_256":
+            encrypted = public.encrypt(material, oaep)
+        else:
+            between = os.urandom(32)
+            keep_canary(f"import-{uuid.uuid4()}", between)
+            encrypted = public.encrypt(between, oaep) + aes_key_wrap_with_padding(between, material)
+        return {"KeyId": key_id, "ImportToken": given["ImportToken"], "EncryptedKeyMaterial": encrypted}
+
+    message = refused("ValidationException", kms.import_key_material, **wrapped())
+    assert message == "A validTo date must be set if the ExpirationModel is KEY_MATERIAL_EXPIRES"
+    day = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    answer = kms.import_key_material(**wrapped(), ValidTo=day, KeyMaterialDescription="of boto3")
+    assert answer["KeyId"] == arn(key_id)
+    metadata = kms.describe_key(KeyId=key_id)["KeyMetadata"]
+    assert metadata["KeyState"] == "Enabled" and metadata["ExpirationModel"] == "KEY_MATERIAL_EXPIRES", metadata
+    assert metadata["CurrentKeyMaterialId"] == answer["KeyMaterialId"], metadata
+    assert abs(metadata["ValidTo"] - day) < datetime.timedelta(seconds=1), metadata
+    blob = kms.encrypt(KeyId=key_id, Plaintext=b"x")["CiphertextBlob"]
+    gone = kms.delete_imported_key_material(KeyId=key_id)
+    assert (gone["KeyId"], gone["KeyMaterialId"]) == (arn(key_id), answer["KeyMaterialId"])
+    refused(errors.KMSInvalidStateException, kms.decrypt, CiphertextBlob=blob)
+    again = wrapped("RSAES_OAEP_SHA_256")
+    forged = {**again, "ImportToken": again["ImportToken"][:-1] + b"x"}
+    refused(errors.InvalidImportTokenException, kms.import_key_material, **forged, ValidTo=day)
+    kms.import_key_material(**again, ExpirationModel="KEY_MATERIAL_DOES_NOT_EXPIRE")
+    assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+    assert "ValidTo" not in kms.describe_key(KeyId=key_id)["KeyMetadata"]
+    refused(errors.UnsupportedOperationException, kms.delete_imported_key_material, KeyId=new_key())
+
+
+FAMILIES = [keys, states, rotations, aliases, cryptography, data_key_pairs, asymmetric_keys, imports]
+FAMILIES += [tags_and_policies, grants, callers, roles]
 for family in FAMILIES:
     family()
 

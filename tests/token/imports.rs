@@ -275,12 +275,15 @@ fn the_host_unwraps_only_if_it_may() {
         // A profile that expects less of the token has the host do it all, on token objects from the start.
         assert!(token.shutdown(std::time::Duration::from_secs(10)));
         let token = open_with(dir, "[rsa]\noaep_sha256 = \"host\"\n", 1024, || panic!("hopeless"));
-        let by_oaep = WrappingAlgorithm::RsaesOaepSha1;
-        let import = import(dir, 1, KeyKind::Aes256, spec, by_oaep, &[7; 32]);
-        let refused = block_on(token.unwrap_key(&Import { allow_host: false, ..import.clone() }, soon())).unwrap_err();
-        assert!(matches!(refused, Error::HostUnwrapRefused), "{refused}");
-        assert_eq!(block_on(token.unwrap_key(&import, soon())).unwrap().place, Place::Host);
-        is_the_material(&token, dir, &import.name, KeyKind::Aes256, &[7; 32], None);
+        for (number, (kind, material)) in (1..).zip(materials(dir)) {
+            let import = import(dir, number, kind, spec, ways(kind, spec)[0], &material);
+            let not_here = Import { allow_host: false, ..import.clone() };
+            let refused = block_on(token.unwrap_key(&not_here, soon())).unwrap_err();
+            assert!(matches!(refused, Error::HostUnwrapRefused), "{refused}");
+            let unwrapped = block_on(token.unwrap_key(&import, soon())).unwrap();
+            assert_eq!(unwrapped.place, Place::Host);
+            is_the_material(&token, dir, &import.name, kind, &material, unwrapped.public_key.as_ref());
+        }
     });
 }
 

@@ -86,6 +86,9 @@ pub struct KmsSettings {
     pub key_pair_threads: usize,
     /// RSA data key pairs that may wait for such a thread; one more is throttled at once. Default 8.
     pub key_pair_queue: usize,
+    /// How often one material of a symmetric key encrypts, 64 to 2^32. Default 2^32, which SP 800-38D §8.3 allows with
+    /// random nonces; less is for tests, where it shows what happens at the end.
+    pub nonce_budget: u64,
 }
 
 /// Key material from outside.
@@ -117,6 +120,9 @@ pub enum Error {
     /// There is no Region.
     #[error("settings: `regions` is empty; name at least one, for example regions = [\"us-east-1\"]")]
     NoRegion,
+    /// More would not be safe, and with less no block could be set aside.
+    #[error("settings: kms.nonce_budget {0} is not within 64 and 4294967296; leave it out but for tests")]
+    NonceBudget(u64),
     /// The token is not named.
     #[error("settings: token.label or token.serial must say which token to use; `hsm-kms token list` shows them")]
     NoToken,
@@ -163,6 +169,9 @@ impl Settings {
         if self.token.label.is_none() && self.token.serial.is_none() {
             return Err(Error::NoToken);
         }
+        if !(64..=MAX_NONCE_BUDGET).contains(&self.kms.nonce_budget) {
+            return Err(Error::NonceBudget(self.kms.nonce_budget));
+        }
         if !self.server.listen.ip().to_canonical().is_loopback() {
             return Err(Error::NotLoopback(self.server.listen));
         }
@@ -203,6 +212,8 @@ fn is_drawn(line: &str) -> bool {
     line.split_once('|').is_some_and(|(number, _)| number.trim().bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+const MAX_NONCE_BUDGET: u64 = 1 << 32;
+
 impl Default for ServerSettings {
     fn default() -> Self {
         ServerSettings { listen: ([127, 0, 0, 1], 9911).into(), max_connections: 1_024, drain_seconds: 15 }
@@ -223,6 +234,12 @@ impl Default for ImportSettings {
 
 impl Default for KmsSettings {
     fn default() -> Self {
-        KmsSettings { deadline_millis: 5_000, max_in_flight_per_principal: 512, key_pair_threads: 1, key_pair_queue: 8 }
+        KmsSettings {
+            deadline_millis: 5_000,
+            max_in_flight_per_principal: 512,
+            key_pair_threads: 1,
+            key_pair_queue: 8,
+            nonce_budget: MAX_NONCE_BUDGET,
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::kms::{Error, Kms, TrustedTime, Verdict};
+use crate::kms::{Error, Kms, TrustedTime, Verdict, rotation};
 use crate::model::Timestamp;
 use crate::store::{self, Change, KeyRecord};
 
@@ -35,9 +35,10 @@ impl Housekeeping {
             return;
         }
         log("copy the outbox", self.kms.tend_outbox().await);
+        self.kms.rotate_spent_keys().await;
         if round.is_multiple_of(10) {
             log("write the last uses of keys", self.kms.store.flush_usage().await.map_err(Error::from));
-            log("destroy keys and imported material whose date has come", self.destroy_what_is_due().await);
+            log("do what has its time", self.do_what_is_due().await);
             let wrapping_keys = self.kms.destroy_expired_wrapping_keys().await.map(drop);
             log("destroy wrapping keys whose day is over", wrapping_keys);
         }
@@ -71,10 +72,12 @@ impl Housekeeping {
         log("record that the store was tampered with", recorded);
     }
 
-    async fn destroy_what_is_due(&self) -> Result<(), Error> {
+    /// What only a trusted time of day begins: rotations by date, and the destruction of keys and imported material.
+    async fn do_what_is_due(&self) -> Result<(), Error> {
         let verdict = self.observe();
         match verdict {
             Verdict::Trusted(now) => {
+                self.kms.rotate_due_keys(now).await;
                 self.kms.destroy_due_keys(now).await?;
                 self.kms.destroy_expired_material(now).await.map(drop)
             }
@@ -83,12 +86,17 @@ impl Housekeeping {
                 self.kms.finish_removals().await;
                 if self.is_due() {
                     let hours = left.as_secs() / 3_600;
-                    tracing::warn!(hours, "a deletion waits: the time of day is not trusted yet (--accept-clock)");
+                    tracing::warn!(
+                        hours,
+                        "a deletion or rotation waits: the time of day is not trusted yet (--accept-clock)"
+                    );
                 }
                 Ok(())
             }
             Verdict::Jumped => {
-                tracing::warn!("the time of day jumped; nothing is destroyed for 24 hours (--accept-clock)");
+                tracing::warn!(
+                    "the time of day jumped; nothing is destroyed or rotated by its date for 24 hours (--accept-clock)"
+                );
                 self.kms.record_act("ClockJumped", serde_json::json!({})).await
             }
         }
@@ -98,6 +106,7 @@ impl Housekeeping {
     fn is_due(&self) -> bool {
         let now = self.kms.clock().now();
         let is_due = |key: &KeyRecord| key.deletion_date.is_some_and(|date| date <= now);
+        let is_due = |key: &KeyRecord| is_due(key) || rotation::is_due(key, now);
         self.kms.store.all_keys().iter().any(|key| is_due(&key.record)) || self.kms.has_expired_material(now)
     }
 

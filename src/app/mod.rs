@@ -20,6 +20,7 @@ use crate::admin::Desk;
 use crate::api::health::{self, Part, Readiness};
 use crate::api::json::{self, Gate};
 use crate::audit::{self, Audit, Call, Event, EventSource};
+use crate::kms::rotation::Budgets;
 use crate::kms::{GrantTokens, Imports, KeyPairs, Kms, Markers, Parts, Sessions, TrustedTime};
 use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret, Timestamp};
 use crate::settings::{self, Settings};
@@ -172,16 +173,18 @@ impl App {
         let derived = |label: &[u8]| crypto::kbkdf(store_key.expose(), label, &[], crypto::KEY_LEN);
         let markers = Markers::new(derived(b"hsm-kms/v1/marker"));
         let grant_tokens = GrantTokens::new(derived(b"hsm-kms/v1/grant-token"));
+        let budgets = Budgets::new(settings.kms.nonce_budget);
         let sessions = Sessions::new(derived(b"hsm-kms/v1/session"));
         let key_pairs = KeyPairs::new(settings.kms.key_pair_threads, settings.kms.key_pair_queue);
         let rules = &settings.import;
         let imports = Imports::new(derived(b"hsm-kms/v1/import"), rules.host_unwrap, rules.max_wrapping_keys);
-        let parts = Parts { markers, grant_tokens, sessions, key_pairs, imports };
+        let parts = Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets };
         let kms = Arc::new(Kms::new(store, audit, tokens, clock, parts));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
             accept_rollback(&kms, recovered.last_epoch).await?;
         }
+        kms.begin_run(rolled_back).await?;
         kms.copy_outbox().await?;
         if accepted.clock {
             kms.record_act("AcceptClock", serde_json::json!({ "time": kms.clock().now().to_string() })).await?;

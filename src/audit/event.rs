@@ -47,6 +47,9 @@ pub struct Event {
     /// What else the record should say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub additional_event_data: Option<Value>,
+    /// What an act of the service was, in CloudTrail's own words for such.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_event_details: Option<Value>,
     /// As in the answer's `x-amzn-RequestId`.
     #[serde(rename = "requestID")]
     pub request_id: String,
@@ -261,6 +264,7 @@ impl Event {
             request_parameters: Value::Null,
             response_elements: Value::Null,
             additional_event_data: None,
+            service_event_details: None,
             request_id: request_id.to_owned(),
             event_id: event_id.to_owned(),
             read_only,
@@ -296,6 +300,11 @@ impl Event {
     /// Says something more.
     pub fn additional(self, data: Value) -> Self {
         Event { additional_event_data: Some(data), ..self }
+    }
+
+    /// Says what an act of the service was, without anything secret and short.
+    pub fn details(self, details: Value) -> Self {
+        Event { service_event_details: Some(details), ..self }
     }
 
     /// Names a key, or a role.

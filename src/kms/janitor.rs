@@ -11,7 +11,7 @@ use super::{CommitError, Error, KeyRow, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
 use crate::model::{AccountId, Arn, KeyState, ObjectName, Purpose, Region, Timestamp};
-use crate::store::{self, Change, IntentKind, IntentRecord, KeyRecord, Row};
+use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row};
 
 /// What the service did by itself to a key, for the record.
 #[derive(Clone, Debug)]
@@ -65,10 +65,10 @@ impl Kms {
     /// the intents say that they are ours.
     pub async fn undo_creations(&self, before: Timestamp) -> Result<usize, Error> {
         let intents = self.store.intents();
-        let stale = intents.iter().filter(|row| row.record.kind == IntentKind::Create && row.record.started < before);
+        let stale = intents.iter().filter(|row| row.record.started < before);
         let mut undone = 0;
-        for intent in stale {
-            self.undo_creation(intent).await?;
+        for (intent, event) in stale.filter_map(|row| Some((row, undoing(&row.record)?))) {
+            self.undo_creation(intent, event).await?;
             undone += 1;
         }
         Ok(undone)
@@ -140,26 +140,30 @@ impl Kms {
         let change = Change::new(self.now()).delete(key);
         let aliases = self.store.aliases_of_key(region, key_id);
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
+        let counts = self.store.wrap_counts_of(region, key_id);
+        let change = counts.iter().fold(change, |change, count| change.delete(count));
         // No new ones: who adds an alias or a grant expects a key that is not being destroyed.
         let grants = self.store.grants_on(region, key_id, None, usize::MAX);
         let change = grants.iter().fold(change, |change, grant| change.delete(grant));
         let evidence = json!({ "phase": "done", "destroyed": labels(&key.record), "objectsFoundAfterwards": 0 });
         self.commit_key_act(change, "DeleteKey", key, evidence).await?;
+        self.budgets.forget(region, key_id);
         tracing::info!(key = %arn_of(&key.record), "the key's material is destroyed");
         Ok(())
     }
 
-    async fn undo_creation(&self, intent: &Arc<Row<IntentRecord>>) -> Result<(), Error> {
+    async fn undo_creation(&self, intent: &Arc<Row<IntentRecord>>, name_of_event: &'static str) -> Result<(), Error> {
         let IntentRecord { name, region, account, .. } = &intent.record;
         self.token(region)?.destroy(name, deadline()).await?;
         let details = json!({ "object": name.cka_label() });
-        let (event_id, event) = self.act(undoing(name.purpose), region, account, details);
+        let (event_id, event) = self.act(name_of_event, region, account, details);
         self.commit_and_copy(Change::new(self.now()).delete(intent), &event_id, event).await?;
         tracing::warn!(object = %name, "a creation that was not finished is undone");
         Ok(())
     }
 
-    async fn commit_key_act(
+    /// Commits a change with the event of an act of the service on a key.
+    pub(super) async fn commit_key_act(
         &self,
         change: Change,
         name: &'static str,
@@ -172,22 +176,31 @@ impl Kms {
     /// Commits a change, together with the record of the act that it is; without one if a record of it follows.
     pub(super) async fn commit_step(&self, change: Change, act: Option<Act>) -> Result<(), CommitError> {
         let Some(Act { name, region, account, resource, details }) = act else {
-            return match self.commit(change).await {
-                Ok(_) => Ok(()),
-                Err(store::Error::Conflict { .. }) => Err(CommitError::Conflict),
-                Err(error) => Err(CommitError::Failed(error.into())),
-            };
+            return Ok(self.commit(change).await.map(drop)?);
         };
         let (event_id, event) = self.act(name, &region, &account, details);
         self.commit_and_copy(change, &event_id, event.resource(&resource)).await
     }
 
-    async fn commit_and_copy(&self, change: Change, event_id: &str, event: Event) -> Result<(), CommitError> {
+    /// Commits a change with the event of an act of the service.
+    pub(super) async fn commit_and_copy(
+        &self,
+        change: Change,
+        event_id: &str,
+        event: Event,
+    ) -> Result<(), CommitError> {
         let permit = self.audit.begin()?;
         self.commit_recorded(change, event_id, event.to_json(), || Ok(permit)).await
     }
 
-    fn act(&self, name: &'static str, region: &Region, account: &AccountId, details: Value) -> (String, Event) {
+    /// The event of an act of the service, and its id.
+    pub(super) fn act(
+        &self,
+        name: &'static str,
+        region: &Region,
+        account: &AccountId,
+        details: Value,
+    ) -> (String, Event) {
         let event_id = uuid::Uuid::new_v4().to_string();
         let event = Event::service(Call {
             time: self.now(),
@@ -227,12 +240,14 @@ pub struct Reconciliation {
     pub missing: Vec<String>,
 }
 
-/// What the record calls the undoing of an object's creation.
-fn undoing(purpose: Purpose) -> &'static str {
-    match purpose {
-        Purpose::Imported => "UndoImportKeyMaterial",
-        Purpose::ImportWrapping => "UndoGetParametersForImport",
-        Purpose::Kms | Purpose::StoreRoot => "UndoCreateKey",
+/// What the record calls the undoing of an object's creation; `None` of an intent to destroy one.
+fn undoing(intent: &IntentRecord) -> Option<&'static str> {
+    match (intent.kind, intent.name.purpose) {
+        (IntentKind::Create, Purpose::Imported) => Some("UndoImportKeyMaterial"),
+        (IntentKind::Create, Purpose::ImportWrapping) => Some("UndoGetParametersForImport"),
+        (IntentKind::Create, Purpose::Kms | Purpose::StoreRoot) => Some("UndoCreateKey"),
+        (IntentKind::RotateOnDemand | IntentKind::RotateAutomatically, _) => Some("UndoRotateKey"),
+        (IntentKind::Destroy | IntentKind::DestroyExpired | IntentKind::DestroyReplaced, _) => None,
     }
 }
 
@@ -241,6 +256,6 @@ fn labels(key: &KeyRecord) -> Vec<String> {
 }
 
 /// Nobody waits for the answer.
-fn deadline() -> Instant {
+pub(super) fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }

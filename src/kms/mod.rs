@@ -19,6 +19,7 @@ pub mod mac;
 mod marker;
 pub mod policy;
 mod private_key;
+pub mod rotation;
 mod service;
 mod session;
 pub mod shape;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::rotation::Budgets;
 use super::{Error, GrantTokens, Imports, KeyPairs, Markers, Sessions};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
@@ -29,6 +30,8 @@ pub struct Kms {
     pub imports: Imports,
     /// The id of this run of the service, which owns the intents that it makes.
     pub instance: String,
+    /// How often each material may wrap yet.
+    pub(super) budgets: Budgets,
     tokens: BTreeMap<Region, Token>,
     clock: Arc<dyn Clock>,
     /// The latest time told, in milliseconds.
@@ -48,20 +51,37 @@ pub struct Parts {
     pub key_pairs: KeyPairs,
     /// What imports go by.
     pub imports: Imports,
+    /// How often each material may wrap.
+    pub budgets: Budgets,
 }
 
 impl Kms {
-    /// Puts the parts together; `tokens` names the key store of every Region that is served.
+    /// Puts the parts together; `tokens` names the key store of every Region that is served. Call
+    /// [`Kms::begin_run`] before the first request.
     pub fn new(
         store: Store,
         audit: Arc<Audit>,
         tokens: BTreeMap<Region, Token>,
         clock: Arc<dyn Clock>,
-        Parts { markers, grant_tokens, sessions, key_pairs, imports }: Parts,
+        Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets }: Parts,
     ) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
         let (told, outbox) = (AtomicI64::new(i64::MIN), Mutex::default());
-        Kms { store, audit, markers, grant_tokens, sessions, key_pairs, imports, instance, tokens, clock, told, outbox }
+        Kms {
+            store,
+            audit,
+            markers,
+            grant_tokens,
+            sessions,
+            key_pairs,
+            imports,
+            instance,
+            budgets,
+            tokens,
+            clock,
+            told,
+            outbox,
+        }
     }
 
     /// The token of a Region.
@@ -107,10 +127,7 @@ impl Kms {
             event: String::from_utf8_lossy(&event).into_owned(),
             since: self.audit.durable_seq(),
         };
-        let epoch = self.commit(change.insert(record)).await.map_err(|error| match error {
-            store::Error::Conflict { .. } => CommitError::Conflict,
-            other => CommitError::Failed(other.into()),
-        })?;
+        let epoch = self.commit(change.insert(record)).await?;
         crash_point::reached("change-committed");
         let copied = match permit() {
             Ok(permit) => self.audit.append(permit, event, epoch).await.map_err(Error::from),
@@ -201,6 +218,15 @@ pub enum CommitError {
 struct Outbox {
     copied: HashSet<String>,
     failed: HashSet<String>,
+}
+
+impl From<store::Error> for CommitError {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Conflict { .. } => CommitError::Conflict,
+            other => CommitError::Failed(other.into()),
+        }
+    }
 }
 
 impl From<Error> for CommitError {

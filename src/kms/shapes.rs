@@ -85,6 +85,8 @@ pub const GRANT_TOKEN: Shape = Shape::Token { min: 1, max: 8192 };
 pub const GRANT_TOKEN_LIST: Shape = Shape::List { min: 0, max: 10, of: &GRANT_TOKEN };
 /// `ImportType`.
 pub const IMPORT_TYPE: Shape = Shape::Enum(&["NEW_KEY_MATERIAL", "EXISTING_KEY_MATERIAL"]);
+/// `IncludeKeyMaterial`.
+pub const INCLUDE_KEY_MATERIAL: Shape = Shape::Enum(&["ALL_KEY_MATERIAL", "ROTATIONS_ONLY"]);
 /// `KeyAgreementAlgorithmSpec`.
 pub const KEY_AGREEMENT_ALGORITHM: Shape = Shape::Enum(KeyAgreementAlgorithm::NAMES);
 /// `KeyIdType`.
@@ -150,6 +152,8 @@ pub const RECIPIENT_INFO: Shape = Shape::Structure(&[
 /// `ResourceOwnersList`.
 pub const RESOURCE_OWNERS_LIST: Shape =
     Shape::List { min: 1, max: 2, of: &Shape::Enum(&["SELF", "OTHER_ACCOUNTS_VIA_RAM"]) };
+/// `RotationPeriodInDaysType`.
+pub const ROTATION_PERIOD_IN_DAYS: Shape = Shape::Integer { min: 90, max: 2560 };
 /// `ServicePrincipalType`.
 pub const SERVICE_PRINCIPAL: Shape = Shape::String { min: 1, max: 128, pattern: Some(SERVICE_PRINCIPAL_PATTERN) };
 /// `SigningAlgorithmSpec`.

@@ -9,7 +9,7 @@ use super::grants::GrantsTo;
 use super::seal::{Keys, Kind, Place};
 use super::{
     AccessKeyRecord, AccountRecord, AliasRecord, Error, GrantRecord, IntentRecord, KeyRecord, OutboxRecord,
-    PolicyRecord, PrincipalRecord, Record, Row, WrappingKeyRecord,
+    PolicyRecord, PrincipalRecord, Record, Row, RunsRecord, WrapCountRecord, WrappingKeyRecord,
 };
 use crate::model::{AccountId, AliasName, KeyId, Region};
 
@@ -282,6 +282,8 @@ tables! {
     wrapping_keys: WrappingKeyRecord,
     intents: IntentRecord,
     outbox: OutboxRecord,
+    wrap_counts: WrapCountRecord,
+    runs: RunsRecord,
 }
 
 impl Indexed for KeyRecord {
@@ -364,6 +366,8 @@ impl Indexed for PolicyRecord {}
 impl Indexed for WrappingKeyRecord {}
 impl Indexed for IntentRecord {}
 impl Indexed for OutboxRecord {}
+impl Indexed for WrapCountRecord {}
+impl Indexed for RunsRecord {}
 
 impl GrantRecord {
     fn on(&self) -> (Region, KeyId) {

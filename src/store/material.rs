@@ -1,5 +1,7 @@
 //! The materials of a key: the token objects behind it, one after the other.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::KeyRecord;
@@ -71,6 +73,29 @@ pub struct AutomaticRotation {
     pub period_days: u32,
     /// When the next one is due.
     pub next: Timestamp,
+}
+
+impl AutomaticRotation {
+    /// A schedule that begins now: the first rotation is one period away.
+    pub fn beginning(now: Timestamp, period_days: u32) -> Self {
+        AutomaticRotation { period_days, next: now.plus(days(period_days)) }
+    }
+
+    /// This schedule with another period, counted from the moment that the old one was.
+    #[must_use]
+    pub fn with_period(self, period_days: u32) -> Self {
+        let begun = self
+            .next
+            .as_millis()
+            .saturating_sub(AutomaticRotation::beginning(EPOCH, self.period_days).next.as_millis());
+        AutomaticRotation::beginning(Timestamp::from_millis(begun), period_days)
+    }
+}
+
+const EPOCH: Timestamp = Timestamp::from_millis(0);
+
+fn days(days: u32) -> Duration {
+    Duration::from_secs(u64::from(days) * 86_400)
 }
 
 impl Material {

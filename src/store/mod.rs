@@ -17,6 +17,7 @@ mod root;
 mod seal;
 mod usage;
 mod wrapping_keys;
+mod wraps;
 
 #[cfg(test)]
 mod contract;
@@ -47,6 +48,7 @@ pub use principals::{AccountRecord, PolicyRecord, PrincipalKind, PrincipalRecord
 pub use record::{AccessKeyRecord, AliasRecord, IntentKind, IntentRecord, KeyRecord, OutboxRecord, Record, Row};
 pub use usage::{AccessKeyUsage, Usage};
 pub use wrapping_keys::WrappingKeyRecord;
+pub use wraps::{RunsRecord, WrapCountRecord};
 
 use index::Index;
 use root::Root;
@@ -372,6 +374,22 @@ impl Store {
     /// All events that are not known to be in the audit log, the oldest first.
     pub fn outbox(&self) -> Vec<Arc<Row<OutboxRecord>>> {
         self.0.index().table::<OutboxRecord>().by_revision()
+    }
+
+    /// How often a material may have wrapped; `None` if it was never written down.
+    pub fn wrap_count(&self, region: &Region, key_id: &KeyId, material: u32) -> Option<Arc<Row<WrapCountRecord>>> {
+        self.0.index().table::<WrapCountRecord>().find(&wraps::wrap_count_row(region, key_id, material))
+    }
+
+    /// The counts of all materials of a key.
+    pub fn wrap_counts_of(&self, region: &Region, key_id: &KeyId) -> Vec<Arc<Row<WrapCountRecord>>> {
+        let prefix = format!("{}/", record::key_row(region, key_id));
+        self.0.index().table::<WrapCountRecord>().beginning_with(&prefix, None, usize::MAX)
+    }
+
+    /// How often the service was started; `None` before it first was.
+    pub fn runs(&self) -> Option<Arc<Row<RunsRecord>>> {
+        self.0.index().table::<RunsRecord>().find(wraps::RUNS_ROW)
     }
 
     /// The last use of a key, as far as it is known.

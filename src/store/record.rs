@@ -179,6 +179,10 @@ pub enum IntentKind {
     DestroyExpired,
     /// So is this one, in whose place the same material was imported again.
     DestroyReplaced,
+    /// As `Create`, for the next material of a key that rotates because its owner asked for it.
+    RotateOnDemand,
+    /// As `Create`, for the next material of a key that rotates by itself.
+    RotateAutomatically,
 }
 
 /// An audit event that was made durable together with the change it tells of, until it is in the audit log.

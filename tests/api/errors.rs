@@ -136,7 +136,7 @@ fn unknown_members_are_passed_over() {
 fn unknown_operations_are_refused_in_awss_form() {
     let service = shared();
     // Not built yet, never heard of, of another service, without a name, in other letters.
-    for operation in ["RotateKeyOnDemand", "ReplicateKey", "Nonsense", "GetCallerIdentity", "", "encrypt"] {
+    for operation in ["ReplicateKey", "UpdatePrimaryRegion", "Nonsense", "GetCallerIdentity", "", "encrypt"] {
         refused(&service, operation, &json!({}), "UnknownOperationException", "");
     }
     let targets = ["Encrypt", "TrentService", "trentservice.Encrypt", "Other.Encrypt", "TrentService.Encrypt.x", ""];
@@ -148,7 +148,7 @@ fn unknown_operations_are_refused_in_awss_form() {
     let mut request = Request::kms("", &json!({}));
     request.headers.remove(1);
     is_refusal(&checked(request.send(&service)), "UnknownOperationException", "");
-    let answer = call(&service, "RotateKeyOnDemand", &json!({}));
+    let answer = call(&service, "ReplicateKey", &json!({}));
     assert_eq!(answer.body, br#"{"__type":"UnknownOperationException"}"#);
     assert_eq!(event(&service, &answer)["errorCode"], "UnknownOperationException");
 }

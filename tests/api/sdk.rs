@@ -312,6 +312,6 @@ async fn errors_have_the_sdks_types() {
     let refused = error!(kms.generate_random());
     assert_eq!((refused.code(), refused.message()), (Some("ValidationException"), Some("NumberOfBytes is required.")));
     assert!(refused.meta().request_id().is_some());
-    let unknown = error!(kms.rotate_key_on_demand().key_id(id));
+    let unknown = error!(kms.replicate_key().key_id(id).replica_region("eu-west-1"));
     assert_eq!(unknown.code(), Some("UnknownOperationException"));
 }

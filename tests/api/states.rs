@@ -65,6 +65,11 @@ const MATRIX: &[Row] = &[
     ("EnableKey", |s| json!({ "KeyId": s.key.id }), [OK, OK, PD]),
     ("DisableKey", |s| json!({ "KeyId": s.key.id }), [OK, OK, PD]),
     ("ScheduleKeyDeletion", |s| json!({ "KeyId": s.key.id }), [OK, OK, PD]),
+    ("EnableKeyRotation", |s| json!({ "KeyId": s.key.id, "RotationPeriodInDays": 90 }), [OK, D, PD]),
+    ("DisableKeyRotation", |s| json!({ "KeyId": s.key.id }), [OK, D, PD]),
+    ("GetKeyRotationStatus", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),
+    ("ListKeyRotations", |s| json!({ "KeyId": s.key.id }), [OK, OK, OK]),
+    ("RotateKeyOnDemand", |s| json!({ "KeyId": s.key.id }), [OK, D, PD]),
     ("CancelKeyDeletion", |s| json!({ "KeyId": s.key.id }), [NP, NP, OK]),
 ];
 

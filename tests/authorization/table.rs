@@ -76,10 +76,12 @@ const ROWS: &[Row] = &[
     }),
     used("DescribeKey", &["DescribeKey"], Named::Explicitly, |stage| stage.about_key(json!({}))),
     key("DisableKey", &["DisableKey"], |stage| stage.about_key(json!({}))),
+    key("DisableKeyRotation", &["DisableKeyRotation"], |stage| stage.about_key(json!({}))),
     key("EnableKey", &["EnableKey"], |stage| {
         stage.root("DisableKey", json!({ "KeyId": stage.keys[0].id }));
         stage.about_key(json!({}))
     }),
+    key("EnableKeyRotation", &["EnableKeyRotation"], |stage| stage.about_key(json!({ "RotationPeriodInDays": 180 }))),
     used("Encrypt", &["Encrypt"], Named::Explicitly, |stage| stage.about_key(json!({ "Plaintext": "eHk=" }))),
     used("GenerateDataKey", &["GenerateDataKey"], Named::Explicitly, |stage| {
         stage.about_key(json!({ "KeySpec": "AES_256" }))
@@ -99,12 +101,14 @@ const ROWS: &[Row] = &[
     account("GenerateRandom", |stage| stage.kms(json!({ "NumberOfBytes": 8 }))),
     key("GetKeyLastUsage", &["GetKeyLastUsage"], |stage| stage.about_key(json!({}))),
     key("GetKeyPolicy", &["GetKeyPolicy"], |stage| stage.about_key(json!({}))),
+    used("GetKeyRotationStatus", &["GetKeyRotationStatus"], Named::Explicitly, |stage| stage.about_key(json!({}))),
     used("GetPublicKey", &["GetPublicKey"], Named::Explicitly, |stage| {
         stage.about_key_with(KeyUsage::SignVerify, json!({}))
     }),
     account("ListAliases", |stage| stage.kms(json!({}))),
     used("ListGrants", &["ListGrants"], Named::Explicitly, |stage| stage.about_key(json!({}))),
     key("ListKeyPolicies", &["ListKeyPolicies"], |stage| stage.about_key(json!({}))),
+    key("ListKeyRotations", &["ListKeyRotations"], |stage| stage.about_key(json!({}))),
     account("ListKeys", |stage| stage.kms(json!({}))),
     key("ListResourceTags", &["ListResourceTags"], |stage| stage.about_key(json!({}))),
     account("ListRetirableGrants", |stage| stage.kms(json!({ "RetiringPrincipal": stage.person.arn }))),
@@ -130,6 +134,7 @@ const ROWS: &[Row] = &[
         let grant_id = stage.service.grant(stage.service.root(), &stage.keys[0]);
         stage.about_key(json!({ "GrantId": grant_id }))
     }),
+    key("RotateKeyOnDemand", &["RotateKeyOnDemand"], |stage| stage.about_key(json!({}))),
     key("ScheduleKeyDeletion", &["ScheduleKeyDeletion"], |stage| stage.about_key(json!({}))),
     used("Sign", &["Sign"], Named::Explicitly, |stage| {
         stage.about_key_with(KeyUsage::SignVerify, json!({ "Message": "eHk=", "SigningAlgorithm": "ECDSA_SHA_256" }))

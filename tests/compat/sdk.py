@@ -88,7 +88,7 @@ def keys():
     refused(errors.TagException, kms.create_key, Tags=[{"TagKey": "aws:x", "TagValue": ""}])
     message = refused("ValidationException", kms.create_key, KeySpec="NONSENSE")
     assert message.startswith("1 validation error detected: Value 'NONSENSE' at 'keySpec'"), message
-    refused("UnknownOperationException", kms.rotate_key_on_demand, KeyId=key_id)
+    refused("UnknownOperationException", kms.replicate_key, KeyId=key_id, ReplicaRegion="eu-west-1")
 
 
 def states():
@@ -111,6 +111,51 @@ def states():
     assert kms.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"] == "Disabled"
     refused(errors.KMSInvalidStateException, kms.cancel_key_deletion, KeyId=key_id)
     refused("ValidationException", kms.schedule_key_deletion, KeyId=key_id, PendingWindowInDays=6)
+
+
+def rotations():
+    key_id = new_key()
+    blob = kms.encrypt(KeyId=key_id, Plaintext=b"before")["CiphertextBlob"]
+    first = kms.describe_key(KeyId=key_id)["KeyMetadata"]["CurrentKeyMaterialId"]
+    status = kms.get_key_rotation_status(KeyId=key_id)
+    assert not status["KeyRotationEnabled"] and "NextRotationDate" not in status and status["KeyId"] == key_id
+    kms.enable_key_rotation(KeyId=arn(key_id))
+    assert kms.get_key_rotation_status(KeyId=arn(key_id))["RotationPeriodInDays"] == 365
+    kms.enable_key_rotation(KeyId=key_id, RotationPeriodInDays=90)
+    status = kms.get_key_rotation_status(KeyId=key_id)
+    assert status["KeyRotationEnabled"] and status["RotationPeriodInDays"] == 90
+    made = kms.describe_key(KeyId=key_id)["KeyMetadata"]["CreationDate"]
+    assert (status["NextRotationDate"] - made).days == 90 and "OnDemandRotationStartDate" not in status
+    for _ in range(25):
+        assert kms.rotate_key_on_demand(KeyId=key_id)["KeyId"] == key_id
+    message = refused(errors.LimitExceededException, kms.rotate_key_on_demand, KeyId=key_id)
+    assert message.startswith("The on-demand rotations limit has been reached for the given keyId."), message
+    assert kms.get_key_rotation_status(KeyId=key_id) | {"ResponseMetadata": 0} == status | {"ResponseMetadata": 0}
+    opened = kms.decrypt(CiphertextBlob=blob)
+    assert opened["Plaintext"] == b"before" and opened["KeyMaterialId"] == first
+    paginator = kms.get_paginator("list_key_rotations")
+    listed = [item for page in paginator.paginate(KeyId=key_id) for item in page["Rotations"]]
+    assert len(listed) == 25 and all(item["RotationType"] == "ON_DEMAND" for item in listed)
+    everything = paginator.paginate(KeyId=key_id, IncludeKeyMaterial="ALL_KEY_MATERIAL", PaginationConfig={"PageSize": 7})
+    pages = [page["Rotations"] for page in everything]
+    assert [len(page) for page in pages] == [7, 7, 7, 5]
+    materials = [item for page in pages for item in page]
+    assert materials[0]["KeyMaterialId"] == first and "RotationDate" not in materials[0] and materials[1:] == listed
+    assert [item["KeyMaterialState"] for item in materials] == ["NON_CURRENT"] * 25 + ["CURRENT"]
+    current = kms.describe_key(KeyId=key_id)["KeyMetadata"]["CurrentKeyMaterialId"]
+    assert materials[-1]["KeyMaterialId"] == current and len({item["KeyMaterialId"] for item in materials}) == 26
+    assert kms.generate_data_key(KeyId=key_id, KeySpec="AES_256")["KeyMaterialId"] == current
+    moved = kms.re_encrypt(CiphertextBlob=blob, DestinationKeyId=key_id)
+    assert moved["SourceKeyMaterialId"] == first and moved["DestinationKeyMaterialId"] == current
+    kms.disable_key_rotation(KeyId=key_id)
+    assert not kms.get_key_rotation_status(KeyId=key_id)["KeyRotationEnabled"]
+    kms.disable_key(KeyId=key_id)
+    refused(errors.DisabledException, kms.rotate_key_on_demand, KeyId=key_id)
+    refused("ValidationException", kms.enable_key_rotation, KeyId=key_id, RotationPeriodInDays=2561)
+    refused("ValidationException", kms.list_key_rotations, KeyId=key_id, IncludeKeyMaterial="ALL")
+    refused(errors.InvalidMarkerException, kms.list_key_rotations, KeyId=key_id, Marker="nonsense")
+    refused(errors.NotFoundException, kms.rotate_key_on_demand, KeyId=ABSENT)
+    refused(errors.NotFoundException, kms.get_key_rotation_status, KeyId="alias/absent")
 
 
 def aliases():
@@ -395,7 +440,8 @@ def callers():
     refused("UnrecognizedClientException", client(**unknown, **secret).list_keys)
 
 
-FAMILIES = [keys, states, aliases, cryptography, data_key_pairs, asymmetric_keys, tags_and_policies, grants, callers, roles]
+FAMILIES = [keys, states, rotations, aliases, cryptography, data_key_pairs, asymmetric_keys]
+FAMILIES += [tags_and_policies, grants, callers, roles]
 for family in FAMILIES:
     family()
 

@@ -39,6 +39,7 @@ impl From<Error> for Answer {
         match error {
             Error::AccessDenied(message) => client("AccessDeniedException", message),
             Error::AlreadyExists(message) => client("AlreadyExistsException", message),
+            Error::Conflict(message) => client("ConflictException", message),
             Error::CustomKeyStoreNotFound(id) => {
                 client("CustomKeyStoreNotFoundException", format!("Custom key store {id} does not exist."))
             }

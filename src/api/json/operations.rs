@@ -5,7 +5,8 @@ use std::pin::Pin;
 use crate::audit::EventSource;
 use crate::kms::shape::{self, Member};
 use crate::kms::{
-    Context, Document, Error, Operation, alias, cryptography, grant, import, key, mac, policy, signature, sts, tag,
+    Context, Document, Error, Operation, alias, cryptography, grant, import, key, mac, policy, rotation, signature,
+    sts, tag,
 };
 
 /// A future on the heap.
@@ -42,7 +43,9 @@ pub const OPERATIONS: &[Route] = &[
     kms::<cryptography::DeriveSharedSecret>(),
     kms::<key::DescribeKey>(),
     kms::<key::DisableKey>(),
+    kms::<rotation::DisableKeyRotation>(),
     kms::<key::EnableKey>(),
+    kms::<rotation::EnableKeyRotation>(),
     kms::<cryptography::Encrypt>(),
     kms::<cryptography::GenerateDataKey>(),
     kms::<cryptography::GenerateDataKeyPair>(),
@@ -52,12 +55,14 @@ pub const OPERATIONS: &[Route] = &[
     kms::<cryptography::GenerateRandom>(),
     kms::<key::GetKeyLastUsage>(),
     kms::<policy::GetKeyPolicy>(),
+    kms::<rotation::GetKeyRotationStatus>(),
     kms::<import::GetParametersForImport>(),
     kms::<key::GetPublicKey>(),
     kms::<import::ImportKeyMaterial>(),
     kms::<alias::ListAliases>(),
     kms::<grant::ListGrants>(),
     kms::<policy::ListKeyPolicies>(),
+    kms::<rotation::ListKeyRotations>(),
     kms::<key::ListKeys>(),
     kms::<tag::ListResourceTags>(),
     kms::<grant::ListRetirableGrants>(),
@@ -65,6 +70,7 @@ pub const OPERATIONS: &[Route] = &[
     kms::<cryptography::ReEncrypt>(),
     kms::<grant::RetireGrant>(),
     kms::<grant::RevokeGrant>(),
+    kms::<rotation::RotateKeyOnDemand>(),
     kms::<key::ScheduleKeyDeletion>(),
     kms::<signature::Sign>(),
     kms::<tag::TagResource>(),

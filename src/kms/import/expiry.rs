@@ -151,7 +151,8 @@ fn removal(kind: IntentKind) -> &'static str {
         IntentKind::Destroy => "DeleteImportedKeyMaterial",
         IntentKind::DestroyExpired => "DeleteExpiredKeyMaterial",
         IntentKind::DestroyReplaced => "DestroyReplacedKeyMaterial",
-        IntentKind::Create => "UndoImportKeyMaterial",
+        // No rotation makes an object of imported material.
+        IntentKind::Create | IntentKind::RotateOnDemand | IntentKind::RotateAutomatically => "UndoImportKeyMaterial",
     }
 }
 

@@ -220,7 +220,7 @@ async fn create_without_material(cx: &Context, record: KeyRecord) -> Result<Outp
 
 /// 64 hex digits that name a material. The bytes of the material are not to be had, so that the id is of the key
 /// and the material's number.
-fn key_material_id(key_id: &KeyId, number: u32) -> String {
+pub(in crate::kms) fn key_material_id(key_id: &KeyId, number: u32) -> String {
     hex::encode(crypto::sha256(&[b"hsm-kms/v1/key-material-id", key_id.as_bytes(), &number.to_be_bytes()]))
 }
 

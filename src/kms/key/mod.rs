@@ -15,12 +15,14 @@ mod update_key_description;
 pub use cancel_key_deletion::CancelKeyDeletion;
 pub use create_key::CreateKey;
 pub(super) use create_key::GENERATION_TIME;
+pub(in crate::kms) use create_key::key_material_id;
 pub use describe_key::DescribeKey;
 pub use disable_key::DisableKey;
 pub use enable_key::EnableKey;
 pub use get_key_last_usage::GetKeyLastUsage;
 pub use get_public_key::GetPublicKey;
 pub use list_keys::ListKeys;
+pub(in crate::kms) use metadata::expiration_model;
 pub use metadata::{Algorithms, KeyMetadata};
 pub use schedule_key_deletion::ScheduleKeyDeletion;
 pub use update_key_description::UpdateKeyDescription;
@@ -56,7 +58,7 @@ async fn set_state<O: Operation>(cx: &Context, key_id: &str, state: KeyState) ->
 }
 
 /// The change that updates the record of one key.
-fn updated(cx: &Context, key: &KeyRow, update: impl Fn(&mut KeyRecord)) -> Change {
+pub(super) fn updated(cx: &Context, key: &KeyRow, update: impl Fn(&mut KeyRecord)) -> Change {
     let mut record = key.record.clone();
     update(&mut record);
     Change::new(cx.kms.now()).update(key, record)

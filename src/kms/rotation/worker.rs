@@ -1,0 +1,114 @@
+//! Rotations that nobody asks for: when a key's period is over, or its nonce budget nears its end.
+
+use serde_json::{Value, json};
+
+use super::new_material::{Ending, beginning, make, rotation_of};
+use crate::kms::janitor::deadline;
+use crate::kms::{CommitError, Error, KeyRow, Kms, arn_of};
+use crate::model::{KeyState, ObjectName, RotationType, Timestamp};
+use crate::store::{AutomaticRotation, Change, KeyRecord};
+
+/// Why a key rotates by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Its rotation period is over.
+    Period,
+    /// Its material has encrypted nearly as often as it may.
+    NonceBudget,
+}
+
+impl Kms {
+    /// Rotates the keys whose date has come, at most a hundred, so that other work is not held up. Call it with a time
+    /// that is trusted. A rotation that fails is logged and tried again in the next round.
+    pub async fn rotate_due_keys(&self, now: Timestamp) {
+        let mut keys = self.store.all_keys();
+        keys.retain(|key| is_due(&key.record, now) && rotation_of(&self.store, &key.record).is_none());
+        for key in keys.iter().take(KEYS_A_ROUND) {
+            let Err(error) = self.rotate_by_itself(key, Reason::Period).await else { continue };
+            tracing::error!(%error, key = %arn_of(&key.record), "a key could not be rotated; trying again");
+            if is_of_the_token(&error) {
+                return;
+            }
+        }
+    }
+
+    /// Rotates a key; does nothing if somebody else is about to, or the key has changed meanwhile.
+    pub(super) async fn rotate_by_itself(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
+        let (change, name) = beginning(self, key, RotationType::Automatic);
+        match self.begin_rotation(change, key, reason).await {
+            Err(CommitError::Conflict) => return Ok(()),
+            other => other?,
+        };
+        make(self, &key.record, &name, deadline()).await?;
+        self.end_rotation(&key.record, &name, reason).await?;
+        tracing::info!(key = %arn_of(&key.record), ?reason, "the key has rotated to new material");
+        Ok(())
+    }
+
+    /// A rotation by the nonce budget is told of before it is tried: the key's owner did not ask for it.
+    async fn begin_rotation(&self, change: Change, key: &KeyRow, reason: Reason) -> Result<(), CommitError> {
+        match reason {
+            Reason::Period => Ok(self.commit(change).await.map(drop)?),
+            Reason::NonceBudget => {
+                let details = json!({ "nonceBudget": self.budgets.share(&key.record.key_id) });
+                self.commit_key_act(change, "NonceBudgetRotation", key, details).await
+            }
+        }
+    }
+
+    async fn end_rotation(&self, key: &KeyRecord, name: &ObjectName, reason: Reason) -> Result<(), Error> {
+        loop {
+            let mut ending = Ending::of(self, key, name, RotationType::Automatic)?;
+            if let (Reason::Period, Some(schedule)) = (reason, &mut ending.after.automatic_rotation) {
+                // A key that was overdue rotates once, and again a whole period later.
+                *schedule = AutomaticRotation::beginning(self.now(), schedule.period_days);
+            }
+            match self.commit_rotation(&ending, reason).await {
+                Err(CommitError::Conflict) => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    async fn commit_rotation(&self, ending: &Ending, reason: Reason) -> Result<(), CommitError> {
+        let (before, after) = (&ending.before.record, &ending.after);
+        let (event_id, event) = self.act("RotateKey", &after.region, &after.account, reason.details());
+        let event = event.details(details(before, after)).resource(&arn_of(after));
+        self.commit_and_copy(ending.change(self), &event_id, event).await
+    }
+}
+
+impl Reason {
+    fn details(self) -> Value {
+        match self {
+            Reason::Period => json!({ "reason": "rotation period" }),
+            Reason::NonceBudget => json!({ "reason": "nonce budget" }),
+        }
+    }
+}
+
+/// What CloudTrail says of a rotation.
+///
+/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/ct-rotatekey.html>
+fn details(before: &KeyRecord, after: &KeyRecord) -> Value {
+    let id = |key: &KeyRecord| key.current().map(|material| material.key_material_id.clone());
+    json!({
+        "rotationType": RotationType::Automatic,
+        "keyOrigin": after.origin,
+        "previousKeyMaterialId": id(before),
+        "currentKeyMaterialId": id(after),
+        "keyId": after.key_id,
+    })
+}
+
+/// Whether the key's date has come; not while it is disabled, or on its way to deletion.
+pub fn is_due(key: &KeyRecord, now: Timestamp) -> bool {
+    key.state == KeyState::Enabled && key.automatic_rotation.is_some_and(|schedule| schedule.next <= now)
+}
+
+/// Whether the next key would fail as well.
+fn is_of_the_token(error: &Error) -> bool {
+    matches!(error, Error::KeyUnavailable(_) | Error::DependencyTimeout(_) | Error::Throttling)
+}
+
+const KEYS_A_ROUND: usize = 100;

@@ -1,0 +1,110 @@
+//! Rotations killed at every step: nothing half-made stays, nothing acknowledged is lost.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::in_process::{HOUR, InProcess, MovedClock, START};
+use crate::process::{again, assert_passed, block_on, dir_of, role, softhsm_dir};
+use crate::{DAY_MILLIS, Key, Sealed, events, objects, pass};
+
+#[test]
+fn a_rotation_on_demand_that_was_killed_is_there_wholly_or_not_at_all() {
+    let test = "crash::a_rotation_on_demand_that_was_killed_is_there_wholly_or_not_at_all";
+    // The changes before are a root user and a key.
+    killed_at_every_step(test, 3);
+}
+
+#[test]
+fn a_rotation_by_the_clock_that_was_killed_is_there_wholly_or_not_at_all() {
+    let test = "crash::a_rotation_by_the_clock_that_was_killed_is_there_wholly_or_not_at_all";
+    // The changes before are a root user, a key and its schedule.
+    killed_at_every_step(test, 4);
+}
+
+fn killed_at_every_step(test: &str, change: u32) {
+    if let Some(dir) = dir_of(test) {
+        return block_on(play(&dir));
+    }
+    let points = [
+        ("rotation-begun".to_owned(), false),
+        ("rotation-on-token".to_owned(), false),
+        (format!("change-committed:{change}"), true),
+        (format!("change-recorded:{change}"), true),
+    ];
+    let kind = if change == 3 { "on-demand" } else { "by-the-clock" };
+    for (point, rotated) in points {
+        let dir = softhsm_dir();
+        let killed = again(test, kind, dir.path()).env(hsm_kms::crash_point::VARIABLE, &point).output().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed.status), Some(9), "{point}: {killed:?}");
+        let expected = if rotated { "rotated" } else { "undone" };
+        assert_passed(test, &again(test, expected, dir.path()).output().unwrap());
+        let undone = usize::from(!rotated);
+        assert_eq!(events(dir.path(), "UndoRotateKey").len(), undone, "{point}");
+        assert!(events(dir.path(), "UndoCreateKey").is_empty(), "{point}");
+        assert!(events(dir.path(), "ReconcileTokenObjects").is_empty(), "{point}: nothing is missing or left over");
+        let told = if kind == "on-demand" { "RotateKeyOnDemand" } else { "RotateKey" };
+        let expected = if kind == "on-demand" { 1 + usize::from(rotated) } else { usize::from(rotated) + undone };
+        assert_eq!(events(dir.path(), told).len(), expected, "{point}: each once");
+        hsm_kms::audit::verify(&dir.path().join("data/audit")).unwrap();
+    }
+}
+
+async fn play(dir: &Path) {
+    match role().as_str() {
+        "on-demand" => {
+            let (service, key) = begin(dir).await;
+            Key::named(&service, &key).call("RotateKeyOnDemand", json!({})).await;
+            panic!("the crash point was not reached");
+        }
+        "by-the-clock" => {
+            let (service, key) = begin(dir).await;
+            Key::named(&service, &key).call("EnableKeyRotation", json!({ "RotationPeriodInDays": 90 })).await;
+            pass(&service, 91 * 24 * HOUR).await;
+            panic!("the crash point was not reached");
+        }
+        expected => finish(dir, expected == "rotated").await,
+    }
+}
+
+async fn begin(dir: &Path) -> (InProcess, String) {
+    let service = InProcess::start(dir, MovedClock::at(START)).await;
+    let id = service.new_key().await;
+    let key = Key::named(&service, &id);
+    let sealed = key.encrypt().await;
+    let kept = json!({ "key": id, "plaintext": sealed.plaintext, "blob": sealed.blob, "material": sealed.material });
+    std::fs::write(dir.join("kept"), kept.to_string()).unwrap();
+    (service, id)
+}
+
+async fn finish(dir: &Path, rotated: bool) {
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(dir.join("kept")).unwrap()).unwrap();
+    let text = |name: &str| kept[name].as_str().unwrap().to_owned();
+    let sealed = Sealed { plaintext: text("plaintext"), blob: text("blob"), material: text("material") };
+    let service = InProcess::open(dir, MovedClock::at(START + 91 * DAY_MILLIS + 60_000)).await;
+    let key = Key::named(&service, &text("key"));
+    assert!(service.app.kms().store.intents().is_empty(), "undone at the start");
+    assert_eq!(key.rotations().await.len(), usize::from(rotated));
+    assert_eq!(objects(&service, &key.id).await.len(), 1 + usize::from(rotated));
+    assert!(key.status().await["OnDemandRotationStartDate"].is_null());
+    key.opens(&sealed).await;
+    let after = key.encrypt().await;
+    assert_eq!(after.material != sealed.material, rotated);
+
+    // The next one has a number that was never used.
+    if key.status().await["KeyRotationEnabled"] == false {
+        key.call("RotateKeyOnDemand", json!({})).await;
+    } else {
+        pass(&service, HOUR).await;
+    }
+    let on_demand = !events(dir, "RotateKeyOnDemand").is_empty();
+    let rotations = if rotated && !on_demand { 1 } else { 1 + usize::from(rotated) };
+    assert_eq!(key.rotations().await.len(), rotations);
+    let last = objects(&service, &key.id).await.pop().unwrap();
+    let expected = if rotated && !on_demand { 2 } else { 3 };
+    assert!(last.ends_with(&format!("/{expected}")), "{last}");
+    for sealed in [&sealed, &after, &key.encrypt().await] {
+        key.opens(sealed).await;
+    }
+    service.close().await;
+}

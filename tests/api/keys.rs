@@ -107,7 +107,16 @@ fn keys_that_cannot_be_made_are_refused_and_leave_nothing() {
             validation,
             "KeyUsage SIGN_VERIFY is not compatible with KeySpec SYMMETRIC_DEFAULT".into(),
         ),
-        (json!({ "Origin": "EXTERNAL" }), unsupported, "Origin EXTERNAL is not offered by this service.".into()),
+        (
+            json!({ "Origin": "EXTERNAL", "MultiRegion": true }),
+            unsupported,
+            "Multi-Region keys are not offered by this service.".into(),
+        ),
+        (
+            json!({ "Origin": "EXTERNAL", "KeySpec": "ML_DSA_44", "KeyUsage": "SIGN_VERIFY" }),
+            unsupported,
+            "KeySpec ML_DSA_44 is not offered by this service.".into(),
+        ),
         (
             json!({ "Origin": "AWS_CLOUDHSM" }),
             validation,

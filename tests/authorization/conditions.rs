@@ -44,7 +44,7 @@ const DOCUMENTED: &[(&str, Standing)] = &[
     ("kms:EncryptionAlgorithm", IsServed),
     ("kms:EncryptionContext:AppName", IsServed),
     ("kms:EncryptionContextKeys", IsServed),
-    ("kms:ExpirationModel", Absent("no imported key material")),
+    ("kms:ExpirationModel", IsServed),
     ("kms:GrantConstraintType", IsServed),
     ("kms:GrantIsForAWSResource", IsServed),
     ("kms:GrantOperations", IsServed),
@@ -67,10 +67,10 @@ const DOCUMENTED: &[(&str, Standing)] = &[
     ("kms:RetiringPrincipal", IsServed),
     ("kms:ScheduleKeyDeletionPendingWindowInDays", IsServed),
     ("kms:SigningAlgorithm", IsServed),
-    ("kms:ValidTo", Absent("no imported key material")),
+    ("kms:ValidTo", IsServed),
     ("kms:ViaService", Absent("no other AWS service calls here")),
-    ("kms:WrappingAlgorithm", Absent("no imported key material")),
-    ("kms:WrappingKeySpec", Absent("no imported key material")),
+    ("kms:WrappingAlgorithm", IsServed),
+    ("kms:WrappingKeySpec", IsServed),
     ("aws:CurrentTime", IsServed),
     ("aws:EpochTime", IsServed),
     ("aws:FederatedProvider", Absent("no federation")),
@@ -173,6 +173,20 @@ fn cases(world: &World<'_>) -> Vec<Case> {
     let of_rsa = || {
         let blob = world.service.ok(world.service.root(), "Encrypt", to_rsa())["CiphertextBlob"].clone();
         json!({ "KeyId": world.rsa.id, "CiphertextBlob": blob, "EncryptionAlgorithm": "RSAES_OAEP_SHA_1" })
+    };
+    let parameters =
+        || json!({ "KeyId": world.waiting.id, "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" });
+    let import = world.service.import_request(&world.imported);
+    let import = || import.clone();
+    let import_until = |valid_to: i64| {
+        let mut body = with(import(), &[("ExpirationModel", "KEY_MATERIAL_EXPIRES".into())]);
+        body["ValidTo"] = valid_to.into();
+        body
+    };
+    let (soon, later) = (START / 1_000 + 86_400, START / 1_000 + 86_401);
+    let until = |operator: &'static str, holds: i64, fails: i64| {
+        let [holds, fails] = [holds, fails].map(|time| json!(time.to_string()));
+        by("kms:ValidTo", operator, "ImportKeyMaterial", import_until(soon), holds, fails)
     };
     let root_arn = "arn:aws:iam::111122223333:root";
     let (now, seconds) = ("2026-11-22T00:00:00Z", START / 1_000);
@@ -362,6 +376,23 @@ fn cases(world: &World<'_>) -> Vec<Case> {
         ),
         absent("kms:ResourceAliases", "DescribeKey", json!({ "KeyId": world.other.id })),
         // What is asked of a key to be.
+        equals("kms:KeyOrigin", "CreateKey", json!({ "Origin": "EXTERNAL" }), "EXTERNAL", "AWS_KMS"),
+        // Imports.
+        equals(
+            "kms:WrappingAlgorithm",
+            "GetParametersForImport",
+            parameters(),
+            "RSAES_OAEP_SHA_1",
+            "RSAES_OAEP_SHA_256",
+        ),
+        equals("kms:WrappingKeySpec", "GetParametersForImport", parameters(), "RSA_2048", "RSA_4096"),
+        equals("kms:KeyOrigin", "GetParametersForImport", parameters(), "EXTERNAL", "AWS_KMS"),
+        equals(MODEL, "ImportKeyMaterial", import(), "KEY_MATERIAL_DOES_NOT_EXPIRE", "KEY_MATERIAL_EXPIRES"),
+        equals(MODEL, "ImportKeyMaterial", import_until(soon), "KEY_MATERIAL_EXPIRES", "KEY_MATERIAL_DOES_NOT_EXPIRE"),
+        until("NumericLessThanEquals", soon, soon - 1),
+        until("NumericEquals", soon, later),
+        absent("kms:ValidTo", "ImportKeyMaterial", import()),
+        absent("kms:WrappingKeySpec", "ImportKeyMaterial", import()),
         equals("kms:KeySpec", "CreateKey", json!({}), "SYMMETRIC_DEFAULT", "RSA_2048"),
         equals("kms:KeyUsage", "CreateKey", json!({}), "ENCRYPT_DECRYPT", "SIGN_VERIFY"),
         equals("kms:KeyOrigin", "CreateKey", json!({}), "AWS_KMS", "EXTERNAL"),
@@ -570,6 +601,9 @@ struct World<'s> {
     agreement: Key,
     mac: Key,
     rsa: Key,
+    /// Their material is to be imported: into one it is, for the other there are wrapping keys.
+    imported: Key,
+    waiting: Key,
     /// Under the key, in the context.
     sealed: String,
 }
@@ -592,12 +626,13 @@ impl<'s> World<'s> {
         let agreement = of("ECC_NIST_P256", "KEY_AGREEMENT");
         let mac = of("HMAC_256", "GENERATE_VERIFY_MAC");
         let rsa = of("RSA_2048", "ENCRYPT_DECRYPT");
+        let [imported, waiting] = [(); 2].map(|()| service.new_key(service.root(), json!({ "Origin": "EXTERNAL" })));
         let alias = "alias/cond".to_owned();
         service.ok(service.root(), "CreateAlias", json!({ "AliasName": alias, "TargetKeyId": key.id }));
         let sealed = json!({ "KeyId": key.id, "Plaintext": "eHk=", "EncryptionContext": context() });
         let sealed = service.ok(service.root(), "Encrypt", sealed)["CiphertextBlob"].as_str().unwrap().to_owned();
         let pristine = service.key_record(&key);
-        World { pristine, service, user, key, alias, other, signing, agreement, mac, rsa, sealed }
+        World { pristine, service, user, key, alias, other, signing, agreement, mac, rsa, imported, waiting, sealed }
     }
 
     /// The Allow with the condition allows if it holds, the Deny refuses if it does, and neither does otherwise.
@@ -628,7 +663,16 @@ impl<'s> World<'s> {
         let of_others = if place == Place::KeyPolicy { statements } else { Vec::new() };
         let statements = [vec![root], of_others].concat();
         let meant = |key: &&Key| case.body.to_string().contains(&key.id) || key.id == self.key.id;
-        let keys = [&self.key, &self.other, &self.signing, &self.agreement, &self.mac, &self.rsa];
+        let keys = [
+            &self.key,
+            &self.other,
+            &self.signing,
+            &self.agreement,
+            &self.mac,
+            &self.rsa,
+            &self.imported,
+            &self.waiting,
+        ];
         for key in keys.into_iter().filter(meant) {
             let body = json!({ "KeyId": key.id, "Policy": policy(json!(statements)) });
             self.service.ok(self.service.root(), "PutKeyPolicy", body);
@@ -690,5 +734,6 @@ fn context() -> Value {
     json!({ "AppName": "Pay", "Owner": "Ann" })
 }
 
+const MODEL: &str = "kms:ExpirationModel";
 const PAIR: &str = "GenerateDataKeyPair";
 const PAIR_SEALED: &str = "GenerateDataKeyPairWithoutPlaintext";

@@ -71,6 +71,10 @@ const ROWS: &[Row] = &[
         stage.root("CreateAlias", json!({ "AliasName": stage.alias, "TargetKeyId": stage.keys[0].id }));
         stage.kms(json!({ "AliasName": stage.alias }))
     }),
+    key("DeleteImportedKeyMaterial", &["DeleteImportedKeyMaterial"], |stage| {
+        stage.use_imported_key();
+        stage.about_key(json!({}))
+    }),
     used("DeriveSharedSecret", &["DeriveSharedSecret"], Named::Explicitly, |stage| {
         stage.about_key_with(KeyUsage::KeyAgreement, json!({ "KeyAgreementAlgorithm": "ECDH", "PublicKey": PEER }))
     }),
@@ -102,8 +106,16 @@ const ROWS: &[Row] = &[
     key("GetKeyLastUsage", &["GetKeyLastUsage"], |stage| stage.about_key(json!({}))),
     key("GetKeyPolicy", &["GetKeyPolicy"], |stage| stage.about_key(json!({}))),
     used("GetKeyRotationStatus", &["GetKeyRotationStatus"], Named::Explicitly, |stage| stage.about_key(json!({}))),
+    key("GetParametersForImport", &["GetParametersForImport"], |stage| {
+        stage.use_imported_key();
+        stage.about_key(json!({ "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" }))
+    }),
     used("GetPublicKey", &["GetPublicKey"], Named::Explicitly, |stage| {
         stage.about_key_with(KeyUsage::SignVerify, json!({}))
+    }),
+    key("ImportKeyMaterial", &["ImportKeyMaterial"], |stage| {
+        let material = stage.use_imported_key();
+        stage.about_key(material)
     }),
     account("ListAliases", |stage| stage.kms(json!({}))),
     used("ListGrants", &["ListGrants"], Named::Explicitly, |stage| stage.about_key(json!({}))),
@@ -478,6 +490,16 @@ impl<'s> Stage<'s> {
         let key = Key::of(&self.pristine[self.keys.len()]);
         self.keys.push(key.clone());
         key
+    }
+
+    /// Makes the request about a new key with imported material instead; a request that brings the same once more.
+    fn use_imported_key(&mut self) -> Value {
+        let root = self.service.root();
+        let key = self.service.new_key(root, json!({ "Origin": "EXTERNAL" }));
+        let request = self.service.import_request(&key);
+        self.service.ok(root, "ImportKeyMaterial", request.clone());
+        self.keys = vec![key];
+        request
     }
 
     /// Makes the request about a key of this usage instead.

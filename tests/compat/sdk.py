@@ -4,6 +4,7 @@ Environment: OPERATIONS (the names of all that the service has, by commas), CANA
 is made here, a file each), HSM_KMS and DATA (the program and its data folder), and what the service wrote for shells.
 """
 
+import datetime
 import json
 import os
 import subprocess
@@ -12,6 +13,10 @@ import uuid
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from shapes import Answers
 
@@ -440,7 +445,55 @@ def callers():
     refused("UnrecognizedClientException", client(**unknown, **secret).list_keys)
 
 
-FAMILIES = [keys, states, rotations, aliases, cryptography, data_key_pairs, asymmetric_keys]
+def imports():
+    key_id = new_key(Origin="EXTERNAL")
+    metadata = kms.describe_key(KeyId=key_id)["KeyMetadata"]
+    assert metadata["KeyState"] == "PendingImport" and metadata["Origin"] == "EXTERNAL", metadata
+    assert "ExpirationModel" not in metadata and "CurrentKeyMaterialId" not in metadata, metadata
+    refused(errors.KMSInvalidStateException, kms.encrypt, KeyId=key_id, Plaintext=b"x")
+    material = os.urandom(32)
+    keep_canary("import", material)
+
+    def wrapped(algorithm="RSA_AES_KEY_WRAP_SHA_256"):
+        given = kms.get_parameters_for_import(
+            KeyId=key_id, WrappingAlgorithm=algorithm, WrappingKeySpec="RSA_2048"
+        )
+        assert given["KeyId"] == arn(key_id)
+        left = given["ParametersValidTo"] - datetime.datetime.now(datetime.timezone.utc)
+        assert datetime.timedelta(hours=23) < left <= datetime.timedelta(hours=24), left
+        public = load_der_public_key(given["PublicKey"])
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+        if algorithm == "RSAES_OAEP_SHA_256":
+            encrypted = public.encrypt(material, oaep)
+        else:
+            between = os.urandom(32)
+            keep_canary(f"import-{uuid.uuid4()}", between)
+            encrypted = public.encrypt(between, oaep) + aes_key_wrap_with_padding(between, material)
+        return {"KeyId": key_id, "ImportToken": given["ImportToken"], "EncryptedKeyMaterial": encrypted}
+
+    message = refused("ValidationException", kms.import_key_material, **wrapped())
+    assert message == "A validTo date must be set if the ExpirationModel is KEY_MATERIAL_EXPIRES"
+    day = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    answer = kms.import_key_material(**wrapped(), ValidTo=day, KeyMaterialDescription="of boto3")
+    assert answer["KeyId"] == arn(key_id)
+    metadata = kms.describe_key(KeyId=key_id)["KeyMetadata"]
+    assert metadata["KeyState"] == "Enabled" and metadata["ExpirationModel"] == "KEY_MATERIAL_EXPIRES", metadata
+    assert metadata["CurrentKeyMaterialId"] == answer["KeyMaterialId"], metadata
+    assert abs(metadata["ValidTo"] - day) < datetime.timedelta(seconds=1), metadata
+    blob = kms.encrypt(KeyId=key_id, Plaintext=b"x")["CiphertextBlob"]
+    gone = kms.delete_imported_key_material(KeyId=key_id)
+    assert (gone["KeyId"], gone["KeyMaterialId"]) == (arn(key_id), answer["KeyMaterialId"])
+    refused(errors.KMSInvalidStateException, kms.decrypt, CiphertextBlob=blob)
+    again = wrapped("RSAES_OAEP_SHA_256")
+    forged = {**again, "ImportToken": again["ImportToken"][:-1] + b"x"}
+    refused(errors.InvalidImportTokenException, kms.import_key_material, **forged, ValidTo=day)
+    kms.import_key_material(**again, ExpirationModel="KEY_MATERIAL_DOES_NOT_EXPIRE")
+    assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+    assert "ValidTo" not in kms.describe_key(KeyId=key_id)["KeyMetadata"]
+    refused(errors.UnsupportedOperationException, kms.delete_imported_key_material, KeyId=new_key())
+
+
+FAMILIES = [keys, states, rotations, aliases, cryptography, data_key_pairs, asymmetric_keys, imports]
 FAMILIES += [tags_and_policies, grants, callers, roles]
 for family in FAMILIES:
     family()

@@ -52,7 +52,8 @@ proptest! {
         let route = &OPERATIONS[index];
         prop_assume!(!route.members.is_empty());
         let member = &route.members[which.index(route.members.len())];
-        let wrong = if matches!(member.shape, Shape::Integer { .. }) { json!("1") } else { json!(1.5) };
+        let is_number = matches!(member.shape, Shape::Integer { .. } | Shape::Timestamp);
+        let wrong = if is_number { json!("1") } else { json!(1.5) };
         body.as_object_mut().unwrap().insert(member.name.to_owned(), wrong);
         let result = (route.check)(body.to_string().as_bytes());
         prop_assert!(matches!(result, Err(Error::Serialization(_))), "{} took {body}: {result:?}", route.name);
@@ -103,6 +104,7 @@ fn value(shape: &'static Shape) -> BoxedStrategy<Value> {
     match shape {
         Shape::String { min, max, pattern } => {
             let letters = match pattern.map(|pattern| pattern.text) {
+                Some("^[a-f0-9]+$") => "[a-f0-9]",
                 Some(text) if text.contains("\\u") => "[ -~]",
                 Some(text) if text.contains(['_', 'w']) => "[a-zA-Z0-9_]",
                 Some(_) => "[a-zA-Z0-9]",
@@ -123,6 +125,9 @@ fn value(shape: &'static Shape) -> BoxedStrategy<Value> {
             .boxed(),
         Shape::Integer { min, max } => (*min..=*max).prop_map(Value::from).boxed(),
         Shape::Boolean => any::<bool>().prop_map(Value::from).boxed(),
+        Shape::Timestamp => {
+            prop_oneof![any::<i64>().prop_map(Value::from), (-1e18..1e18).prop_map(Value::from)].boxed()
+        }
         Shape::Enum(words) => prop::sample::select(*words).prop_map(Value::from).boxed(),
         Shape::List { min, max, of } => {
             prop::collection::vec(value(of), *min..=(*max).min(*min + 3)).prop_map(Value::Array).boxed()

@@ -122,6 +122,7 @@ fn compare_shape(model: &Value, name: &str, ours: &Shape, path: &str, difference
             differ("max", format!("{:?}", Some(max)), format!("{:?}", bound("max").as_ref()));
         }
         Shape::Boolean => differ("type", "boolean".into(), kind),
+        Shape::Timestamp => differ("type", "timestamp".into(), kind),
         Shape::Enum(words) => {
             differ("type", "string".into(), kind);
             let mut ours: Vec<&str> = words.to_vec();

@@ -36,7 +36,7 @@ fn every_setting_is_documented() {
     let folder = tempfile::tempdir().unwrap();
     let text = settings();
     let sections: Vec<_> = text.split("\n[").collect();
-    assert_eq!(sections.len(), 5);
+    assert_eq!(sections.len(), 6);
     for section in sections {
         let header = section.lines().next().unwrap().strip_suffix(']');
         let documented: BTreeSet<_> = section.lines().filter_map(setting_name).collect();

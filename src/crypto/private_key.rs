@@ -28,7 +28,7 @@ impl PrivateKey {
     ///
     /// Source: RFC 5208 §5, RFC 8017 §A.1.2, RFC 5915 §3, RFC 8410 §7.
     pub fn from_pkcs8(spec: KeyPairSpec, der: &Secret) -> Result<(PrivateKey, PublicKey), InvalidPrivateKey> {
-        let inner = private_key_of(der.expose()).ok_or(InvalidPrivateKey(spec))?;
+        let (algorithm, inner) = fields(der.expose()).ok_or(InvalidPrivateKey(spec))?;
         let read = match spec {
             KeyPairSpec::Rsa2048 | KeyPairSpec::Rsa3072 | KeyPairSpec::Rsa4096 => rsa(spec, der, inner),
             KeyPairSpec::EccNistP256 => ecdsa(spec, &signature::ECDSA_P256_SHA256_ASN1_SIGNING, der),
@@ -37,6 +37,8 @@ impl PrivateKey {
             KeyPairSpec::EccSecgP256k1 => ecdsa(spec, &signature::ECDSA_P256K1_SHA256_ASN1_SIGNING, der),
             KeyPairSpec::EccNistEdwards25519 => ed25519(spec, der),
         };
+        // Both halves name their algorithm alike, and the public one in the only form that it has.
+        let read = read.filter(|(_, public)| algorithm_of(public.spki()) == Some(algorithm));
         read.ok_or(InvalidPrivateKey(spec))
     }
 }
@@ -68,14 +70,19 @@ fn ed25519(spec: KeyPairSpec, der: &Secret) -> Read {
     Some((PrivateKey::Scalar(Secret::new(seed.as_ref().to_vec())), public))
 }
 
-/// The contents of the one OCTET STRING of a `PrivateKeyInfo`.
-fn private_key_of(der: &[u8]) -> Option<&[u8]> {
+/// The `AlgorithmIdentifier` and the private key of a `PrivateKeyInfo`, both as contents.
+fn fields(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut fields = whole(der, SEQUENCE)?;
     let version = positive_or_zero(&mut fields)?;
-    take(&mut fields, SEQUENCE)?;
+    let algorithm = take(&mut fields, SEQUENCE)?;
     let key = take(&mut fields, OCTET_STRING)?;
     let only_attributes = fields.is_empty() || whole(fields, ATTRIBUTES).is_some();
-    (version == [0] && only_attributes).then_some(key)
+    (version == [0] && only_attributes).then_some((algorithm, key))
+}
+
+/// The contents of the `AlgorithmIdentifier` of a `SubjectPublicKeyInfo`.
+fn algorithm_of(spki: &[u8]) -> Option<&[u8]> {
+    take(&mut whole(spki, SEQUENCE)?, SEQUENCE)
 }
 
 /// The contents of a value that is all there is.

@@ -153,10 +153,36 @@ impl From<token::Error> for Error {
             token::Error::NotFound(name) => {
                 Error::InvalidState(format!("The key material of key {} is missing from its token.", name.key_id))
             }
-            token::Error::Unavailable(_) | token::Error::PinIncorrect | token::Error::PinLocked => {
-                Error::KeyUnavailable(error.to_string())
+            // A token that computes wrongly is out of order, whatever it says of itself.
+            token::Error::Unavailable(_)
+            | token::Error::PinIncorrect
+            | token::Error::PinLocked
+            | token::Error::Wrong(_) => Error::KeyUnavailable(error.to_string()),
+            token::Error::Unfit(_) | token::Error::NotOffered(..) | token::Error::HostUnwrapRefused => {
+                Error::UnsupportedOperation(error.to_string())
             }
+            token::Error::IncorrectMaterial(_) => Error::IncorrectKeyMaterial(error.to_string()),
             _ => Error::Internal(format!("token: {error}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{KeyPairSpec, SigningAlgorithm};
+    use crate::token::KeyKind;
+
+    #[test]
+    fn what_a_token_says_has_the_class_of_who_can_mend_it() {
+        let kind = KeyKind::Sign(KeyPairSpec::EccNistP256);
+        let told = |error: token::Error| Error::from(error);
+        assert!(matches!(told(token::Error::Wrong("a signature does not verify")), Error::KeyUnavailable(_)));
+        assert!(matches!(told(token::Error::Unfit(kind)), Error::UnsupportedOperation(_)));
+        assert!(matches!(told(token::Error::HostUnwrapRefused), Error::UnsupportedOperation(_)));
+        assert!(matches!(told(token::Error::IncorrectMaterial(kind)), Error::IncorrectKeyMaterial(_)));
+        let prehashed = token::Error::NotOffered(SigningAlgorithm::Ed25519PhSha512, "nothing verifies it");
+        let Error::UnsupportedOperation(text) = told(prehashed) else { panic!("of another class") };
+        assert_eq!(text, "ED25519_PH_SHA_512 is not offered: nothing verifies it");
     }
 }

@@ -397,6 +397,7 @@ fn one_of_each() -> Change {
         .insert(samples::role("Reader"))
         .insert(samples::policy("Shared"))
         .insert(samples::grant(&region(), 7, 'a'))
+        .insert(samples::wrapping_key(&region(), 7))
 }
 
 fn assert_one_of_each(store: &Store) {
@@ -405,11 +406,25 @@ fn assert_one_of_each(store: &Store) {
     assert_eq!(store.alias(&region(), &account(), &alias.name).unwrap().record, alias);
     assert_eq!(store.aliases_of_key(&region(), &key_id(7))[0].record, alias);
     assert_eq!(store.access_key("AKIAEXAMPLE").unwrap().record, samples::access_key("AKIAEXAMPLE"));
-    assert_eq!(store.intents()[0].record, samples::intent(&region(), 7, 2));
+    let intent = samples::intent(&region(), 7, 2);
+    assert_eq!(store.intents()[0].record, intent);
+    assert_eq!(store.intent(&intent.name).unwrap().record, intent);
+    assert_wrapping_keys(store);
     assert_eq!(store.outbox()[0].record, samples::outbox("e-1"));
     assert_principals(store);
     assert_eq!((store.epoch(), store.highest_time()), (1, now()));
     assert!(store.key(&region(), &key_id(8)).is_none());
+}
+
+fn assert_wrapping_keys(store: &Store) {
+    let record = samples::wrapping_key(&region(), 7);
+    let found = store.wrapping_key(&region(), &key_id(7), &record.wrapping_key_id);
+    for row in
+        [found.unwrap(), store.wrapping_keys().remove(0), store.wrapping_keys_of(&region(), &key_id(7)).remove(0)]
+    {
+        assert_eq!(row.record, record);
+    }
+    assert!(store.wrapping_keys_of(&region(), &key_id(8)).is_empty());
 }
 
 fn assert_principals(store: &Store) {

@@ -293,6 +293,9 @@ mod tests {
         assert_eq!(samples::user("Ann").primary_key(), "111122223333/user/ann");
         assert_eq!(samples::role("Ann").primary_key(), "111122223333/role/ann");
         assert_eq!(samples::policy("Shared").primary_key(), "111122223333/shared");
+        let wrapping_key = samples::wrapping_key(&region, 7);
+        let its_id = "aa000000-0000-0000-0000-000000000000";
+        assert_eq!(wrapping_key.primary_key(), format!("{}/{its_id}", key.primary_key()));
         let grant = samples::grant(&region, 7, 'a');
         assert_eq!(grant.primary_key(), format!("eu-west-1/07000000-0000-0000-0000-000000000000/{}", "a".repeat(64)));
     }

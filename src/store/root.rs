@@ -119,12 +119,13 @@ mod tests {
 
     use super::*;
     use crate::crypto::sha256;
+    use crate::model::{KeyState, Origin, Purpose};
     use crate::store::backend::RawRow;
     use crate::store::index::Index;
     use crate::store::seal::tests::{fixed_keys, seal_fixed};
     use crate::store::{
-        AccessKeyRecord, AccountRecord, AliasRecord, GrantRecord, IntentRecord, KeyRecord, OutboxRecord, PolicyRecord,
-        PrincipalRecord, Record, meta, samples,
+        AccessKeyRecord, AccountRecord, AliasRecord, GrantRecord, IntentKind, IntentRecord, KeyRecord, OutboxRecord,
+        PolicyRecord, PrincipalRecord, Record, WrappingKeyRecord, meta, samples,
     };
 
     #[derive(Deserialize)]
@@ -165,14 +166,21 @@ mod tests {
     }
 
     fn more_rows() -> Vec<GoldenRow> {
-        let text = include_str!("../../tests/vectors/store/v1-principals.json");
+        rows_of(include_str!("../../tests/vectors/store/v1-principals.json"))
+    }
+
+    fn rows_of_materials() -> Vec<GoldenRow> {
+        rows_of(include_str!("../../tests/vectors/store/v1-materials.json"))
+    }
+
+    fn rows_of(text: &str) -> Vec<GoldenRow> {
         serde_json::from_str::<MoreVectors>(text).unwrap().rows
     }
 
     #[test]
     fn golden_rows_are_sealed_and_opened_to_the_byte() {
         let keys = fixed_keys();
-        for row in vectors().rows.into_iter().chain(more_rows()) {
+        for row in vectors().rows.into_iter().chain(more_rows()).chain(rows_of_materials()) {
             let place = Place { table: &row.table, key: &row.key, revision: row.revision };
             assert_eq!(hex::encode(seal_fixed(Kind::Row, place, row.plaintext.as_bytes())), hex::encode(&row.sealed));
             assert_eq!(keys.open(Kind::Row, place, &row.sealed).unwrap().expose(), row.plaintext.as_bytes());
@@ -213,6 +221,48 @@ mod tests {
         assert_eq!(index.table::<PolicyRecord>().all()[0].record, samples::policy("Shared"));
         assert_eq!(index.table::<GrantRecord>().all()[0].record, samples::grant(&region, 7, 'a'));
         assert_eq!(index.table::<KeyRecord>().all()[0].record, samples::shared_key(&region, 8));
+    }
+
+    #[test]
+    fn golden_rows_of_materials_are_the_sample_records_and_written_so_again() {
+        let mut index = Index::default();
+        let region = samples::region();
+        for row in rows_of_materials() {
+            let GoldenRow { table, key, revision, sealed, plaintext, .. } = row;
+            index
+                .admit(&fixed_keys(), &RawRow { table: table.clone(), key: key.clone(), revision, sealed }, [0; 32])
+                .unwrap();
+            let written = match table.as_str() {
+                KeyRecord::TABLE => serde_json::to_string(&index.table::<KeyRecord>().find(&key).unwrap().record),
+                IntentRecord::TABLE => serde_json::to_string(&index.table::<IntentRecord>().find(&key).unwrap().record),
+                _ => serde_json::to_string(&index.table::<WrappingKeyRecord>().find(&key).unwrap().record),
+            };
+            assert_eq!(written.unwrap(), plaintext);
+        }
+        let keys: Vec<_> = index.table::<KeyRecord>().all().iter().map(|row| row.record.clone()).collect();
+        let waiting = KeyRecord {
+            origin: Origin::External,
+            state: KeyState::PendingImport,
+            materials: Vec::new(),
+            next_material: 1,
+            ..samples::key(&region, 9)
+        };
+        assert_eq!(keys, [samples::key_pair(&region, 7), samples::imported_key(&region, 8), waiting]);
+        assert_eq!(index.table::<WrappingKeyRecord>().all()[0].record, samples::wrapping_key(&region, 8));
+        let intents = index.table::<IntentRecord>().by_revision();
+        let intents: Vec<_> =
+            intents.iter().map(|row| (row.record.kind, row.record.name.purpose, row.record.name.material)).collect();
+        use IntentKind::*;
+        assert_eq!(
+            intents,
+            [
+                (Create, Purpose::Imported, 5),
+                (Destroy, Purpose::Imported, 3),
+                (DestroyExpired, Purpose::Imported, 4),
+                (DestroyReplaced, Purpose::Imported, 2),
+                (Create, Purpose::ImportWrapping, 1),
+            ]
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use cryptoki::error::{Error as CryptokiError, RvError};
 
 use super::kind::KeyKind;
 use crate::crypto::NoRandom;
-use crate::model::ObjectName;
+use crate::model::{ObjectName, SigningAlgorithm};
 
 /// Why the token did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +50,13 @@ pub enum Error {
         served: u8,
     },
     /// The key is of a kind that does not do what was asked, or the data has not the length that goes with it.
-    #[error("a key of the kind {0:?} does not do that")]
+    #[error("{0} does not do that")]
     Unfit(KeyKind),
+    /// The algorithm is one of the spec, and is not offered, for this reason.
+    #[error("{0} is not offered: {1}")]
+    NotOffered(SigningAlgorithm, &'static str),
     /// What was unwrapped is no key of the kind: another length or spec, or numbers that do not belong together.
-    #[error("the material is not a key of the kind {0:?}")]
+    #[error("the material is not that of {0}")]
     IncorrectMaterial(KeyKind),
     /// The token cannot unwrap this by itself, and the host may not.
     #[error("the token cannot unwrap this by itself, and the setting import.host_unwrap does not allow the host to")]

@@ -1,5 +1,7 @@
 //! What kinds of keys there are: how each is made, and what it must show before it is used.
 
+use std::fmt;
+
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass};
 
@@ -23,6 +25,19 @@ pub enum KeyKind {
     Mac(HmacSpec),
     /// An RSA pair that unwraps material which is imported. Its objects have a purpose of their own.
     ImportWrapping(KeyPairSpec),
+}
+
+impl fmt::Display for KeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyKind::Aes256 => f.write_str("an AES-256 key"),
+            KeyKind::Sign(spec) => write!(f, "a signing key of the spec {spec}"),
+            KeyKind::Decrypt(spec) => write!(f, "a decryption key of the spec {spec}"),
+            KeyKind::Agree(spec) => write!(f, "a key agreement key of the spec {spec}"),
+            KeyKind::Mac(spec) => write!(f, "a key of the spec {spec}"),
+            KeyKind::ImportWrapping(spec) => write!(f, "a wrapping key of the spec {spec}"),
+        }
+    }
 }
 
 impl KeyKind {

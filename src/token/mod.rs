@@ -317,7 +317,8 @@ impl Token {
     /// Signs a message, or the digest of one, with the key `name`, whose kind is [`KeyKind::Sign`] of this spec: as AWS
     /// gives it, DER for ECDSA. It is not yet verified.
     ///
-    /// Fails with [`Error::Unfit`] if such a key does not sign so, or the digest has another length.
+    /// Fails with [`Error::Unfit`] if such a key does not sign so, or the digest has another length, and with
+    /// [`Error::NotOffered`] for Ed25519ph.
     pub async fn sign(
         &self,
         name: &ObjectName,
@@ -327,6 +328,9 @@ impl Token {
         deadline: Instant,
     ) -> Result<Vec<u8>, Error> {
         let kind = KeyKind::Sign(spec);
+        if algorithm == probe::PREHASHED {
+            return Err(Error::NotOffered(algorithm, probe::UNVERIFIABLE));
+        }
         let data = private::to_be_signed(spec, algorithm, message).ok_or(Error::Unfit(kind))?;
         self.bytes(name, kind, Task::Sign(algorithm, data), deadline).await
     }

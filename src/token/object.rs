@@ -65,7 +65,11 @@ pub(super) fn copy_to_token(
     key: ObjectHandle,
     modifiable: bool,
 ) -> Result<ObjectHandle, CryptokiError> {
-    let changes = [Attribute::Token(true), Attribute::Modifiable(modifiable), Attribute::Extractable(false)];
+    let mut changes = vec![Attribute::Token(true), Attribute::Modifiable(modifiable)];
+    // SoftHSM refuses to say again what is so.
+    if session.get_attributes(key, &[AttributeType::Extractable])? != [Attribute::Extractable(false)] {
+        changes.push(Attribute::Extractable(false));
+    }
     session.copy_object(key, &changes)
 }
 

@@ -33,10 +33,10 @@ pub(super) enum RsaDecryption {
     Bare,
 }
 
-/// What the token signs: the digest, or for Ed25519 the message. `None` if a key of this spec does not sign so, the digest
-/// has another length, or nothing here could verify the signature (Ed25519ph).
+/// What the token signs: the digest, or for Ed25519 the message. `None` if a key of this spec does not sign so, or the
+/// digest has another length.
 pub(super) fn to_be_signed(spec: KeyPairSpec, algorithm: SigningAlgorithm, message: Message<'_>) -> Option<Vec<u8>> {
-    if !spec.signing_algorithms().contains(&algorithm) || algorithm == SigningAlgorithm::Ed25519PhSha512 {
+    if !spec.signing_algorithms().contains(&algorithm) {
         return None;
     }
     match (message, algorithm.digest_len()) {

@@ -74,6 +74,7 @@ pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, F
         };
         rows.push(ProbeRow { what: what.to_owned(), needed: false, failure, place: None });
     }
+    rows.push(row("Ed25519ph", false, Err(UNVERIFIABLE.to_owned())));
     rows.extend(import_rows(shared, session)?);
     Ok(rows)
 }
@@ -339,8 +340,10 @@ const KINDS: [(&str, KeyKind); 14] = [
     ("HMAC with SHA-384", KeyKind::Mac(HmacSpec::Hmac384)),
     ("HMAC with SHA-512", KeyKind::Mac(HmacSpec::Hmac512)),
 ];
-/// Nothing that the host has verifies it, so it is not made.
-const PREHASHED: SigningAlgorithm = SigningAlgorithm::Ed25519PhSha512;
+/// Every signature is verified before it leaves the service, and the host has nothing that verifies this one; SoftHSM takes
+/// the mechanism's prehash flag and signs as if it were not there.
+pub(super) const PREHASHED: SigningAlgorithm = SigningAlgorithm::Ed25519PhSha512;
+pub(super) const UNVERIFIABLE: &str = "nothing here could verify such a signature before it is given out";
 /// How long trying in the background may wait for its turn.
 const TRYING_TIME: Duration = Duration::from_secs(600);
 const ASSOCIATED: &[u8] = b"hsm-kms/self-test";

@@ -83,21 +83,40 @@ fn keys_that_cannot_be_made_are_refused_and_leave_nothing() {
             "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.".to_owned(),
         ),
         (
-            json!({ "KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY" }),
+            json!({ "KeySpec": "ML_DSA_44", "KeyUsage": "SIGN_VERIFY" }),
             unsupported,
-            "KeySpec RSA_2048 is not offered by this service.".into(),
+            "KeySpec ML_DSA_44 is not offered by this service.".into(),
         ),
         (
-            json!({ "CustomerMasterKeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC" }),
+            json!({ "CustomerMasterKeySpec": "SM2", "KeyUsage": "SIGN_VERIFY" }),
             unsupported,
-            "KeySpec HMAC_256 is not offered by this service.".into(),
+            "KeySpec SM2 is not offered by this service.".into(),
+        ),
+        (
+            json!({ "CustomerMasterKeySpec": "HMAC_256", "KeyUsage": "SIGN_VERIFY" }),
+            validation,
+            "KeyUsage SIGN_VERIFY is not compatible with KeySpec HMAC_256".into(),
+        ),
+        (
+            json!({ "KeySpec": "RSA_2048", "KeyUsage": "KEY_AGREEMENT" }),
+            validation,
+            "KeyUsage KEY_AGREEMENT is not compatible with KeySpec RSA_2048".into(),
         ),
         (
             json!({ "KeyUsage": "SIGN_VERIFY" }),
             validation,
             "KeyUsage SIGN_VERIFY is not compatible with KeySpec SYMMETRIC_DEFAULT".into(),
         ),
-        (json!({ "Origin": "EXTERNAL" }), unsupported, "Origin EXTERNAL is not offered by this service.".into()),
+        (
+            json!({ "Origin": "EXTERNAL", "MultiRegion": true }),
+            unsupported,
+            "Multi-Region keys are not offered by this service.".into(),
+        ),
+        (
+            json!({ "Origin": "EXTERNAL", "KeySpec": "ML_DSA_44", "KeyUsage": "SIGN_VERIFY" }),
+            unsupported,
+            "KeySpec ML_DSA_44 is not offered by this service.".into(),
+        ),
         (
             json!({ "Origin": "AWS_CLOUDHSM" }),
             validation,

@@ -1,6 +1,7 @@
 //! The operations, against the real program with a real token: through the SDK, and byte by byte.
 
 mod aliases;
+mod asymmetric;
 mod cryptography;
 mod data_key_pairs;
 mod dry_run;
@@ -49,6 +50,13 @@ struct Key {
 
 fn new_key(service: &Service) -> Key {
     let metadata = ok(service, "CreateKey", &json!({}))["KeyMetadata"].clone();
+    let text = |name: &str| metadata[name].as_str().unwrap().to_owned();
+    Key { id: text("KeyId"), arn: text("Arn") }
+}
+
+/// A key of another spec than the symmetric one.
+fn new_key_of(service: &Service, spec: &str, usage: &str) -> Key {
+    let metadata = ok(service, "CreateKey", &json!({ "KeySpec": spec, "KeyUsage": usage }))["KeyMetadata"].clone();
     let text = |name: &str| metadata[name].as_str().unwrap().to_owned();
     Key { id: text("KeyId"), arn: text("Arn") }
 }

@@ -1,19 +1,57 @@
 //! The official SDK: every operation, and its typed errors.
 
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use aws_sdk_kms::Client;
 use aws_sdk_kms::error::ProvideErrorMetadata;
 use aws_sdk_kms::operation::RequestId;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{
-    DataKeySpec, DryRunModifierType, EncryptionAlgorithmSpec, KeyLastUsageTrackingOperation, KeySpec, KeyState,
-    KeyUsageType, OriginType, Tag,
+    AlgorithmSpec, DataKeyPairSpec, DataKeySpec, DryRunModifierType, EncryptionAlgorithmSpec, ExpirationModelType,
+    GrantOperation, KeyAgreementAlgorithmSpec, KeyLastUsageTrackingOperation, KeySpec, KeyState, KeyUsageType,
+    MacAlgorithmSpec, OriginType, SigningAlgorithmSpec, Tag, WrappingKeySpec,
 };
+use hsm_kms::api::json::OPERATIONS;
+use hsm_kms::audit::EventSource;
+use hsm_kms::crypto::{Agreement, Message, PublicKey, oaep_encrypt};
+use hsm_kms::model::{EncryptionAlgorithm, KeyPairSpec, SigningAlgorithm};
 
 use super::*;
 
+/// Sends, and gives the operation's own error.
+macro_rules! error {
+    ($request:expr) => {
+        $request.send().await.unwrap_err().into_service_error()
+    };
+}
+
 #[tokio::test]
-async fn a_keys_life() {
+async fn every_operation_is_called() {
     let service = Service::start();
     let kms = service.client();
+    a_keys_life(&kms).await;
+    aliases_and_cryptography(&kms).await;
+    data_key_pairs(&kms).await;
+    signatures(&kms).await;
+    agreement_and_rsa(&kms).await;
+    grants(&kms).await;
+    let offered = |name: &str| OPERATIONS.iter().any(|route| route.name == name);
+    if offered("EnableKeyRotation") {
+        rotation(&kms).await;
+    }
+    if offered("ImportKeyMaterial") {
+        imports(&kms).await;
+    }
+    let events = service.audit();
+    let events = events.iter().map(|line| &line["event"]).filter(|event| event["errorCode"].is_null());
+    let called: BTreeSet<&str> = events.filter_map(|event| event["eventName"].as_str()).collect();
+    let of_kms = OPERATIONS.iter().filter(|route| route.source == EventSource::Kms).map(|route| route.name);
+    let missing: Vec<&str> = of_kms.filter(|name| !called.contains(name)).collect();
+    assert!(missing.is_empty(), "without a good answer here: {missing:?}");
+}
+
+async fn a_keys_life(kms: &Client) {
     let tag = |key: &str, value: &str| Tag::builder().tag_key(key).tag_value(value).build().unwrap();
     let made = kms.create_key().description("this is a test").tags(tag("a", "1")).send().await.unwrap();
     assert_eq!(uuid::Uuid::parse_str(made.request_id().unwrap()).unwrap().get_version_num(), 4);
@@ -50,10 +88,7 @@ async fn a_keys_life() {
     assert_eq!((described.key_state(), described.description()), (Some(&KeyState::Disabled), Some("another")));
 }
 
-#[tokio::test]
-async fn aliases_and_cryptography() {
-    let service = Service::start();
-    let kms = service.client();
+async fn aliases_and_cryptography(kms: &Client) {
     let [first, second] = [kms.create_key().send().await, kms.create_key().send().await]
         .map(|made| made.unwrap().key_metadata.unwrap().arn.unwrap());
     kms.create_alias().alias_name("alias/key1").target_key_id(&first).send().await.unwrap();
@@ -98,6 +133,126 @@ async fn aliases_and_cryptography() {
     assert_eq!(random.plaintext.unwrap().as_ref().len(), 1024);
 }
 
+async fn data_key_pairs(kms: &Client) {
+    let id = key_of(kms, KeySpec::SymmetricDefault, KeyUsageType::EncryptDecrypt).await;
+    let spec = DataKeyPairSpec::EccNistP256;
+    let made = kms.generate_data_key_pair().key_id(&id).key_pair_spec(spec.clone()).send().await.unwrap();
+    let opened = kms.decrypt().ciphertext_blob(made.private_key_ciphertext_blob.unwrap()).send().await.unwrap();
+    assert_eq!((opened.plaintext, made.key_pair_spec), (made.private_key_plaintext, Some(spec)));
+    let request = kms.generate_data_key_pair_without_plaintext().key_id(&id).key_pair_spec(DataKeyPairSpec::Rsa2048);
+    let made = request.send().await.unwrap();
+    assert!(PublicKey::from_spki(KeyPairSpec::Rsa2048, made.public_key.unwrap().as_ref()).is_ok());
+    let opened = kms.decrypt().ciphertext_blob(made.private_key_ciphertext_blob.unwrap()).send().await.unwrap();
+    assert!(opened.plaintext.unwrap().as_ref().len() > 1_000);
+}
+
+async fn signatures(kms: &Client) {
+    let message = || Blob::new("a message");
+    let id = key_of(kms, KeySpec::EccNistP256, KeyUsageType::SignVerify).await;
+    let algorithm = SigningAlgorithmSpec::EcdsaSha256;
+    let request = kms.sign().key_id(&id).message(message()).signing_algorithm(algorithm.clone());
+    let signature = request.send().await.unwrap().signature.unwrap();
+    let public = kms.get_public_key().key_id(&id).send().await.unwrap();
+    assert_eq!(
+        (public.key_spec(), public.signing_algorithms()),
+        (Some(&KeySpec::EccNistP256), &[algorithm.clone()][..])
+    );
+    let key = PublicKey::from_spki(KeyPairSpec::EccNistP256, public.public_key.unwrap().as_ref()).unwrap();
+    key.verify(SigningAlgorithm::EcdsaSha256, Message::Raw(b"a message"), signature.as_ref()).unwrap();
+    let verify = kms.verify().key_id(&id).message(message()).signing_algorithm(algorithm);
+    assert!(verify.clone().signature(signature).send().await.unwrap().signature_valid);
+    assert!(error!(verify.signature(Blob::new("x"))).is_kms_invalid_signature_exception());
+
+    let id = key_of(kms, KeySpec::Hmac256, KeyUsageType::GenerateVerifyMac).await;
+    let algorithm = MacAlgorithmSpec::HmacSha256;
+    let request = kms.generate_mac().key_id(&id).message(message()).mac_algorithm(algorithm.clone());
+    let mac = request.send().await.unwrap().mac.unwrap();
+    assert_eq!(mac.as_ref().len(), 32);
+    let verify = kms.verify_mac().key_id(&id).message(message()).mac_algorithm(algorithm);
+    assert!(verify.clone().mac(mac).send().await.unwrap().mac_valid);
+    assert!(error!(verify.mac(Blob::new([7; 32]))).is_kms_invalid_mac_exception());
+}
+
+async fn agreement_and_rsa(kms: &Client) {
+    let id = key_of(kms, KeySpec::EccNistP384, KeyUsageType::KeyAgreement).await;
+    let own = Agreement::new(KeyPairSpec::EccNistP384).unwrap();
+    let peer = kms.get_public_key().key_id(&id).send().await.unwrap().public_key.unwrap();
+    let agreed = kms
+        .derive_shared_secret()
+        .key_id(&id)
+        .key_agreement_algorithm(KeyAgreementAlgorithmSpec::Ecdh)
+        .public_key(Blob::new(own.public_key.spki()))
+        .send()
+        .await
+        .unwrap();
+    let peer = PublicKey::from_spki(KeyPairSpec::EccNistP384, peer.as_ref()).unwrap();
+    assert_eq!(agreed.shared_secret.unwrap().as_ref(), own.agree(&peer).unwrap().expose());
+
+    let id = key_of(kms, KeySpec::Rsa2048, KeyUsageType::EncryptDecrypt).await;
+    let algorithm = EncryptionAlgorithmSpec::RsaesOaepSha256;
+    let request = kms.encrypt().key_id(&id).plaintext(Blob::new("hello")).encryption_algorithm(algorithm.clone());
+    let ciphertext = request.send().await.unwrap().ciphertext_blob.unwrap();
+    let request = kms.decrypt().key_id(&id).ciphertext_blob(ciphertext).encryption_algorithm(algorithm);
+    assert_eq!(request.send().await.unwrap().plaintext.unwrap().as_ref(), b"hello");
+}
+
+async fn grants(kms: &Client) {
+    let id = key_of(kms, KeySpec::SymmetricDefault, KeyUsageType::EncryptDecrypt).await;
+    let root = "arn:aws:iam::111122223333:root";
+    let grant = kms.create_grant().key_id(&id).grantee_principal(root).retiring_principal(root);
+    let grant = grant.operations(GrantOperation::Encrypt);
+    let [first, second] = [grant.clone().send().await.unwrap(), grant.send().await.unwrap()];
+    let token = first.grant_token.unwrap();
+    kms.encrypt().key_id(&id).plaintext(Blob::new("x")).grant_tokens(&token).send().await.unwrap();
+    assert_eq!(kms.list_grants().key_id(&id).send().await.unwrap().grants().len(), 2);
+    let retirable = kms.list_retirable_grants().retiring_principal(root).send().await.unwrap();
+    assert_eq!(retirable.grants().len(), 2);
+    kms.retire_grant().grant_token(&token).send().await.unwrap();
+    kms.revoke_grant().key_id(&id).grant_id(second.grant_id.unwrap()).send().await.unwrap();
+    assert_eq!(kms.list_grants().key_id(&id).send().await.unwrap().grants(), []);
+}
+
+async fn rotation(kms: &Client) {
+    let id = key_of(kms, KeySpec::SymmetricDefault, KeyUsageType::EncryptDecrypt).await;
+    kms.enable_key_rotation().key_id(&id).rotation_period_in_days(90).send().await.unwrap();
+    let status = kms.get_key_rotation_status().key_id(&id).send().await.unwrap();
+    assert_eq!((status.key_rotation_enabled, status.rotation_period_in_days), (true, Some(90)));
+    kms.disable_key_rotation().key_id(&id).send().await.unwrap();
+    kms.rotate_key_on_demand().key_id(&id).send().await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while kms.list_key_rotations().key_id(&id).send().await.unwrap().rotations().is_empty() {
+        assert!(Instant::now() < deadline, "the rotation does not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn imports(kms: &Client) {
+    let made = kms.create_key().origin(OriginType::External).send().await.unwrap().key_metadata.unwrap();
+    let id = made.key_id();
+    let algorithm = AlgorithmSpec::RsaesOaepSha256;
+    let request = kms.get_parameters_for_import().key_id(id).wrapping_algorithm(algorithm);
+    let parameters = request.wrapping_key_spec(WrappingKeySpec::Rsa2048).send().await.unwrap();
+    let key = PublicKey::from_spki(KeyPairSpec::Rsa2048, parameters.public_key.unwrap().as_ref()).unwrap();
+    let wrapped = oaep_encrypt(&key, EncryptionAlgorithm::RsaesOaepSha256, &[0x5a; 32]).unwrap();
+    kms.import_key_material()
+        .key_id(id)
+        .import_token(parameters.import_token.unwrap())
+        .encrypted_key_material(Blob::new(wrapped))
+        .expiration_model(ExpirationModelType::KeyMaterialDoesNotExpire)
+        .send()
+        .await
+        .unwrap();
+    kms.encrypt().key_id(id).plaintext(Blob::new("x")).send().await.unwrap();
+    kms.delete_imported_key_material().key_id(id).send().await.unwrap();
+    assert!(error!(kms.encrypt().key_id(id).plaintext(Blob::new("x"))).is_kms_invalid_state_exception());
+}
+
+/// A new key's id.
+async fn key_of(kms: &Client, spec: KeySpec, usage: KeyUsageType) -> String {
+    let made = kms.create_key().key_spec(spec).key_usage(usage).send().await.unwrap();
+    made.key_metadata.unwrap().key_id
+}
+
 #[tokio::test]
 async fn pages_come_by_the_sdks_paginators() {
     let service = Service::start();
@@ -111,13 +266,6 @@ async fn pages_come_by_the_sdks_paginators() {
         lengths.push(page.unwrap().keys().len());
     }
     assert_eq!(lengths, [2, 2, 1]);
-}
-
-/// Sends, and gives the operation's own error.
-macro_rules! error {
-    ($request:expr) => {
-        $request.send().await.unwrap_err().into_service_error()
-    };
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use base64::Engine;
 use hsm_kms::store::KeyRecord;
 use serde_json::{Value, json};
 
@@ -43,17 +44,17 @@ const DOCUMENTED: &[(&str, Standing)] = &[
     ("kms:EncryptionAlgorithm", IsServed),
     ("kms:EncryptionContext:AppName", IsServed),
     ("kms:EncryptionContextKeys", IsServed),
-    ("kms:ExpirationModel", Absent("no imported key material")),
+    ("kms:ExpirationModel", IsServed),
     ("kms:GrantConstraintType", IsServed),
     ("kms:GrantIsForAWSResource", IsServed),
     ("kms:GrantOperations", IsServed),
     ("kms:GranteePrincipal", IsServed),
-    ("kms:KeyAgreementAlgorithm", Absent("no key agreement")),
+    ("kms:KeyAgreementAlgorithm", IsServed),
     ("kms:KeyOrigin", IsServed),
     ("kms:KeySpec", IsServed),
     ("kms:KeyUsage", IsServed),
-    ("kms:MacAlgorithm", Absent("no HMAC keys")),
-    ("kms:MessageType", Absent("no signing keys")),
+    ("kms:MacAlgorithm", IsServed),
+    ("kms:MessageType", IsServed),
     ("kms:MultiRegion", IsServed),
     ("kms:MultiRegionKeyType", Absent("no multi-Region keys")),
     ("kms:PrimaryRegion", Absent("no multi-Region keys")),
@@ -65,11 +66,11 @@ const DOCUMENTED: &[(&str, Standing)] = &[
     ("kms:ResourceAliases", IsServed),
     ("kms:RetiringPrincipal", IsServed),
     ("kms:ScheduleKeyDeletionPendingWindowInDays", IsServed),
-    ("kms:SigningAlgorithm", Absent("no signing keys")),
-    ("kms:ValidTo", Absent("no imported key material")),
+    ("kms:SigningAlgorithm", IsServed),
+    ("kms:ValidTo", IsServed),
     ("kms:ViaService", Absent("no other AWS service calls here")),
-    ("kms:WrappingAlgorithm", Absent("no imported key material")),
-    ("kms:WrappingKeySpec", Absent("no imported key material")),
+    ("kms:WrappingAlgorithm", IsServed),
+    ("kms:WrappingKeySpec", IsServed),
     ("aws:CurrentTime", IsServed),
     ("aws:EpochTime", IsServed),
     ("aws:FederatedProvider", Absent("no federation")),
@@ -153,6 +154,40 @@ fn cases(world: &World<'_>) -> Vec<Case> {
             "Constraints": { "EncryptionContextSubset": { "AppName": "Pay" } },
         })
     };
+    let sign = || json!({ "KeyId": world.signing.id, "Message": "eHk=", "SigningAlgorithm": "ECDSA_SHA_256" });
+    let digest = || with(sign(), &[("Message", base64(&[7; 32])), ("MessageType", "DIGEST".into())]);
+    let verify = || {
+        let signature = world.service.ok(world.service.root(), "Sign", sign())["Signature"].clone();
+        with(sign(), &[("Signature", signature.as_str().unwrap().into())])
+    };
+    let mac = || json!({ "KeyId": world.mac.id, "Message": "eHk=", "MacAlgorithm": "HMAC_SHA_256" });
+    let verify_mac = || {
+        let mac_of = world.service.ok(world.service.root(), "GenerateMac", mac())["Mac"].clone();
+        with(mac(), &[("Mac", mac_of.as_str().unwrap().into())])
+    };
+    let agree = || {
+        let public = world.service.ok(world.service.root(), "GetPublicKey", json!({ "KeyId": world.agreement.id }));
+        json!({ "KeyId": world.agreement.id, "KeyAgreementAlgorithm": "ECDH", "PublicKey": public["PublicKey"] })
+    };
+    let to_rsa = || json!({ "KeyId": world.rsa.id, "Plaintext": "eHk=", "EncryptionAlgorithm": "RSAES_OAEP_SHA_1" });
+    let of_rsa = || {
+        let blob = world.service.ok(world.service.root(), "Encrypt", to_rsa())["CiphertextBlob"].clone();
+        json!({ "KeyId": world.rsa.id, "CiphertextBlob": blob, "EncryptionAlgorithm": "RSAES_OAEP_SHA_1" })
+    };
+    let parameters =
+        || json!({ "KeyId": world.waiting.id, "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" });
+    let import = world.service.import_request(&world.imported);
+    let import = || import.clone();
+    let import_until = |valid_to: i64| {
+        let mut body = with(import(), &[("ExpirationModel", "KEY_MATERIAL_EXPIRES".into())]);
+        body["ValidTo"] = valid_to.into();
+        body
+    };
+    let (soon, later) = (START / 1_000 + 86_400, START / 1_000 + 86_401);
+    let until = |operator: &'static str, holds: i64, fails: i64| {
+        let [holds, fails] = [holds, fails].map(|time| json!(time.to_string()));
+        by("kms:ValidTo", operator, "ImportKeyMaterial", import_until(soon), holds, fails)
+    };
     let root_arn = "arn:aws:iam::111122223333:root";
     let (now, seconds) = ("2026-11-22T00:00:00Z", START / 1_000);
     let mut cases = vec![
@@ -215,13 +250,29 @@ fn cases(world: &World<'_>) -> Vec<Case> {
         equals("kms:EncryptionAlgorithm", "Decrypt", decrypt(), "SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_256"),
         equals("kms:EncryptionAlgorithm", "GenerateDataKey", data_key(), "SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_256"),
         equals("kms:EncryptionAlgorithm", PAIR, pair(), "SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_256"),
-        absent("kms:EncryptionAlgorithm", "DescribeKey", json!({ "KeyId": id })),
         equals("kms:DataKeyPairSpec", PAIR, pair(), "ECC_NIST_P256", "RSA_2048"),
         equals("kms:DataKeyPairSpec", PAIR_SEALED, pair(), "ECC_NIST_P256", "ECC_NIST_P384"),
         by("kms:DataKeyPairSpec", "StringLike", PAIR, pair(), json!("ECC_*"), json!("RSA_*")),
         absent("kms:DataKeyPairSpec", "GenerateDataKey", data_key()),
         equals("kms:EncryptionContext:AppName", PAIR, pair(), "Pay", "Other"),
         equals("kms:EncryptionContext:AppName", PAIR_SEALED, pair(), "Pay", "Other"),
+        equals("kms:EncryptionAlgorithm", "Encrypt", to_rsa(), "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"),
+        equals("kms:EncryptionAlgorithm", "Decrypt", of_rsa(), "RSAES_OAEP_SHA_1", "SYMMETRIC_DEFAULT"),
+        equals("kms:KeySpec", "Decrypt", of_rsa(), "RSA_2048", "SYMMETRIC_DEFAULT"),
+        absent("kms:EncryptionAlgorithm", "DescribeKey", json!({ "KeyId": id })),
+        // Signatures, codes and agreements.
+        equals("kms:SigningAlgorithm", "Sign", sign(), "ECDSA_SHA_256", "ECDSA_SHA_384"),
+        equals("kms:SigningAlgorithm", "Verify", verify(), "ECDSA_SHA_256", "ECDSA_SHA_384"),
+        equals("kms:MessageType", "Sign", sign(), "RAW", "DIGEST"),
+        equals("kms:MessageType", "Sign", digest(), "DIGEST", "RAW"),
+        equals("kms:MessageType", "Verify", verify(), "RAW", "DIGEST"),
+        absent("kms:SigningAlgorithm", "GetPublicKey", json!({ "KeyId": world.signing.id })),
+        absent("kms:EncryptionContextKeys", "Sign", sign()),
+        equals("kms:MacAlgorithm", "GenerateMac", mac(), "HMAC_SHA_256", "HMAC_SHA_512"),
+        equals("kms:MacAlgorithm", "VerifyMac", verify_mac(), "HMAC_SHA_256", "HMAC_SHA_512"),
+        absent("kms:MessageType", "GenerateMac", mac()),
+        equals("kms:KeyAgreementAlgorithm", "DeriveSharedSecret", agree(), "ECDH", "ecdh"),
+        equals("kms:KeyUsage", "DeriveSharedSecret", agree(), "KEY_AGREEMENT", "SIGN_VERIFY"),
         // Who asks.
         equals("kms:CallerAccount", "Encrypt", encrypt(), user.account.as_str(), "444455556666"),
         by(
@@ -325,6 +376,23 @@ fn cases(world: &World<'_>) -> Vec<Case> {
         ),
         absent("kms:ResourceAliases", "DescribeKey", json!({ "KeyId": world.other.id })),
         // What is asked of a key to be.
+        equals("kms:KeyOrigin", "CreateKey", json!({ "Origin": "EXTERNAL" }), "EXTERNAL", "AWS_KMS"),
+        // Imports.
+        equals(
+            "kms:WrappingAlgorithm",
+            "GetParametersForImport",
+            parameters(),
+            "RSAES_OAEP_SHA_1",
+            "RSAES_OAEP_SHA_256",
+        ),
+        equals("kms:WrappingKeySpec", "GetParametersForImport", parameters(), "RSA_2048", "RSA_4096"),
+        equals("kms:KeyOrigin", "GetParametersForImport", parameters(), "EXTERNAL", "AWS_KMS"),
+        equals(MODEL, "ImportKeyMaterial", import(), "KEY_MATERIAL_DOES_NOT_EXPIRE", "KEY_MATERIAL_EXPIRES"),
+        equals(MODEL, "ImportKeyMaterial", import_until(soon), "KEY_MATERIAL_EXPIRES", "KEY_MATERIAL_DOES_NOT_EXPIRE"),
+        until("NumericLessThanEquals", soon, soon - 1),
+        until("NumericEquals", soon, later),
+        absent("kms:ValidTo", "ImportKeyMaterial", import()),
+        absent("kms:WrappingKeySpec", "ImportKeyMaterial", import()),
         equals("kms:KeySpec", "CreateKey", json!({}), "SYMMETRIC_DEFAULT", "RSA_2048"),
         equals("kms:KeyUsage", "CreateKey", json!({}), "ENCRYPT_DECRYPT", "SIGN_VERIFY"),
         equals("kms:KeyOrigin", "CreateKey", json!({}), "AWS_KMS", "EXTERNAL"),
@@ -529,6 +597,13 @@ struct World<'s> {
     alias: String,
     /// Neither.
     other: Key,
+    signing: Key,
+    agreement: Key,
+    mac: Key,
+    rsa: Key,
+    /// Their material is to be imported: into one it is, for the other there are wrapping keys.
+    imported: Key,
+    waiting: Key,
     /// Under the key, in the context.
     sealed: String,
 }
@@ -545,11 +620,19 @@ impl<'s> World<'s> {
         service.change(&user, |record| drop(record.tags.insert("Dept".into(), "Pay".into())));
         let tags = json!({ "Tags": [{ "TagKey": "Team", "TagValue": "Blue" }] });
         let (key, other) = (service.new_key(service.root(), tags), service.new_key(service.root(), json!({})));
+        let of =
+            |spec: &str, usage: &str| service.new_key(service.root(), json!({ "KeySpec": spec, "KeyUsage": usage }));
+        let signing = of("ECC_NIST_P256", "SIGN_VERIFY");
+        let agreement = of("ECC_NIST_P256", "KEY_AGREEMENT");
+        let mac = of("HMAC_256", "GENERATE_VERIFY_MAC");
+        let rsa = of("RSA_2048", "ENCRYPT_DECRYPT");
+        let [imported, waiting] = [(); 2].map(|()| service.new_key(service.root(), json!({ "Origin": "EXTERNAL" })));
         let alias = "alias/cond".to_owned();
         service.ok(service.root(), "CreateAlias", json!({ "AliasName": alias, "TargetKeyId": key.id }));
         let sealed = json!({ "KeyId": key.id, "Plaintext": "eHk=", "EncryptionContext": context() });
         let sealed = service.ok(service.root(), "Encrypt", sealed)["CiphertextBlob"].as_str().unwrap().to_owned();
-        World { pristine: service.key_record(&key), service, user, key, alias, other, sealed }
+        let pristine = service.key_record(&key);
+        World { pristine, service, user, key, alias, other, signing, agreement, mac, rsa, imported, waiting, sealed }
     }
 
     /// The Allow with the condition allows if it holds, the Deny refuses if it does, and neither does otherwise.
@@ -580,7 +663,17 @@ impl<'s> World<'s> {
         let of_others = if place == Place::KeyPolicy { statements } else { Vec::new() };
         let statements = [vec![root], of_others].concat();
         let meant = |key: &&Key| case.body.to_string().contains(&key.id) || key.id == self.key.id;
-        for key in [&self.key, &self.other].into_iter().filter(meant) {
+        let keys = [
+            &self.key,
+            &self.other,
+            &self.signing,
+            &self.agreement,
+            &self.mac,
+            &self.rsa,
+            &self.imported,
+            &self.waiting,
+        ];
+        for key in keys.into_iter().filter(meant) {
             let body = json!({ "KeyId": key.id, "Policy": policy(json!(statements)) });
             self.service.ok(self.service.root(), "PutKeyPolicy", body);
         }
@@ -623,6 +716,16 @@ fn absent(key: &'static str, operation: &'static str, body: Value) -> Case {
     by(key, "Null", operation, body, json!("true"), json!("false"))
 }
 
+/// The body with these members besides.
+fn with(mut body: Value, members: &[(&str, String)]) -> Value {
+    members.iter().for_each(|(name, value)| body[*name] = value.clone().into());
+    body
+}
+
+fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
 fn is_absence(case: &Case) -> bool {
     !case.holds["Null"].is_null()
 }
@@ -631,5 +734,6 @@ fn context() -> Value {
     json!({ "AppName": "Pay", "Owner": "Ann" })
 }
 
+const MODEL: &str = "kms:ExpirationModel";
 const PAIR: &str = "GenerateDataKeyPair";
 const PAIR_SEALED: &str = "GenerateDataKeyPairWithoutPlaintext";

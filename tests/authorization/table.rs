@@ -3,7 +3,7 @@
 //! A new operation needs a row in `ROWS`, in the order of `OPERATIONS`; without it this does not compile.
 
 use hsm_kms::api::json::OPERATIONS;
-use hsm_kms::model::GrantOperation;
+use hsm_kms::model::{GrantOperation, KeyUsage};
 use hsm_kms::store::KeyRecord;
 use serde_json::{Value, json};
 
@@ -71,6 +71,13 @@ const ROWS: &[Row] = &[
         stage.root("CreateAlias", json!({ "AliasName": stage.alias, "TargetKeyId": stage.keys[0].id }));
         stage.kms(json!({ "AliasName": stage.alias }))
     }),
+    key("DeleteImportedKeyMaterial", &["DeleteImportedKeyMaterial"], |stage| {
+        stage.use_imported_key();
+        stage.about_key(json!({}))
+    }),
+    used("DeriveSharedSecret", &["DeriveSharedSecret"], Named::Explicitly, |stage| {
+        stage.about_key_with(KeyUsage::KeyAgreement, json!({ "KeyAgreementAlgorithm": "ECDH", "PublicKey": PEER }))
+    }),
     used("DescribeKey", &["DescribeKey"], Named::Explicitly, |stage| stage.about_key(json!({}))),
     key("DisableKey", &["DisableKey"], |stage| stage.about_key(json!({}))),
     key("DisableKeyRotation", &["DisableKeyRotation"], |stage| stage.about_key(json!({}))),
@@ -92,10 +99,24 @@ const ROWS: &[Row] = &[
     used("GenerateDataKeyWithoutPlaintext", &["GenerateDataKeyWithoutPlaintext"], Named::Explicitly, |stage| {
         stage.about_key(json!({ "KeySpec": "AES_256" }))
     }),
+    used("GenerateMac", &["GenerateMac"], Named::Explicitly, |stage| {
+        stage.about_key_with(KeyUsage::GenerateVerifyMac, json!({ "Message": "eHk=", "MacAlgorithm": "HMAC_SHA_256" }))
+    }),
     account("GenerateRandom", |stage| stage.kms(json!({ "NumberOfBytes": 8 }))),
     key("GetKeyLastUsage", &["GetKeyLastUsage"], |stage| stage.about_key(json!({}))),
     key("GetKeyPolicy", &["GetKeyPolicy"], |stage| stage.about_key(json!({}))),
     used("GetKeyRotationStatus", &["GetKeyRotationStatus"], Named::Explicitly, |stage| stage.about_key(json!({}))),
+    key("GetParametersForImport", &["GetParametersForImport"], |stage| {
+        stage.use_imported_key();
+        stage.about_key(json!({ "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" }))
+    }),
+    used("GetPublicKey", &["GetPublicKey"], Named::Explicitly, |stage| {
+        stage.about_key_with(KeyUsage::SignVerify, json!({}))
+    }),
+    key("ImportKeyMaterial", &["ImportKeyMaterial"], |stage| {
+        let material = stage.use_imported_key();
+        stage.about_key(material)
+    }),
     account("ListAliases", |stage| stage.kms(json!({}))),
     used("ListGrants", &["ListGrants"], Named::Explicitly, |stage| stage.about_key(json!({}))),
     key("ListKeyPolicies", &["ListKeyPolicies"], |stage| stage.about_key(json!({}))),
@@ -127,6 +148,9 @@ const ROWS: &[Row] = &[
     }),
     key("RotateKeyOnDemand", &["RotateKeyOnDemand"], |stage| stage.about_key(json!({}))),
     key("ScheduleKeyDeletion", &["ScheduleKeyDeletion"], |stage| stage.about_key(json!({}))),
+    used("Sign", &["Sign"], Named::Explicitly, |stage| {
+        stage.about_key_with(KeyUsage::SignVerify, json!({ "Message": "eHk=", "SigningAlgorithm": "ECDSA_SHA_256" }))
+    }),
     key("TagResource", &["TagResource"], |stage| {
         stage.about_key(json!({ "Tags": [{ "TagKey": "k", "TagValue": "v" }] }))
     }),
@@ -138,6 +162,20 @@ const ROWS: &[Row] = &[
         stage.kms(json!({ "AliasName": stage.alias, "TargetKeyId": other.arn }))
     }),
     key("UpdateKeyDescription", &["UpdateKeyDescription"], |stage| stage.about_key(json!({ "Description": "d" }))),
+    used("Verify", &["Verify"], Named::Explicitly, |stage| {
+        let mut request = json!({ "Message": "eHk=", "SigningAlgorithm": "ECDSA_SHA_256" });
+        stage.use_key(KeyUsage::SignVerify);
+        request["KeyId"] = stage.keys[0].id.clone().into();
+        request["Signature"] = stage.root("Sign", request.clone())["Signature"].clone();
+        stage.about_key(request)
+    }),
+    used("VerifyMac", &["VerifyMac"], Named::Explicitly, |stage| {
+        let mut request = json!({ "Message": "eHk=", "MacAlgorithm": "HMAC_SHA_256" });
+        stage.use_key(KeyUsage::GenerateVerifyMac);
+        request["KeyId"] = stage.keys[0].id.clone().into();
+        request["Mac"] = stage.root("GenerateMac", request.clone())["Mac"].clone();
+        stage.about_key(request)
+    }),
     Row {
         name: "AssumeRole",
         asks: Asks::Role,
@@ -377,7 +415,14 @@ fn every_operation_answers_every_caller_as_it_must() {
     in_own_process("table::every_operation_answers_every_caller_as_it_must", |dir| {
         let service = Served::start(dir, MovedClock::at(START));
         let stranger = service.account("444455556666");
-        let pristine = [(); 2].map(|()| service.new_key(service.root(), json!({}))).map(|key| service.key_record(&key));
+        let kinds = [
+            json!({}),
+            json!({}),
+            json!({ "KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY" }),
+            json!({ "KeySpec": "ECC_NIST_P256", "KeyUsage": "KEY_AGREEMENT" }),
+            json!({ "KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC" }),
+        ];
+        let pristine = kinds.map(|kind| service.new_key(service.root(), kind)).map(|key| service.key_record(&key));
         let mut tried = Vec::new();
         for row in ROWS {
             for (number, cell) in cells(row).into_iter().enumerate() {
@@ -445,6 +490,28 @@ impl<'s> Stage<'s> {
         let key = Key::of(&self.pristine[self.keys.len()]);
         self.keys.push(key.clone());
         key
+    }
+
+    /// Makes the request about a new key with imported material instead; a request that brings the same once more.
+    fn use_imported_key(&mut self) -> Value {
+        let root = self.service.root();
+        let key = self.service.new_key(root, json!({ "Origin": "EXTERNAL" }));
+        let request = self.service.import_request(&key);
+        self.service.ok(root, "ImportKeyMaterial", request.clone());
+        self.keys = vec![key];
+        request
+    }
+
+    /// Makes the request about a key of this usage instead.
+    fn use_key(&mut self, usage: KeyUsage) {
+        let record = self.pristine.iter().find(|record| record.usage == usage).unwrap();
+        self.keys = vec![Key::of(record)];
+    }
+
+    /// As `about_key`, of a key of this usage.
+    fn about_key_with(&mut self, usage: KeyUsage, body: Value) -> Request {
+        self.use_key(usage);
+        self.about_key(body)
     }
 
     /// A new role, which trusts as the cell's key policies do.
@@ -679,6 +746,10 @@ fn sts(action: &str) -> Request {
 fn request_is_sts(row: &Row) -> bool {
     matches!(row.asks, Asks::Nothing | Asks::Role)
 }
+
+/// The public key of a pair on P-256 that nobody has the other half of.
+const PEER: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEghVpOVLZaMOCGTJPkINdli/E+o243tUjltNaBYJG4/u3reKQBTRQqLFq9Y49wpRhRBXV4OF0\
+                    gy9Ldpa5R5IRNg==";
 
 /// The error of an answer and its message, in either protocol.
 fn told(answer: &Answer) -> Option<(String, String)> {

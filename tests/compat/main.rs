@@ -26,7 +26,12 @@ fn aws_clients_work_and_leave_no_secret_behind() {
         scope.spawn(|| bench.run_script("cli.sh", "eu-west-1", &[("AWS_PROGRAM", &venv().join("bin/aws"))]));
         scope.spawn(|| {
             bench.run_script("encryption_cli.sh", "ap-south-1", &[("VENV", &venv())]);
-            bench.run_sdk("ap-south-1");
+            bench.run_sdk("sdk.py", &mut Command::new(venv().join("bin/python")), "ap-south-1");
+        });
+        scope.spawn(|| {
+            let mut node = Command::new(venv().join("bin/node"));
+            node.env("NODE_PATH", venv().join("javascript/node_modules"));
+            bench.run_sdk("sdk.cjs", &mut node, "eu-north-1");
         });
     });
     bench.token_keeps_its_keys();
@@ -115,18 +120,11 @@ impl Bench {
         self.run(script, Command::new("bash").arg(scripts().join(script)).envs(variables.iter().copied()), region);
     }
 
-    fn run_sdk(&self, region: &str) {
-        let names: Vec<_> = OPERATIONS.iter().map(|route| route.name).collect();
-        let mut python = Command::new(venv().join("bin/python"));
-        self.run(
-            "sdk.py",
-            python
-                .arg(scripts().join("sdk.py"))
-                .env("OPERATIONS", names.join(","))
-                .env("HSM_KMS", PROGRAM)
-                .env("DATA", self.service.data()),
-            region,
-        );
+    /// A program that must call every operation.
+    fn run_sdk(&self, name: &str, program: &mut Command, region: &str) {
+        let operations: Vec<_> = OPERATIONS.iter().map(|route| route.name).collect();
+        program.arg(scripts().join(name)).env("OPERATIONS", operations.join(","));
+        self.run(name, program.env("HSM_KMS", PROGRAM).env("DATA", self.service.data()), region);
     }
 
     fn run(&self, name: &str, command: &mut Command, region: &str) {
@@ -136,7 +134,8 @@ impl Bench {
 
     /// Every key of the clients is on the token, and the token's own tool calls each one closed for ever.
     fn token_keeps_its_keys(&self) {
-        let listing = self.service.pkcs11_tool(&["--list-objects", "--type", "secrkey"]);
+        let list = |kind: &str| self.service.pkcs11_tool(&["--list-objects", "--type", kind]);
+        let listing = list("secrkey") + &list("privkey").replace("Private Key Object", "Secret Key Object");
         let objects: Vec<_> = listing.split("Secret Key Object").skip(1).collect();
         let access =
             |object: &&str| object.lines().find(|line| line.trim_start().starts_with("Access:")).map(str::to_owned);
@@ -194,4 +193,4 @@ fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compat")
 }
 
-const REGIONS: &[&str] = &["us-east-1", "eu-west-1", "ap-south-1"];
+const REGIONS: &[&str] = &["us-east-1", "eu-west-1", "ap-south-1", "eu-north-1"];

@@ -4,6 +4,7 @@ Environment: OPERATIONS (the names of all that the service has, by commas), CANA
 is made here, a file each), HSM_KMS and DATA (the program and its data folder), and what the service wrote for shells.
 """
 
+import datetime
 import json
 import os
 import subprocess
@@ -12,6 +13,10 @@ import uuid
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from shapes import Answers
 
@@ -83,7 +88,7 @@ def keys():
     refused(errors.NotFoundException, kms.describe_key, KeyId="alias/absent")
     refused(errors.InvalidArnException, kms.describe_key, KeyId="arn:aws:kms:nonsense")
     refused(errors.InvalidMarkerException, kms.list_keys, Marker="nonsense")
-    refused(errors.UnsupportedOperationException, kms.create_key, KeySpec="RSA_2048", KeyUsage="SIGN_VERIFY")
+    refused(errors.UnsupportedOperationException, kms.create_key, KeySpec="ML_DSA_44", KeyUsage="SIGN_VERIFY")
     refused(errors.MalformedPolicyDocumentException, kms.create_key, Policy="{}")
     refused(errors.TagException, kms.create_key, Tags=[{"TagKey": "aws:x", "TagValue": ""}])
     message = refused("ValidationException", kms.create_key, KeySpec="NONSENSE")
@@ -256,6 +261,52 @@ def data_key_pairs():
     refused("ValidationException", kms.generate_data_key_pair, KeyId=key_id, KeyPairSpec="RSA_1024")
 
 
+def asymmetric_keys():
+    """What `oracles.py` checks by its bytes, here by its form: every operation and its own errors."""
+    sign = new_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
+    told = kms.get_public_key(KeyId=sign)
+    assert told["KeyId"] == arn(sign) and told["KeySpec"] == "ECC_NIST_P256" and told["KeyUsage"] == "SIGN_VERIFY"
+    assert told["SigningAlgorithms"] == ["ECDSA_SHA_256"] and "EncryptionAlgorithms" not in told
+    how = dict(KeyId=sign, Message=b"message", SigningAlgorithm="ECDSA_SHA_256")
+    made = kms.sign(**how)
+    assert made["KeyId"] == arn(sign) and made["SigningAlgorithm"] == "ECDSA_SHA_256"
+    assert kms.verify(**how, Signature=made["Signature"])["SignatureValid"] is True
+    assert refused(errors.KMSInvalidSignatureException, kms.verify, **how, Signature=b"x") == ""
+    refused(errors.InvalidKeyUsageException, kms.sign, **how | {"SigningAlgorithm": "ECDSA_SHA_384"})
+    refused("ValidationException", kms.sign, **how, MessageType="DIGEST")
+    refused(errors.DryRunOperationException, kms.sign, **how, DryRun=True)
+    refused(errors.UnsupportedOperationException, kms.get_public_key, KeyId=new_key())
+
+    mac = new_key(KeySpec="HMAC_384", KeyUsage="GENERATE_VERIFY_MAC")
+    how = dict(KeyId=mac, Message=b"message", MacAlgorithm="HMAC_SHA_384")
+    code = kms.generate_mac(**how)["Mac"]
+    assert len(code) == 48 and kms.verify_mac(**how, Mac=code)["MacValid"] is True
+    assert refused(errors.KMSInvalidMacException, kms.verify_mac, **how, Mac=code[:-1]) == ""
+    refused(errors.InvalidKeyUsageException, kms.generate_mac, **how | {"MacAlgorithm": "HMAC_SHA_256"})
+
+    one, other = (new_key(KeySpec="ECC_NIST_P384", KeyUsage="KEY_AGREEMENT") for _ in range(2))
+    public = {key: kms.get_public_key(KeyId=key)["PublicKey"] for key in (one, other)}
+    ecdh = {"KeyAgreementAlgorithm": "ECDH"}
+    secrets = [kms.derive_shared_secret(KeyId=a, PublicKey=public[b], **ecdh) for a, b in ((one, other), (other, one))]
+    assert secrets[0]["SharedSecret"] == secrets[1]["SharedSecret"] and secrets[0]["KeyOrigin"] == "AWS_KMS"
+    keep_canary("shared-secret", secrets[0]["SharedSecret"])
+    refused("ValidationException", kms.derive_shared_secret, KeyId=one, PublicKey=told["PublicKey"], **ecdh)
+
+    rsa = new_key(KeySpec="RSA_2048", KeyUsage="ENCRYPT_DECRYPT")
+    oaep = dict(KeyId=rsa, EncryptionAlgorithm="RSAES_OAEP_SHA_256")
+    plaintext = os.urandom(190)
+    keep_canary("oaep-plaintext", plaintext)
+    blob = kms.encrypt(Plaintext=plaintext, **oaep)["CiphertextBlob"]
+    opened = kms.decrypt(CiphertextBlob=blob, **oaep)
+    assert opened["Plaintext"] == plaintext and "KeyMaterialId" not in opened
+    moved = kms.re_encrypt(
+        CiphertextBlob=blob, SourceKeyId=rsa, SourceEncryptionAlgorithm="RSAES_OAEP_SHA_256", DestinationKeyId=new_key()
+    )
+    assert kms.decrypt(CiphertextBlob=moved["CiphertextBlob"])["Plaintext"] == plaintext
+    assert refused(errors.InvalidCiphertextException, kms.decrypt, CiphertextBlob=blob[:-1], **oaep) == ""
+    refused(errors.InvalidKeyUsageException, kms.encrypt, KeyId=rsa, Plaintext=b"x")
+
+
 def tags_and_policies():
     key_id = new_key(Tags=[{"TagKey": "team", "TagValue": "red"}])
     kms.tag_resource(KeyId=key_id, Tags=[{"TagKey": f"t{number}", "TagValue": ""} for number in range(4)])
@@ -394,8 +445,57 @@ def callers():
     refused("UnrecognizedClientException", client(**unknown, **secret).list_keys)
 
 
-families = (keys, states, rotations, aliases, cryptography, data_key_pairs, tags_and_policies, grants, callers, roles)
-for family in families:
+def imports():
+    key_id = new_key(Origin="EXTERNAL")
+    metadata = kms.describe_key(KeyId=key_id)["KeyMetadata"]
+    assert metadata["KeyState"] == "PendingImport" and metadata["Origin"] == "EXTERNAL", metadata
+    assert "ExpirationModel" not in metadata and "CurrentKeyMaterialId" not in metadata, metadata
+    refused(errors.KMSInvalidStateException, kms.encrypt, KeyId=key_id, Plaintext=b"x")
+    material = os.urandom(32)
+    keep_canary("import", material)
+
+    def wrapped(algorithm="RSA_AES_KEY_WRAP_SHA_256"):
+        given = kms.get_parameters_for_import(
+            KeyId=key_id, WrappingAlgorithm=algorithm, WrappingKeySpec="RSA_2048"
+        )
+        assert given["KeyId"] == arn(key_id)
+        left = given["ParametersValidTo"] - datetime.datetime.now(datetime.timezone.utc)
+        assert datetime.timedelta(hours=23) < left <= datetime.timedelta(hours=24), left
+        public = load_der_public_key(given["PublicKey"])
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+        if algorithm == "RSAES_OAEP_SHA_256":
+            encrypted = public.encrypt(material, oaep)
+        else:
+            between = os.urandom(32)
+            keep_canary(f"import-{uuid.uuid4()}", between)
+            encrypted = public.encrypt(between, oaep) + aes_key_wrap_with_padding(between, material)
+        return {"KeyId": key_id, "ImportToken": given["ImportToken"], "EncryptedKeyMaterial": encrypted}
+
+    message = refused("ValidationException", kms.import_key_material, **wrapped())
+    assert message == "A validTo date must be set if the ExpirationModel is KEY_MATERIAL_EXPIRES"
+    day = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    answer = kms.import_key_material(**wrapped(), ValidTo=day, KeyMaterialDescription="of boto3")
+    assert answer["KeyId"] == arn(key_id)
+    metadata = kms.describe_key(KeyId=key_id)["KeyMetadata"]
+    assert metadata["KeyState"] == "Enabled" and metadata["ExpirationModel"] == "KEY_MATERIAL_EXPIRES", metadata
+    assert metadata["CurrentKeyMaterialId"] == answer["KeyMaterialId"], metadata
+    assert abs(metadata["ValidTo"] - day) < datetime.timedelta(seconds=1), metadata
+    blob = kms.encrypt(KeyId=key_id, Plaintext=b"x")["CiphertextBlob"]
+    gone = kms.delete_imported_key_material(KeyId=key_id)
+    assert (gone["KeyId"], gone["KeyMaterialId"]) == (arn(key_id), answer["KeyMaterialId"])
+    refused(errors.KMSInvalidStateException, kms.decrypt, CiphertextBlob=blob)
+    again = wrapped("RSAES_OAEP_SHA_256")
+    forged = {**again, "ImportToken": again["ImportToken"][:-1] + b"x"}
+    refused(errors.InvalidImportTokenException, kms.import_key_material, **forged, ValidTo=day)
+    kms.import_key_material(**again, ExpirationModel="KEY_MATERIAL_DOES_NOT_EXPIRE")
+    assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+    assert "ValidTo" not in kms.describe_key(KeyId=key_id)["KeyMetadata"]
+    refused(errors.UnsupportedOperationException, kms.delete_imported_key_material, KeyId=new_key())
+
+
+FAMILIES = [keys, states, rotations, aliases, cryptography, data_key_pairs, asymmetric_keys, imports]
+FAMILIES += [tags_and_policies, grants, callers, roles]
+for family in FAMILIES:
     family()
 
 offered = set(os.environ["OPERATIONS"].split(","))

@@ -3,6 +3,7 @@
 
 mod inside_softhsm;
 mod load;
+mod pairs;
 #[path = "../support/mod.rs"]
 mod support;
 mod truth;

@@ -14,6 +14,10 @@ use aws_credential_types::Credentials;
 use aws_sdk_kms::config::retry::RetryConfig;
 use aws_sdk_kms::config::timeout::TimeoutConfig;
 use aws_sdk_kms::config::{BehaviorVersion, Region};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hsm_kms::crypto::{PublicKey, oaep_encrypt};
+use hsm_kms::model::{EncryptionAlgorithm, KeyPairSpec};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_hsm-kms");
@@ -201,6 +205,14 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Key material as a caller wraps it by RSAES_OAEP_SHA_1, which SoftHSM unwraps by itself, under the RSA_2048 key of an
+/// answer of GetParametersForImport.
+pub fn wrapped(parameters: &serde_json::Value, material: &[u8]) -> String {
+    let spki = STANDARD.decode(parameters["PublicKey"].as_str().expect("a public key")).expect("base64");
+    let public_key = PublicKey::from_spki(KeyPairSpec::Rsa2048, &spki).expect("an RSA key");
+    STANDARD.encode(oaep_encrypt(&public_key, EncryptionAlgorithm::RsaesOaepSha1, material).expect("short enough"))
 }
 
 /// The program ended instead of serving.

@@ -224,6 +224,18 @@ impl Served {
         Key { id: text("KeyId"), arn: text("Arn") }
     }
 
+    /// A request that brings the same material for ever into a key of the root user's.
+    pub fn import_request(&self, key: &Key) -> Value {
+        let body = json!({ "KeyId": key.id, "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" });
+        let parameters = self.ok(self.root(), "GetParametersForImport", body);
+        json!({
+            "KeyId": key.id,
+            "ImportToken": parameters["ImportToken"],
+            "EncryptedKeyMaterial": crate::support::wrapped(&parameters, &[7; 32]),
+            "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE",
+        })
+    }
+
     /// A grant of everything that can be granted, on a key of the root user's; its id.
     pub fn grant(&self, person: &Person, key: &Key) -> String {
         let grant_id = hex::encode([uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat());

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hsm_kms::model::KeyPairSpec;
-use hsm_kms::token::KeyKind;
+use hsm_kms::crypto::oaep_encrypt;
+use hsm_kms::model::{EncryptionAlgorithm, KeyPairSpec, ObjectName, Purpose, WrappingAlgorithm};
+use hsm_kms::token::{Import, KeyKind};
 
 use super::process::*;
 
@@ -43,6 +44,11 @@ fn a_token_killed_inside_a_creation_opens_again() {
 #[test]
 fn a_token_killed_while_a_pair_is_made_opens_again() {
     killed_inside("kill::a_token_killed_while_a_pair_is_made_opens_again", "create-pair", 3);
+}
+
+#[test]
+fn a_token_killed_inside_an_import_opens_again() {
+    killed_inside("kill::a_token_killed_inside_an_import_opens_again", "import", 3);
 }
 
 /// SoftHSM writes a new key once for each attribute, and a copy at one go.
@@ -84,6 +90,7 @@ fn play(dir: &Path) {
             let token = open(dir);
             block_on(token.generate_key(&name(2), KeyKind::Sign(KeyPairSpec::EccNistP256), soon())).unwrap();
         }
+        "import" => drop(block_on(open(dir).unwrap_key(&import(dir), soon())).unwrap()),
         "check" => check(dir),
         role => panic!("{role}"),
     }
@@ -95,8 +102,30 @@ fn make(dir: &Path) {
         token.generate(&name(1), soon()).await.unwrap();
         let wrapped = token.wrap_seed(&name(1), b"", &[7; 32], soon()).await.unwrap();
         std::fs::write(dir.join("wrapped"), wrapped).unwrap();
+        let wrapping = import_of(Vec::new()).wrapping;
+        let public = token.generate_key(&wrapping, KeyKind::ImportWrapping(KeyPairSpec::Rsa2048), soon()).await;
+        let public = public.unwrap().unwrap();
+        let encrypted = oaep_encrypt(&public, EncryptionAlgorithm::RsaesOaepSha1, &[7; 32]).unwrap();
+        std::fs::write(dir.join("encrypted"), encrypted).unwrap();
     });
     assert!(token.shutdown(Duration::from_secs(5)));
+}
+
+/// The import of 32 bytes under the name of `name(2)`.
+fn import(dir: &Path) -> Import {
+    import_of(std::fs::read(dir.join("encrypted")).unwrap())
+}
+
+fn import_of(encrypted: Vec<u8>) -> Import {
+    Import {
+        name: ObjectName { purpose: Purpose::Imported, ..name(2) },
+        kind: KeyKind::Aes256,
+        wrapping: ObjectName { purpose: Purpose::ImportWrapping, ..name(200) },
+        wrapping_spec: KeyPairSpec::Rsa2048,
+        algorithm: WrappingAlgorithm::RsaesOaepSha1,
+        encrypted,
+        allow_host: false,
+    }
 }
 
 /// The token opens, the old key works, and the new one is whole or can be removed.
@@ -106,9 +135,12 @@ fn check(dir: &Path) {
     block_on(async {
         let seed = token.unwrap_seed(&name(1), 1, b"", &wrapped, soon()).await.unwrap();
         assert_eq!(*seed, [7; 32]);
-        token.destroy(&name(2), soon()).await.unwrap();
+        // Either is gone already, or has the same CKA_ID and another label.
+        let imported = import(dir).name;
+        let destroyed = [token.destroy(&name(2), soon()).await, token.destroy(&imported, soon()).await];
+        assert!(destroyed.iter().any(Result::is_ok), "{destroyed:?}");
         assert!(!token.exists(&name(2), soon()).await.unwrap());
-        assert_eq!(token.objects(soon()).await.unwrap().ours.len(), 1);
+        assert_eq!(token.objects(soon()).await.unwrap().ours.len(), 2);
     });
     assert!(token.shutdown(Duration::from_secs(5)));
 }

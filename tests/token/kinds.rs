@@ -5,9 +5,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
 use hsm_kms::crypto::{Message, PublicKey, digest, ecdsa_raw, verify_hmac};
-use hsm_kms::model::{EncryptionAlgorithm, HmacSpec, KeyPairSpec, SigningAlgorithm};
+use hsm_kms::model::{EncryptionAlgorithm, HmacSpec, KeyPairSpec, SigningAlgorithm, WrappingAlgorithm};
 use hsm_kms::token::{Error, KeyKind, Offer, Token};
 
 use super::process::*;
@@ -22,7 +23,11 @@ fn signatures_of_every_kind_verify_elsewhere() {
             for algorithm in SigningAlgorithm::ALL {
                 let sign = |message| block_on(token.sign(&name(number), *spec, *algorithm, message, soon()));
                 let raw = sign(Message::Raw(message));
-                if !spec.signing_algorithms().contains(algorithm) || *algorithm == PREHASHED {
+                if *algorithm == PREHASHED {
+                    assert!(matches!(raw, Err(Error::NotOffered(..))), "{spec}");
+                    continue;
+                }
+                if !spec.signing_algorithms().contains(algorithm) {
                     assert!(matches!(raw, Err(Error::Unfit(_))), "{spec} {algorithm}");
                     continue;
                 }
@@ -427,17 +432,51 @@ fn what_the_token_offers_is_found_out_once() {
     });
 }
 
+/// The reason why Ed25519ph is not offered here.
+#[test]
+fn softhsm_signs_a_prehash_as_if_it_were_the_message() {
+    in_own_process("kinds::softhsm_signs_a_prehash_as_if_it_were_the_message", |dir| {
+        let token = new_token(dir);
+        let (context, slot) = other_context();
+        let session = context.open_rw_session(slot).unwrap();
+        let curve = Attribute::EcParams(vec![0x06, 0x03, 0x2b, 0x65, 0x70]);
+        let mechanism = Mechanism::EccEdwardsKeyPairGen;
+        let (_, key) = session.generate_key_pair(&mechanism, &[curve], &[Attribute::Sign(true)]).unwrap();
+        let sign = |scheme| session.sign(&Mechanism::Eddsa(EddsaParams::new(scheme)), key, &[7; 64]);
+        let plain = sign(EddsaSignatureScheme::Ed25519).unwrap();
+        assert_eq!(sign(EddsaSignatureScheme::Ed25519ph(&[])).unwrap(), plain);
+        assert!(token.status().is_ready());
+    });
+}
+
+#[test]
+fn what_the_token_offers_is_found_out_unasked() {
+    in_own_process("kinds::what_the_token_offers_is_found_out_unasked", |dir| {
+        let token = new_token(dir);
+        let known = |kind| block_on(token.offers(kind, Instant::now())).is_ok();
+        // A deadline that has passed is answered only with what is known.
+        for (kind, _) in KINDS.into_iter().filter(|(kind, _)| *kind != KeyKind::Aes256) {
+            until("it is known", || known(kind));
+        }
+        let kind = KeyKind::Sign(KeyPairSpec::EccNistP384);
+        let unwraps = || block_on(token.unwraps(KeyKind::Aes256, WrappingAlgorithm::RsaesOaepSha1, Instant::now()));
+        until("it is known where material is unwrapped", || unwraps().is_ok());
+        assert!(known(kind) && token.counts().recoveries == 0);
+        assert_eq!(block_on(token.objects(soon())).unwrap().ours, []);
+    });
+}
+
 /// For what makes RSA keys of 4,096 bits.
-fn later() -> Instant {
+pub fn later() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-fn openssl(dir: &Path, arguments: &[&str]) {
+pub fn openssl(dir: &Path, arguments: &[&str]) {
     let output = Command::new("openssl").args(arguments).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn openssl_encrypts(dir: &Path, hash: &str, plaintext: &[u8]) -> Vec<u8> {
+pub fn openssl_encrypts(dir: &Path, hash: &str, plaintext: &[u8]) -> Vec<u8> {
     std::fs::write(dir.join("plaintext"), plaintext).unwrap();
     let (oaep, mgf1) = (format!("rsa_oaep_md:{hash}"), format!("rsa_mgf1_md:{hash}"));
     openssl(
@@ -463,7 +502,7 @@ fn openssl_encrypts(dir: &Path, hash: &str, plaintext: &[u8]) -> Vec<u8> {
     std::fs::read(dir.join("ciphertext")).unwrap()
 }
 
-fn openssl_verifies(
+pub fn openssl_verifies(
     dir: &Path,
     public: &PublicKey,
     algorithm: SigningAlgorithm,

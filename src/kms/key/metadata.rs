@@ -68,7 +68,7 @@ impl KeyMetadata {
             expiration_model: imported.clone().map(expiration_model).max(),
             multi_region: record.key_id.is_multi_region(),
             current_key_material_id: current_key_material_id(record),
-            hsm_kms_import_unwrapped_on: imported.map(|object| unwrapped_on(object)).min(),
+            hsm_kms_import_unwrapped_on: imported.map(unwrapped_on).min(),
         }
     }
 }

@@ -45,9 +45,8 @@ fn message<'m>(
         return Err(Error::Validation(format!("Digest is invalid length for algorithm {algorithm}.")));
     }
     if !served_algorithms(spec).contains(&algorithm) {
-        return Err(Error::UnsupportedOperation(format!(
-            "Algorithm {algorithm} is not offered by this service: its signatures could not be verified."
-        )));
+        // UnsupportedOperationException would say it better, but is none of the errors that the model has for this.
+        return Err(Error::InvalidKeyUsage(format!("Algorithm {algorithm} is not offered by this service.")));
     }
     match kind {
         MessageType::Digest => Ok(Message::Digest(message)),

@@ -42,6 +42,7 @@ impl<F: Fixture> Scene<F> {
         change = rewritten(change, &store.principals_of(&account(), PrincipalKind::Role));
         change = rewritten(change, &store.policies_of(&account()));
         change = rewritten(change, &store.grants_on(&region(), &key_id(7), None, 9));
+        change = rewritten(change, &store.wrapping_keys());
         store.commit(change).await.unwrap();
         let now = snapshot(&*fixture.open().await).await;
         store.check().await.unwrap();
@@ -52,11 +53,11 @@ impl<F: Fixture> Scene<F> {
     fn edits(&self) -> Vec<(String, Vec<Edit>)> {
         let (old_ends, old_rows) = &self.before;
         let (ends, rows) = &self.now;
-        assert_eq!((rows.len(), old_rows.len()), (20, 21));
+        assert_eq!((rows.len(), old_rows.len()), (21, 22));
         let mut all = Vec::new();
         for (at, row) in rows.iter().enumerate() {
             let name = |what: &str| format!("{} {} {what}", row.table, row.key);
-            let neighbour = &rows[at ^ 1];
+            let neighbour = rows.get(at ^ 1).unwrap_or(&rows[0]);
             let old = old_rows.iter().find(|old| (&old.table, &old.key) == (&row.table, &row.key)).unwrap();
             let with = |sealed: &[u8]| RawRow { sealed: sealed.to_vec(), ..row.clone() };
             for (what, byte) in [("format", 0), ("salt", 5), ("body", 20), ("tag", row.sealed.len() - 1)] {

@@ -132,12 +132,13 @@ pub(super) fn agree(session: &Session, key: ObjectHandle, len: usize, point: &[u
         Attribute::Extractable(true),
     ];
     let made = session.derive_key(&mechanism, key, &template)?;
-    let value = session.get_attributes(made, &[AttributeType::Value]);
+    let value = session.get_attributes(made, &[AttributeType::Value]).map(|mut found| match found.pop() {
+        // At once: it is wiped whatever fails from here on.
+        Some(Attribute::Value(value)) => Some(Secret::new(value)),
+        _ => None,
+    });
     session.destroy_object(made)?;
-    match value?.pop() {
-        Some(Attribute::Value(value)) if value.len() == len => Ok(Secret::new(value)),
-        _ => Err(CryptokiError::InvalidValue),
-    }
+    value?.filter(|secret| secret.expose().len() == len).ok_or(CryptokiError::InvalidValue)
 }
 
 fn signed(

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hsm_kms::crypto::{PublicKey, oaep_encrypt};
+use hsm_kms::model::{EncryptionAlgorithm, KeyPairSpec};
+use serde_json::{Value, json};
 
 use crate::in_process::{HOUR, InProcess, MovedClock, START};
 use crate::process::{block_on, in_own_process};
-use crate::{Key, events, join_all, objects, pass};
+use crate::{Key, events, housekeep, join_all, objects, pass};
 
 #[test]
 fn a_key_rotates_twenty_five_times_on_demand_and_no_more() {
@@ -171,4 +175,74 @@ fn pages_of_materials_are_whole_and_of_one_key() {
             service.close().await;
         });
     });
+}
+
+/// What the service finishes by itself, a destruction of imported material, leaves alone what others are making.
+#[test]
+fn no_rotation_is_disturbed_by_destructions_that_are_finished_meanwhile() {
+    in_own_process("on_demand::no_rotation_is_disturbed_by_destructions_that_are_finished_meanwhile", |dir| {
+        block_on(async {
+            let service = InProcess::start(dir, MovedClock::at(START)).await;
+            let key = Key::new(&service).await;
+            for rotations in 1..=20 {
+                let mut rotation = Box::pin(key.call("RotateKeyOnDemand", json!({})));
+                loop {
+                    tokio::select! {
+                        biased;
+                        _ = &mut rotation => break,
+                        () = service.app.kms().finish_removals() => tokio::task::yield_now().await,
+                    }
+                }
+                let sealed = key.encrypt().await;
+                key.opens(&sealed).await;
+                assert_eq!(objects(&service, &key.id).await.len(), rotations + 1);
+            }
+            service.close().await;
+        });
+    });
+}
+
+/// Material that is over is not what a key waits for: with it, nothing that the key encrypted could be decrypted.
+#[test]
+fn no_key_rotates_to_imported_material_that_is_over() {
+    in_own_process("on_demand::no_key_rotates_to_imported_material_that_is_over", |dir| {
+        block_on(async {
+            let service = InProcess::start(dir, MovedClock::at(START)).await;
+            let created = service.call("CreateKey", json!({ "Origin": "EXTERNAL" })).await;
+            let key = Key::named(&service, created["KeyMetadata"]["KeyId"].as_str().unwrap());
+            key.import([1; 32], json!({ "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE" })).await;
+            let sealed = key.encrypt().await;
+            let new =
+                |hours: i64| json!({ "ImportType": "NEW_KEY_MATERIAL", "ValidTo": START / 1_000 + hours * 3_600 });
+            key.import([2; 32], new(1)).await;
+            service.clock.pass(HOUR);
+            let (error, message) = key.refused("RotateKeyOnDemand", json!({})).await;
+            assert_eq!(error, "KMSInvalidStateException");
+            assert!(message.starts_with("No available key material pending rotation"), "{message}");
+            key.opens(&sealed).await;
+            assert_eq!(key.encrypt().await.material, sealed.material);
+
+            housekeep(&service).await;
+            assert_eq!(objects(&service, &key.id).await.len(), 1, "it is destroyed");
+            key.import([3; 32], new(3)).await;
+            key.call("RotateKeyOnDemand", json!({})).await;
+            assert_ne!(key.encrypt().await.material, sealed.material);
+            key.opens(&sealed).await;
+            service.close().await;
+        });
+    });
+}
+
+impl Key<'_> {
+    /// Imports material of the caller's.
+    async fn import(&self, material: [u8; 32], mut request: Value) {
+        let wrapping = json!({ "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" });
+        let parameters = self.call("GetParametersForImport", wrapping).await;
+        let public_key = STANDARD.decode(parameters["PublicKey"].as_str().unwrap()).unwrap();
+        let public_key = PublicKey::from_spki(KeyPairSpec::Rsa2048, &public_key).unwrap();
+        let encrypted = oaep_encrypt(&public_key, EncryptionAlgorithm::RsaesOaepSha1, &material).unwrap();
+        request["ImportToken"] = parameters["ImportToken"].clone();
+        request["EncryptedKeyMaterial"] = STANDARD.encode(encrypted).into();
+        self.call("ImportKeyMaterial", request).await;
+    }
 }

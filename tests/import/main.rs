@@ -2,6 +2,7 @@
 
 mod kinds;
 mod oracle;
+mod refusals;
 #[path = "../support/mod.rs"]
 mod support;
 

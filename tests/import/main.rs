@@ -3,6 +3,7 @@
 mod kinds;
 mod oracle;
 mod refusals;
+mod several;
 #[path = "../support/mod.rs"]
 mod support;
 

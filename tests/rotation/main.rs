@@ -1,5 +1,6 @@
 //! Rotation: by the clock, on demand, killed at every step, and by the nonce budget.
 
+mod budget;
 mod crash;
 #[path = "../support/in_process.rs"]
 mod in_process;

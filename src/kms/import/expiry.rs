@@ -49,7 +49,7 @@ impl Kms {
     /// Finishes the destructions of imported objects that were begun. One that fails is logged and tried again in the
     /// next round, and holds no other one up.
     pub async fn finish_removals(&self) {
-        for intent in self.store.intents().iter().filter(|intent| intent.record.kind != IntentKind::Create) {
+        for intent in self.store.intents().iter().filter(|intent| removal(intent.record.kind).is_some()) {
             self.finish_removal_soon(&intent.record.name).await;
         }
     }
@@ -65,8 +65,9 @@ impl Kms {
     /// does not answer.
     pub(super) async fn withdraw(&self, name: &ObjectName, region: &Region) {
         let undo = async {
-            self.token(region)?.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
+            // None if it was undone already.
             let Some(intent) = self.store.intent(name) else { return Ok(()) };
+            self.token(region)?.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
             self.commit_step(Change::new(self.now()).delete(&*intent), None).await.map_err(Error::from)
         };
         if let Err(error) = undo.await {
@@ -75,12 +76,14 @@ impl Kms {
     }
 
     async fn finish_removal(&self, name: &ObjectName) -> Result<(), Error> {
-        let Some(intent) = self.store.intent(name) else { return Ok(()) };
-        let IntentRecord { kind, region, account, .. } = &intent.record;
+        let intent = self.store.intent(name);
+        let removal = intent.and_then(|intent| removal(intent.record.kind).map(|name| (intent, name)));
+        let Some((intent, name_of_act)) = removal else { return Ok(()) };
+        let IntentRecord { region, account, .. } = &intent.record;
         self.token(region)?.destroy(name, deadline()).await?;
         let details = json!({ "phase": "done", "destroyed": [name.cka_label()], "objectsFoundAfterwards": 0 });
         let act = Act {
-            name: removal(*kind),
+            name: name_of_act,
             region: region.clone(),
             account: account.clone(),
             resource: key_arn(region, account, &name.key_id),
@@ -107,7 +110,7 @@ impl Kms {
         let change = objects.into_iter().fold(change, |change, name| {
             change.insert(self.intent(IntentKind::DestroyExpired, name, &key.record, now))
         });
-        let act = Act::about(removal(IntentKind::DestroyExpired), &key.record, details);
+        let act = Act::about(EXPIRY, &key.record, details);
         match self.commit_step(change, Some(act)).await {
             Ok(()) => {
                 crash_point::reached("expiry-begun");
@@ -145,16 +148,20 @@ fn over(key: &KeyRecord, now: Timestamp) -> Vec<&Material> {
     if key.state == KeyState::Destroying { Vec::new() } else { over.collect() }
 }
 
-/// What the record calls the destruction of an object.
-fn removal(kind: IntentKind) -> &'static str {
+/// What the record calls the destruction of an object; `None` for an object that is being made.
+fn removal(kind: IntentKind) -> Option<&'static str> {
     match kind {
-        IntentKind::Destroy => "DeleteImportedKeyMaterial",
-        IntentKind::DestroyExpired => "DeleteExpiredKeyMaterial",
-        IntentKind::DestroyReplaced => "DestroyReplacedKeyMaterial",
-        // No rotation makes an object of imported material.
-        IntentKind::Create | IntentKind::RotateOnDemand | IntentKind::RotateAutomatically => "UndoImportKeyMaterial",
+        IntentKind::Destroy => Some("DeleteImportedKeyMaterial"),
+        IntentKind::DestroyExpired => Some(EXPIRY),
+        IntentKind::DestroyReplaced => Some("DestroyReplacedKeyMaterial"),
+        IntentKind::Create | IntentKind::RotateOnDemand | IntentKind::RotateAutomatically => None,
     }
 }
+
+/// What AWS's record calls it.
+///
+/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/ct-deleteexpiredkeymaterial.html>
+const EXPIRY: &str = "DeleteExpiredKeyMaterial";
 
 /// How long a refusal waits for it.
 const WITHDRAWAL_TIME: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@ use crate::kms::shape::{Member, required};
 use crate::kms::usable::enabled;
 use crate::kms::{Context, Error, Facts, KeyRow, Operation, arn_of, shapes};
 use crate::model::{KeyId, KeyState, ObjectName, Origin, RotationType};
-use crate::store::{self, Change, IntentKind, KeyRecord, Rotation};
+use crate::store::{self, Change, IntentKind, KeyRecord, Material, Rotation};
 
 /// Makes a key encrypt under new material at once: one made here, or the imported one that waits for this.
 #[derive(Deserialize)]
@@ -63,7 +63,10 @@ async fn rotate_to_imported_material(cx: &Context, key: &KeyRecord) -> Result<()
         let key = again(cx, key)?;
         check(cx, &key)?;
         let nothing = || nothing_to_rotate_to(&key);
-        let waiting = key.record.materials.iter().position(|material| material.is_pending_rotation());
+        let now = cx.kms.now();
+        let is_there = |material: &Material| material.imported().is_some_and(|object| !object.is_over(now));
+        let waits = |material: &Material| material.is_pending_rotation() && is_there(material);
+        let waiting = key.record.materials.iter().position(waits);
         let waiting = waiting.ok_or_else(nothing)?;
         let mut record = key.record.clone();
         let material = &mut record.materials[waiting];
@@ -92,7 +95,7 @@ async fn begin(cx: &Context, key: &KeyRecord) -> Result<ObjectName, Error> {
 /// The key as it is now.
 fn again(cx: &Context, key: &KeyRecord) -> Result<KeyRow, Error> {
     let gone = || Error::NotFound(format!("Key '{}' does not exist", arn_of(key)));
-    cx.kms.store.key(&key.region, &key.key_id).ok_or_else(gone)
+    cx.kms.store.key(&key.region, &key.key_id).map(|key| cx.kms.as_of_now(key)).ok_or_else(gone)
 }
 
 fn check(cx: &Context, key: &KeyRow) -> Result<(), Error> {

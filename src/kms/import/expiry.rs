@@ -49,7 +49,6 @@ impl Kms {
     /// Finishes the destructions of imported objects that were begun. One that fails is logged and tried again in the
     /// next round, and holds no other one up.
     pub async fn finish_removals(&self) {
-        // The object of a creation may be one that a request makes at this moment.
         for intent in self.store.intents().iter().filter(|intent| removal(intent.record.kind).is_some()) {
             self.finish_removal_soon(&intent.record.name).await;
         }
@@ -66,7 +65,8 @@ impl Kms {
     /// does not answer.
     pub(super) async fn withdraw(&self, name: &ObjectName, region: &Region) {
         let undo = async {
-            // Without it the record of the key names the object: the change is there, and what failed came after it.
+            // None if it was undone already, or if the record of the key names the object: then the change is there, and
+            // what failed came after it.
             let Some(intent) = self.store.intent(name) else { return Ok(()) };
             self.token(region)?.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
             self.commit_step(Change::new(self.now()).delete(&*intent), None).await.map_err(Error::from)
@@ -77,13 +77,14 @@ impl Kms {
     }
 
     async fn finish_removal(&self, name: &ObjectName) -> Result<(), Error> {
-        let Some(intent) = self.store.intent(name) else { return Ok(()) };
-        let IntentRecord { kind, region, account, .. } = &intent.record;
-        let Some(event) = removal(*kind) else { return Ok(()) };
+        let intent = self.store.intent(name);
+        let removal = intent.and_then(|intent| removal(intent.record.kind).map(|name| (intent, name)));
+        let Some((intent, name_of_act)) = removal else { return Ok(()) };
+        let IntentRecord { region, account, .. } = &intent.record;
         self.token(region)?.destroy(name, deadline()).await?;
         let details = json!({ "phase": "done", "destroyed": [name.cka_label()], "objectsFoundAfterwards": 0 });
         let act = Act {
-            name: event,
+            name: name_of_act,
             region: region.clone(),
             account: account.clone(),
             resource: key_arn(region, account, &name.key_id),
@@ -148,7 +149,7 @@ fn over(key: &KeyRecord, now: Timestamp) -> Vec<&Material> {
     if key.state == KeyState::Destroying { Vec::new() } else { over.collect() }
 }
 
-/// What the record calls the destruction of an object; `None` of an intent to make one.
+/// What the record calls the destruction of an object; `None` for an object that is being made.
 fn removal(kind: IntentKind) -> Option<&'static str> {
     match kind {
         IntentKind::Destroy => Some("DeleteImportedKeyMaterial"),
@@ -158,7 +159,11 @@ fn removal(kind: IntentKind) -> Option<&'static str> {
     }
 }
 
+/// What AWS's record calls it.
+///
+/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/ct-deleteexpiredkeymaterial.html>
 const EXPIRY: &str = "DeleteExpiredKeyMaterial";
+
 /// How long a refusal waits for it.
 const WITHDRAWAL_TIME: Duration = Duration::from_secs(5);
 

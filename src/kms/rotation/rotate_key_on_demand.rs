@@ -11,7 +11,7 @@ use crate::kms::key::GENERATION_TIME;
 use crate::kms::shape::{Member, required};
 use crate::kms::usable::enabled;
 use crate::kms::{Context, Error, Facts, KeyRow, Operation, arn_of, shapes};
-use crate::model::{KeyId, KeyState, ObjectName, Origin, RotationType, Timestamp};
+use crate::model::{KeyId, KeyState, ObjectName, Origin, RotationType};
 use crate::store::{self, Change, IntentKind, KeyRecord, Material, Rotation};
 
 /// Makes a key encrypt under new material at once: one made here, or the imported one that waits for this.
@@ -62,15 +62,16 @@ async fn rotate_to_imported_material(cx: &Context, key: &KeyRecord) -> Result<()
     cx.change(|_| {
         let key = again(cx, key)?;
         check(cx, &key)?;
-        let nothing = || nothing_to_rotate_to(&key);
-        let waiting = key.record.materials.iter().position(|material| can_be_rotated_to(material, cx.kms.now()));
-        let waiting = waiting.ok_or_else(nothing)?;
+        let now = cx.kms.now();
         let mut record = key.record.clone();
-        let material = &mut record.materials[waiting];
-        material.rotation = Some(Rotation { kind: RotationType::OnDemand, date: cx.kms.now() });
+        // What has expired is as good as gone, though its object may be there for some seconds yet.
+        let is_there = |material: &Material| material.imported().is_some_and(|object| !object.is_over(now));
+        let waiting = |material: &&mut Material| material.is_pending_rotation() && is_there(material);
+        let material = record.materials.iter_mut().find(waiting).ok_or_else(|| nothing_to_rotate_to(&key))?;
+        material.rotation = Some(Rotation { kind: RotationType::OnDemand, date: now });
         material.import.iter_mut().for_each(|import| import.pending_rotation = false);
         note(cx, &key.record, &record);
-        Ok((Change::new(cx.kms.now()).update(&key, record), ()))
+        Ok((Change::new(now).update(&key, record), ()))
     })
     .await
 }
@@ -93,11 +94,6 @@ async fn begin(cx: &Context, key: &KeyRecord) -> Result<ObjectName, Error> {
 fn again(cx: &Context, key: &KeyRecord) -> Result<KeyRow, Error> {
     let gone = || Error::NotFound(format!("Key '{}' does not exist", arn_of(key)));
     cx.kms.store.key(&key.region, &key.key_id).map(|key| cx.kms.as_of_now(key)).ok_or_else(gone)
-}
-
-/// Whether it waits and is there: with material that is over, the key would be of no use.
-fn can_be_rotated_to(material: &Material, now: Timestamp) -> bool {
-    material.is_pending_rotation() && material.imported().is_some_and(|object| !object.is_over(now))
 }
 
 fn check(cx: &Context, key: &KeyRow) -> Result<(), Error> {

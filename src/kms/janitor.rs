@@ -152,12 +152,45 @@ impl Kms {
         Ok(())
     }
 
+    /// The intent to make this object, if that is still this run's to end: nobody undoes it.
+    pub(super) fn creation(&self, name: &ObjectName) -> Result<Arc<Row<IntentRecord>>, Error> {
+        let intent = self.store.intent(name).filter(|intent| intent.record.owner == self.instance);
+        intent.ok_or_else(|| Error::Internal(format!("{name} was undone")))
+    }
+
+    /// Undoes the creation of an object by a request that failed after the token had made it; leaves it to the service's
+    /// own round if the token does not answer.
+    pub(super) async fn withdraw(&self, name: &ObjectName, region: &Region) {
+        // The change is there, and what failed came after it.
+        if self.store.key(region, &name.key_id).is_some_and(|key| key.record.objects().contains(name)) {
+            return;
+        }
+        let undo = async {
+            self.token(region)?.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
+            // None if it was undone before the token had made it.
+            let Some(intent) = self.store.intent(name) else { return Ok(()) };
+            self.commit_step(Change::new(self.now()).delete(&*intent), None).await.map_err(Error::from)
+        };
+        if let Err(error) = undo.await {
+            tracing::warn!(%error, object = %name, "an object of a request that failed is destroyed later");
+        }
+    }
+
     async fn undo_creation(&self, intent: &Arc<Row<IntentRecord>>, name_of_event: &'static str) -> Result<(), Error> {
         let IntentRecord { name, region, account, .. } = &intent.record;
+        // First, so that whoever makes it does not name it in a record when its object is gone.
+        let taken = IntentRecord { owner: NOBODY.to_owned(), ..intent.record.clone() };
+        match self.commit_step(Change::new(self.now()).update(intent, taken), None).await {
+            // It is finished.
+            Err(CommitError::Conflict) => return Ok(()),
+            other => other?,
+        }
         self.token(region)?.destroy(name, deadline()).await?;
         let details = json!({ "object": name.cka_label() });
         let (event_id, event) = self.act(name_of_event, region, account, details);
-        self.commit_and_copy(Change::new(self.now()).delete(intent), &event_id, event).await?;
+        let change = Change::new(self.now());
+        let change = self.store.intent(name).iter().fold(change, |change, intent| change.delete(intent));
+        self.commit_and_copy(change, &event_id, event).await?;
         tracing::warn!(object = %name, "a creation that was not finished is undone");
         Ok(())
     }
@@ -254,6 +287,11 @@ fn undoing(intent: &IntentRecord) -> Option<&'static str> {
 fn labels(key: &KeyRecord) -> Vec<String> {
     key.objects().iter().map(ObjectName::cka_label).collect()
 }
+
+/// Who owns an intent that is being undone.
+const NOBODY: &str = "";
+/// How long a failed request waits until what it made is gone.
+const WITHDRAWAL_TIME: Duration = Duration::from_secs(5);
 
 /// Nobody waits for the answer.
 pub(super) fn deadline() -> Instant {

@@ -222,6 +222,11 @@ impl Token {
         self.shared().status()
     }
 
+    /// Refuses at once what the token could not be asked now: for who writes something down before he asks.
+    pub fn check_available(&self) -> Result<(), Error> {
+        self.shared().refuse_if_unavailable()
+    }
+
     /// What was counted since the token was opened.
     pub fn counts(&self) -> Counts {
         self.shared().counts()

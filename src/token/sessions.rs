@@ -325,7 +325,8 @@ impl Shared {
         }
     }
 
-    fn refuse_if_unavailable(&self) -> Result<(), Error> {
+    /// Refuses what would have no answer soon.
+    pub fn refuse_if_unavailable(&self) -> Result<(), Error> {
         if self.stuck.load(Ordering::Relaxed) {
             return Err(Error::Unavailable(STUCK.to_owned()));
         }

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hsm_kms::app::Accepted;
-use hsm_kms::model::{ObjectName, Purpose};
+use hsm_kms::model::{KeyId, ObjectName, Purpose};
 use hsm_kms::settings::Settings;
 use hsm_kms::store::{Change, IntentKind, IntentRecord};
+use hsm_kms::token::Status;
 use serde_json::{Value, json};
 
 use crate::in_process::{HOUR, InProcess, MovedClock, START, settings};
-use crate::process::{LABEL, block_on, in_own_process, make_token};
+use crate::process::{LABEL, PIN, block_on, close_all_sessions, in_own_process, make_token, other_context, pin};
 use crate::support::{audit_lines, wrapped};
 
 const MATERIAL: [u8; 32] = [7; 32];
@@ -313,6 +314,76 @@ fn what_is_being_made_is_not_destroyed() {
                 let intent = kms.store.intent(&intent.name).unwrap();
                 kms.store.commit(Change::new(kms.now()).delete(&*intent)).await.unwrap();
             }
+            service.close().await;
+        });
+    });
+}
+
+/// Whoever has many wrapping keys in the making leaves room for those of other accounts.
+#[test]
+fn wrapping_keys_in_the_making_are_counted_by_account() {
+    in_own_process("life::wrapping_keys_in_the_making_are_counted_by_account", |dir| {
+        block_on(async {
+            let service = InProcess::start(dir, MovedClock::at(START)).await;
+            let key = external_key(&service).await;
+            let kms = service.app.kms();
+            let begun = |number: u8, account: &str| IntentRecord {
+                kind: IntentKind::Create,
+                name: ObjectName {
+                    purpose: Purpose::ImportWrapping,
+                    key_id: KeyId::from_bytes([number; 16]),
+                    material: 1,
+                },
+                region: "us-east-1".parse().unwrap(),
+                account: account.parse().unwrap(),
+                owner: kms.instance.clone(),
+                started: kms.now(),
+            };
+            for number in 0..32 {
+                let others = begun(100 + number, "444455556666");
+                let change = Change::new(kms.now()).insert(begun(number, "111122223333")).insert(others);
+                kms.store.commit(change).await.unwrap();
+            }
+            let body = json!({ "KeyId": key, "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" });
+            assert_eq!(service.refused("GetParametersForImport", body).await, "ThrottlingException");
+            let over = kms.store.intent(&begun(0, "111122223333").name).unwrap();
+            kms.store.commit(Change::new(kms.now()).delete(&*over)).await.unwrap();
+            import(&service, &key, &parameters(&service, &key).await, None).await;
+            service.close().await;
+        });
+    });
+}
+
+/// While the token cannot be asked, nothing is begun that would have to be undone.
+#[test]
+fn an_outage_leaves_nothing_to_undo() {
+    in_own_process("life::an_outage_leaves_nothing_to_undo", |dir| {
+        block_on(async {
+            let service = InProcess::start(dir, MovedClock::at(START)).await;
+            let (made, key) = (service.new_key().await, external_key(&service).await);
+            let parameters = parameters(&service, &key).await;
+            let (context, slot) = other_context();
+            context.open_rw_session(slot).unwrap().set_pin(&pin(PIN), &pin("4321")).unwrap();
+            close_all_sessions(slot.id());
+            let kms = service.app.kms();
+            while kms.token(&"us-east-1".parse().unwrap()).unwrap().status() != Status::PinRefused {
+                service.try_call("Encrypt", &json!({ "KeyId": made, "Plaintext": "eHk=" })).await;
+            }
+            let epoch = kms.store.epoch();
+            for (operation, body) in [
+                ("CreateKey", json!({})),
+                ("CreateKey", json!({ "KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY" })),
+                ("RotateKeyOnDemand", json!({ "KeyId": made })),
+                (
+                    "GetParametersForImport",
+                    json!({ "KeyId": key, "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" }),
+                ),
+                ("ImportKeyMaterial", request(&key, &parameters, &MATERIAL, None)),
+            ] {
+                assert_eq!(service.refused(operation, body).await, "KeyUnavailableException", "{operation}");
+                assert!(kms.store.intents().is_empty(), "{operation}");
+            }
+            assert_eq!(kms.store.epoch(), epoch, "nothing is written");
             service.close().await;
         });
     });

@@ -157,3 +157,44 @@ async fn finish(dir: &Path, rotated: bool) {
     }
     service.close().await;
 }
+
+/// Whatever undoes creations, as the service does when the time of day has jumped, no key names an object that is gone.
+#[test]
+fn what_is_undone_while_it_is_made_is_no_key_and_no_material() {
+    in_own_process("crash::what_is_undone_while_it_is_made_is_no_key_and_no_material", |dir| {
+        block_on(async {
+            let service = InProcess::start(dir, MovedClock::at(START)).await;
+            let kept = Key::new(&service).await;
+            let (mut made, mut undone) = (0, 0);
+            for round in 0..40_u64 {
+                let rotates = round % 2 == 0;
+                let request = async {
+                    match rotates {
+                        true => service.try_call("RotateKeyOnDemand", &json!({ "KeyId": kept.id })).await,
+                        false => service.try_call("CreateKey", &json!({})).await,
+                    }
+                };
+                let undo = async {
+                    let kms = service.app.kms();
+                    while kms.store.intents().is_empty() {
+                        tokio::task::yield_now().await;
+                    }
+                    tokio::time::sleep(Duration::from_millis(round * round / 4)).await;
+                    kms.undo_creations(kms.now().plus(HOUR)).await.unwrap()
+                };
+                let ((status, answer), count) = tokio::join!(request, undo);
+                assert!(status == 200 || (status == 500 && count == 1), "{status} {answer}, {count} undone");
+                (made, undone) = (made + usize::from(status == 200), undone + usize::from(status != 200));
+                if let (200, Some(id)) = (status, answer["KeyMetadata"]["KeyId"].as_str()) {
+                    Key::named(&service, id).encrypt().await;
+                }
+                kept.opens(&kept.encrypt().await).await;
+            }
+            assert!(made > 0 && undone > 0, "{made} made, {undone} undone");
+            let root = ObjectName { purpose: Purpose::StoreRoot, key_id: kept.id.parse().unwrap(), material: 0 };
+            let missing = service.app.kms().reconcile(&root).await.unwrap().missing;
+            assert_eq!(missing, [root.cka_label()], "all but the one that was made up");
+            service.close().await;
+        });
+    });
+}

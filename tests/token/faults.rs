@@ -249,12 +249,3 @@ fn a_call_that_comes_back_brings_the_token_back() {
 async fn wrap(token: Token, patience: Duration) -> Result<Vec<u8>, Error> {
     token.wrap_seed(&name(1), b"", &[7; 32], Instant::now() + patience).await
 }
-
-/// `C_CloseAllSessions`, which `cryptoki` does not have.
-fn close_all_sessions(slot: u64) {
-    // SAFETY: the module is loaded and initialised by the token that is open; the call takes no pointer.
-    unsafe {
-        let module = cryptoki_sys::Pkcs11::new(MODULE).unwrap();
-        assert_eq!(module.C_CloseAllSessions(slot), cryptoki_sys::CKR_OK);
-    }
-}

@@ -186,3 +186,12 @@ pub fn other_context() -> (cryptoki::context::Pkcs11, cryptoki::slot::Slot) {
     let slots = context.get_slots_with_initialized_token().unwrap();
     (context, slots[0])
 }
+
+/// `C_CloseAllSessions`, which `cryptoki` does not have.
+pub fn close_all_sessions(slot: u64) {
+    // SAFETY: the module is loaded and initialised by the token that is open; the call takes no pointer.
+    unsafe {
+        let module = cryptoki_sys::Pkcs11::new(MODULE).unwrap();
+        assert_eq!(module.C_CloseAllSessions(slot), cryptoki_sys::CKR_OK);
+    }
+}

@@ -8,7 +8,7 @@ use super::placing::without;
 use crate::crash_point;
 use crate::kms::janitor::Act;
 use crate::kms::{CommitError, Error, KeyRow, Kms, arn_of};
-use crate::model::{KeyState, ObjectName, Region, Timestamp, key_arn};
+use crate::model::{KeyState, ObjectName, Timestamp, key_arn};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material, Row, WrappingKeyRecord};
 
 impl Kms {
@@ -58,21 +58,6 @@ impl Kms {
     pub(super) async fn finish_removal_soon(&self, name: &ObjectName) {
         if let Err(error) = self.finish_removal(name).await {
             tracing::error!(%error, object = %name, "an object could not be destroyed; trying again");
-        }
-    }
-
-    /// Undoes the creation of an object by a request that is refused; leaves it to the service's own round if the token
-    /// does not answer.
-    pub(super) async fn withdraw(&self, name: &ObjectName, region: &Region) {
-        let undo = async {
-            // None if it was undone already, or if the record of the key names the object: then the change is there, and
-            // what failed came after it.
-            let Some(intent) = self.store.intent(name) else { return Ok(()) };
-            self.token(region)?.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
-            self.commit_step(Change::new(self.now()).delete(&*intent), None).await.map_err(Error::from)
-        };
-        if let Err(error) = undo.await {
-            tracing::warn!(%error, object = %name, "an object of a refused import is destroyed later");
         }
     }
 
@@ -163,9 +148,6 @@ fn removal(kind: IntentKind) -> Option<&'static str> {
 ///
 /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/ct-deleteexpiredkeymaterial.html>
 const EXPIRY: &str = "DeleteExpiredKeyMaterial";
-
-/// How long a refusal waits for it.
-const WITHDRAWAL_TIME: Duration = Duration::from_secs(5);
 
 /// Nobody waits for the answer.
 fn deadline() -> Instant {

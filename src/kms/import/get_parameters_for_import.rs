@@ -56,6 +56,7 @@ impl Operation for GetParametersForImport {
                 let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?;
                 let key = importable(key)?;
                 let spec = self.offered(&key)?;
+                cx.token()?.check_available()?;
                 check_room(&cx.kms, store, &key)?;
                 let record = wrapping_key(&key, spec, cx.kms.now())?;
                 let intent = cx.kms.intent(IntentKind::Create, record.object(), &key.record, record.created);
@@ -109,8 +110,7 @@ impl GetParametersForImport {
         cx.change(|store| {
             let now = cx.kms.now();
             not_pending_deletion(&still(&cx.kms, key)?)?;
-            let undone = || Error::Internal(format!("{} was undone", record.object()));
-            let intent = store.intent(&record.object()).ok_or_else(undone)?;
+            let intent = cx.kms.creation(&record.object())?;
             let change = Change::new(now).delete(&intent).insert(record.clone());
             let change = too_many(store, record, now).iter().fold(change, |change, row| {
                 change.update(row, WrappingKeyRecord { expires: now, ..row.record.clone() })
@@ -129,12 +129,16 @@ fn wraps(algorithm: WrappingAlgorithm, wrapping_key: KeyPairSpec, pair: KeyPairS
     algorithm.has_aes_key() || (pair.modulus_len().is_none() && !too_long)
 }
 
-/// Throttles where the token has as many wrapping keys for a Region as it may have, begun ones too.
+/// Throttles where the token has as many wrapping keys for a Region as it may have, begun ones too, or where so many of
+/// the account are being made that there would be no room for those of others.
 fn check_room(kms: &Kms, store: &Store, key: &KeyRow) -> Result<(), Error> {
     let region = &key.record.region;
     let there = store.wrapping_keys().iter().filter(|row| row.record.region == *region).count();
-    let begun = store.intents().iter().filter(|row| row.record.name.purpose == Purpose::ImportWrapping).count();
-    if there + begun < kms.imports.max_wrapping_keys { Ok(()) } else { Err(Error::Throttling) }
+    let mut begun = store.intents();
+    begun.retain(|row| row.record.name.purpose == Purpose::ImportWrapping);
+    let of_account = begun.iter().filter(|row| row.record.account == key.record.account).count();
+    let room = there + begun.len() < kms.imports.max_wrapping_keys && of_account < MAX_BEGUN;
+    if room { Ok(()) } else { Err(Error::Throttling) }
 }
 
 fn wrapping_key(key: &KeyRow, spec: KeyPairSpec, now: Timestamp) -> Result<WrappingKeyRecord, Error> {
@@ -162,5 +166,7 @@ fn too_many(store: &Store, new: &WrappingKeyRecord, now: Timestamp) -> Vec<Arc<R
 ///
 /// Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_GetParametersForImport.html>
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// Wrapping keys of one account that are being made at a time. One whose making had no answer counts for three minutes.
+const MAX_BEGUN: usize = 32;
 /// Wrapping keys for one KMS key at a time; the oldest makes place for one more.
 const MAX_PER_KEY: usize = 8;

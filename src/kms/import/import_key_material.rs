@@ -62,6 +62,7 @@ impl Operation for ImportKeyMaterial {
         self.check_several(&key.record)?;
         let (content, wrapping_key) = self.parameters(cx, &key)?;
         self.check_len(&content, wrapping_key.record.spec)?;
+        cx.token()?.check_available()?;
         let name = allot(cx, &key).await?;
         crash_point::reached("import-begun");
         let kind = object_kind(key.record.spec, key.record.usage);
@@ -199,7 +200,7 @@ impl ImportKeyMaterial {
         unwrapped: &Unwrapped,
     ) -> Result<Placed, Error> {
         let scheme = if admits_several(key.record.spec) { cx.token()?.scheme() } else { 0 };
-        cx.change(|store| {
+        cx.change(|_| {
             let now = cx.kms.now();
             let key = still(&cx.kms, key)?;
             not_pending_deletion(&key)?;
@@ -218,8 +219,7 @@ impl ImportKeyMaterial {
                 description: self.key_material_description.as_deref(),
             };
             let placed = incoming.place(&key.record)?;
-            let undone = || Error::Internal(format!("{name} was undone"));
-            let change = Change::new(now).delete(&*store.intent(&name).ok_or_else(undone)?);
+            let change = Change::new(now).delete(&*cx.kms.creation(&name)?);
             let change = change.update(&key, placed.record.clone());
             let change = match placed.replaced {
                 Some(old) => change.insert(cx.kms.intent(IntentKind::DestroyReplaced, old, &key.record, now)),

@@ -202,6 +202,7 @@ async fn create_on_token(
     deadline: Instant,
 ) -> Result<Output, Error> {
     let name = ObjectName { purpose: Purpose::Kms, key_id: record.key_id, material: 1 };
+    cx.token()?.check_available()?;
     cx.kms.commit(Change::new(record.created).insert(intent(cx, name, &record))).await?;
     crash_point::reached("creation-begun");
     // A deadline that passes leaves the intent, and whoever owns that undoes the creation: the token may still be at it.
@@ -210,10 +211,9 @@ async fn create_on_token(
     crash_point::reached("creation-on-token");
     let metadata = KeyMetadata::of(&record);
     cx.note_resource(&record);
-    cx.change(|store| {
+    cx.change(|_| {
         // Whoever undid the creation meanwhile took the intent: then there is no key to enable.
-        let intent = store.intents().into_iter().find(|intent| intent.record.name == name);
-        let intent = intent.ok_or_else(|| Error::Internal(format!("{name} was undone")))?;
+        let intent = cx.kms.creation(&name)?;
         Ok((Change::new(cx.kms.now()).insert(record.clone()).delete(&intent), ()))
     })
     .await?;

@@ -52,7 +52,7 @@ impl Ending {
     pub fn of(kms: &Kms, key: &KeyRecord, name: &ObjectName, kind: RotationType) -> Result<Self, Error> {
         let undone = || Error::Internal(format!("{name} was undone"));
         let before = kms.store.key(&key.region, &key.key_id).ok_or_else(undone)?;
-        let intent = kms.store.intents().into_iter().find(|intent| intent.record.name == *name).ok_or_else(undone)?;
+        let intent = kms.creation(name)?;
         enabled(&before)?;
         let mut after = before.record.clone();
         after.materials.push(material(kms, key, name, kind)?);

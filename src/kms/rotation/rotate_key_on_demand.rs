@@ -81,6 +81,7 @@ async fn begin(cx: &Context, key: &KeyRecord) -> Result<ObjectName, Error> {
     loop {
         let key = again(cx, key)?;
         check(cx, &key)?;
+        cx.token()?.check_available()?;
         let (change, name) = beginning(&cx.kms, &key, RotationType::OnDemand);
         match cx.kms.commit(change).await {
             Ok(_) => return Ok(name),

@@ -166,7 +166,7 @@ fn what_is_undone_while_it_is_made_is_no_key_and_no_material() {
             let service = InProcess::start(dir, MovedClock::at(START)).await;
             let kept = Key::new(&service).await;
             let (mut made, mut undone) = (0, 0);
-            for round in 0..40_u64 {
+            for round in 0..20_u64 {
                 let rotates = round % 2 == 0;
                 let request = async {
                     match rotates {
@@ -179,7 +179,7 @@ fn what_is_undone_while_it_is_made_is_no_key_and_no_material() {
                     while kms.store.intents().is_empty() {
                         tokio::task::yield_now().await;
                     }
-                    tokio::time::sleep(Duration::from_millis(round * round / 4)).await;
+                    tokio::time::sleep(Duration::from_millis(round * round)).await;
                     kms.undo_creations(kms.now().plus(HOUR)).await.unwrap()
                 };
                 let ((status, answer), count) = tokio::join!(request, undo);

@@ -168,7 +168,9 @@ impl App {
         if rolled_back && !accepted.rollback {
             return Err(Error::rolled_back(&data, store.epoch(), recovered.last_epoch));
         }
-        let trusted_time = TrustedTime::start(&*clock, store.highest_time(), accepted.clock);
+        // Of a new store there is no earlier time to hold the clock against, and nothing that it could destroy wrongly.
+        let is_right = accepted.clock || store.epoch() == 0;
+        let trusted_time = TrustedTime::start(&*clock, store.highest_time(), is_right);
         let tokens: BTreeMap<_, _> = settings.regions.iter().map(|region| (region.clone(), token.clone())).collect();
         let derived = |label: &[u8]| crypto::kbkdf(store_key.expose(), label, &[], crypto::KEY_LEN);
         let markers = Markers::new(derived(b"hsm-kms/v1/marker"));

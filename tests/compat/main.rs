@@ -141,10 +141,14 @@ impl Bench {
             |object: &&str| object.lines().find(|line| line.trim_start().starts_with("Access:")).map(str::to_owned);
         for object in &objects {
             let access = access(object).unwrap_or_default();
-            for word in ["sensitive", "always sensitive", "never extractable"] {
-                let words: Vec<_> = access.split(':').nth(1).unwrap_or_default().split(',').map(str::trim).collect();
-                assert!(words.contains(&word), "not {word}: {object}");
+            let words: Vec<_> = access.split(':').nth(1).unwrap_or_default().split(',').map(str::trim).collect();
+            // What came from outside was extractable there.
+            let always: &[&str] =
+                if object.contains("hsm-kms/imported/") { &[] } else { &["always sensitive", "never extractable"] };
+            for word in always.iter().chain(&["sensitive"]) {
+                assert!(words.contains(word), "not {word}: {object}");
             }
+            assert!(!words.contains(&"extractable"), "{object}");
         }
         let made: Vec<_> = self.service.audit().iter().filter_map(created_key).collect();
         assert!(made.len() >= 18, "the clients made {} keys", made.len());
@@ -152,7 +156,15 @@ impl Bench {
             let label = format!("hsm-kms/kms/{key_id}/1");
             assert!(objects.iter().any(|object| object.contains(&label)), "no object {label}: {listing}");
         }
-        assert_eq!(objects.len(), made.len() + 1, "the keys and the store's root, and nothing else: {listing}");
+        let count = |purpose: &str| objects.iter().filter(|object| object.contains(purpose)).count();
+        let [imported, wrapping] = ["hsm-kms/imported/", "hsm-kms/import-wrapping/"].map(count);
+        assert!(imported >= 2 && wrapping > imported, "{listing}");
+        let rotated = self.service.audit().iter().filter(|line| line["event"]["eventName"] == "RotateKeyOnDemand");
+        let rotated = rotated.filter(|line| line["event"]["errorCode"].is_null()).count();
+        let first = made.iter().filter(|key_id| count(&format!("hsm-kms/kms/{key_id}/1")) == 1).count();
+        assert_eq!(first, made.len());
+        let others = objects.len() - imported - wrapping - made.len() - 1;
+        assert!(others <= rotated, "the keys, their rotations and the store's root, and nothing else: {listing}");
     }
 
     fn secrets_are_nowhere(&self) {
@@ -182,7 +194,8 @@ impl Bench {
 /// The id of the key that an event says was made.
 fn created_key(event: &serde_json::Value) -> Option<String> {
     let event = if event["eventName"].is_null() { &event["event"] } else { event };
-    if event["eventName"] != "CreateKey" || !event["errorCode"].is_null() {
+    let is_made = event["eventName"] == "CreateKey" && event["requestParameters"]["origin"] != "EXTERNAL";
+    if !is_made || !event["errorCode"].is_null() {
         return None;
     }
     let arn = event["resources"][0]["ARN"].as_str()?;

@@ -1,7 +1,15 @@
 //! Key material from outside: wrapped by Python's `cryptography`, unwrapped by the service, and held against what went in.
 
+#[path = "../support/in_process.rs"]
+mod in_process;
 mod kinds;
+mod life;
 mod oracle;
+#[path = "../token/process.rs"]
+#[allow(dead_code)]
+mod process;
+mod refusals;
+mod several;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -65,8 +65,9 @@ impl Kms {
     /// does not answer.
     pub(super) async fn withdraw(&self, name: &ObjectName, region: &Region) {
         let undo = async {
-            self.token(region)?.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
+            // None if it was undone already.
             let Some(intent) = self.store.intent(name) else { return Ok(()) };
+            self.token(region)?.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
             self.commit_step(Change::new(self.now()).delete(&*intent), None).await.map_err(Error::from)
         };
         if let Err(error) = undo.await {
@@ -75,13 +76,14 @@ impl Kms {
     }
 
     async fn finish_removal(&self, name: &ObjectName) -> Result<(), Error> {
-        let Some(intent) = self.store.intent(name) else { return Ok(()) };
-        let IntentRecord { kind, region, account, .. } = &intent.record;
-        let Some(removal) = removal(*kind) else { return Ok(()) };
+        let intent = self.store.intent(name);
+        let removal = intent.and_then(|intent| removal(intent.record.kind).map(|name| (intent, name)));
+        let Some((intent, name_of_act)) = removal else { return Ok(()) };
+        let IntentRecord { region, account, .. } = &intent.record;
         self.token(region)?.destroy(name, deadline()).await?;
         let details = json!({ "phase": "done", "destroyed": [name.cka_label()], "objectsFoundAfterwards": 0 });
         let act = Act {
-            name: removal,
+            name: name_of_act,
             region: region.clone(),
             account: account.clone(),
             resource: key_arn(region, account, &name.key_id),
@@ -146,7 +148,7 @@ fn over(key: &KeyRecord, now: Timestamp) -> Vec<&Material> {
     if key.state == KeyState::Destroying { Vec::new() } else { over.collect() }
 }
 
-/// What the record calls the destruction of an object; `None` of one that is being made.
+/// What the record calls the destruction of an object; `None` for an object that is being made.
 fn removal(kind: IntentKind) -> Option<&'static str> {
     match kind {
         IntentKind::Destroy => Some("DeleteImportedKeyMaterial"),
@@ -156,6 +158,9 @@ fn removal(kind: IntentKind) -> Option<&'static str> {
     }
 }
 
+/// What AWS's record calls it.
+///
+/// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/ct-deleteexpiredkeymaterial.html>
 const EXPIRY: &str = "DeleteExpiredKeyMaterial";
 
 /// How long a refusal waits for it.

@@ -82,7 +82,8 @@ impl Operation for ImportKeyMaterial {
         };
         crash_point::reached("import-on-token");
         let placed = self.install(cx, &key, name, &unwrapped).await;
-        if placed.is_err() {
+        // After any other error it is not known here whether the store names the object.
+        if let Err(Error::IncorrectKeyMaterial(_) | Error::InvalidState(_) | Error::NotFound(_)) = &placed {
             cx.kms.withdraw(&name, &key.record.region).await;
         }
         let placed = placed?;

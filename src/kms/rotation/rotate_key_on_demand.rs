@@ -93,7 +93,7 @@ async fn begin(cx: &Context, key: &KeyRecord) -> Result<ObjectName, Error> {
 /// The key as it is now.
 fn again(cx: &Context, key: &KeyRecord) -> Result<KeyRow, Error> {
     let gone = || Error::NotFound(format!("Key '{}' does not exist", arn_of(key)));
-    cx.kms.store.key(&key.region, &key.key_id).ok_or_else(gone)
+    cx.kms.store.key(&key.region, &key.key_id).map(|key| cx.kms.as_of_now(key)).ok_or_else(gone)
 }
 
 fn check(cx: &Context, key: &KeyRow) -> Result<(), Error> {

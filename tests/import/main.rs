@@ -1,5 +1,6 @@
 //! Key material from outside: wrapped by Python's `cryptography`, unwrapped by the service, and held against what went in.
 
+mod crash;
 #[path = "../support/in_process.rs"]
 mod in_process;
 mod kinds;

@@ -4,6 +4,7 @@
 //! Given two programs, it runs them in turns and prints the second's cost as a share of the first's.
 
 mod bare;
+mod beside;
 mod client;
 mod machine;
 mod process;
@@ -12,6 +13,7 @@ mod report;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -40,9 +42,12 @@ struct Options {
     /// Requests in flight, each on a connection of its own.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,64")]
     in_flight: Vec<usize>,
-    /// Operations.
-    #[arg(long, value_delimiter = ',', default_value = "GenerateDataKey,Encrypt,Decrypt")]
+    /// Operations, with the spec of their key where it is not symmetric.
+    #[arg(long, value_delimiter = ',', default_value = OPERATIONS)]
     operations: Vec<String>,
+    /// How often GenerateDataKey is measured alone and beside RSA-4096 keys in the making.
+    #[arg(long, default_value_t = 3)]
+    rsa_rounds: usize,
     /// How often every measurement is made; the middle one counts.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
@@ -60,13 +65,14 @@ fn main() {
     let folder = tempfile::tempdir_in(&options.folder).expect("a folder for data");
     // First of all, because the environment must be set before any thread exists.
     let token = BareToken::new(&folder.path().join("bare"));
-    let bare_before = token.measure(BARE_TIME);
+    let bare = || options.operations.iter().map(|operation| token.measure(operation, BARE_TIME)).collect::<Vec<_>>();
+    let before = bare();
     let subjects: Vec<Subject> =
         (0..).zip(&options.programs).map(|(number, program)| Subject::start(number, program, folder.path())).collect();
     let mut report = Report::new(machine::describe(folder.path()), options.programs.clone());
     report.starts = subjects.iter().map(|subject| subject.started).collect();
     for operation in &options.operations {
-        for &in_flight in &options.in_flight {
+        for &in_flight in options.in_flight.iter().filter(|count| **count <= most_in_flight(operation)) {
             for round in 0..options.rounds {
                 // In turns and starting with another one each time, so that neither has the warmer machine.
                 for index in 0..subjects.len() {
@@ -81,15 +87,19 @@ fn main() {
             }
         }
     }
-    report.bare = [bare_before, token.measure(BARE_TIME)];
+    report.beside = (0..options.rsa_rounds).map(|_| beside::measure(&subjects[0], options.seconds)).collect();
+    let rates = before.into_iter().zip(bare()).map(|(before, after)| [before, after]);
+    report.bare = options.operations.iter().cloned().zip(rates).collect();
     println!("{report}");
 }
 
-/// A running program with a key to work on.
+/// A running program with keys to work on.
 struct Subject {
     service: Service,
     key_id: String,
     ciphertexts: Vec<String>,
+    /// The keys that are not symmetric, by operation.
+    others: BTreeMap<&'static str, String>,
     started: Usage,
 }
 
@@ -103,26 +113,36 @@ impl Subject {
         command.env_remove("SOFTHSM2_CONF");
         let service = Service::spawn(&data, &mut command).expect("the program serves");
         let started = Usage { time: begun.elapsed(), ..Usage::of(service.pid()) };
-        let key = call(&service, "CreateKey", &json!({}));
-        let key_id = key["KeyMetadata"]["KeyId"].as_str().expect("a key id").to_owned();
+        let new_key = |body: Value| {
+            let key = call(&service, "CreateKey", &body);
+            key["KeyMetadata"]["KeyId"].as_str().expect("a key id").to_owned()
+        };
+        let key_id = new_key(json!({}));
+        let others = OTHER_KEYS.iter().map(|(operation, usage)| {
+            let (_, spec) = operation.split_once('/').expect("a spec");
+            (*operation, new_key(json!({ "KeySpec": spec, "KeyUsage": usage })))
+        });
+        let others = others.collect();
         let seal = |number| {
             let answer = call(&service, "Encrypt", &encrypt(&key_id, number));
             answer["CiphertextBlob"].as_str().expect("a ciphertext").to_owned()
         };
         let ciphertexts = (0..RING).map(seal).collect();
-        Subject { service, key_id, ciphertexts, started }
+        Subject { service, key_id, ciphertexts, others, started }
     }
 
     fn measure(&self, operation: &str, in_flight: usize, seconds: f64) -> Cell {
-        let requests = (0..RING).map(|number| self.request(operation, number)).collect();
+        let name = operation.split('/').next().expect("a name");
+        let requests = (0..RING).map(|number| self.request(name, &self.body(operation, number))).collect();
         let load = Load { address: self.service.address(), requests, in_flight };
         let result = load.run(Duration::from_secs_f64(seconds), || Usage::of(self.service.pid()));
         Cell::new(operation, in_flight, result)
     }
 
-    /// Signed now: the signature is good for five minutes, and no measurement takes that long.
-    fn request(&self, operation: &str, number: usize) -> Vec<u8> {
-        let body = match operation {
+    fn body(&self, operation: &str, number: usize) -> Value {
+        let message = || BASE64_STANDARD.encode(format!("{number:032}"));
+        let key_id = || &self.others[operation];
+        match operation {
             "GenerateDataKey" => json!({
                 "KeyId": self.key_id, "KeySpec": "AES_256", "EncryptionContext": context(number),
             }),
@@ -130,9 +150,33 @@ impl Subject {
             "Decrypt" => {
                 json!({ "CiphertextBlob": self.ciphertexts[number], "EncryptionContext": context(number) })
             }
-            other => json!({ "KeyId": self.key_id, "Operation": other }),
-        };
-        let mut request = Request::kms(operation, &body);
+            "Sign/RSA_2048" => json!({
+                "KeyId": key_id(), "Message": message(), "SigningAlgorithm": "RSASSA_PKCS1_V1_5_SHA_256",
+            }),
+            "Sign/ECC_NIST_P256" => {
+                json!({ "KeyId": key_id(), "Message": message(), "SigningAlgorithm": "ECDSA_SHA_256" })
+            }
+            "GenerateMac/HMAC_256" => {
+                json!({ "KeyId": key_id(), "Message": message(), "MacAlgorithm": "HMAC_SHA_256" })
+            }
+            "Decrypt/RSA_2048" => {
+                let algorithm = "RSAES_OAEP_SHA_256";
+                let encrypt = json!({ "KeyId": key_id(), "EncryptionAlgorithm": algorithm, "Plaintext": message() });
+                let blob = call(&self.service, "Encrypt", &encrypt)["CiphertextBlob"].take();
+                json!({ "KeyId": key_id(), "EncryptionAlgorithm": algorithm, "CiphertextBlob": blob })
+            }
+            _ => match operation.strip_prefix("GenerateDataKeyPair/") {
+                Some(spec) => {
+                    json!({ "KeyId": self.key_id, "KeyPairSpec": spec, "EncryptionContext": context(number) })
+                }
+                None => json!({ "KeyId": self.key_id, "Operation": operation }),
+            },
+        }
+    }
+
+    /// Signed now: the signature is good for five minutes, and no measurement takes that long.
+    fn request(&self, operation: &str, body: &Value) -> Vec<u8> {
+        let mut request = Request::kms(operation, body);
         request.headers.push(("user-agent".into(), USER_AGENT.into()));
         request.headers.push(("accept-encoding".into(), "identity".into()));
         request.signed(&self.service)
@@ -142,6 +186,11 @@ impl Subject {
 fn encrypt(key_id: &str, number: usize) -> Value {
     let plaintext = BASE64_STANDARD.encode(format!("{number:032}"));
     json!({ "KeyId": key_id, "Plaintext": plaintext, "EncryptionContext": context(number) })
+}
+
+/// How many requests for the operation may be in flight without one being throttled.
+fn most_in_flight(operation: &str) -> usize {
+    if operation.starts_with("GenerateDataKeyPair/RSA") { 8 } else { usize::MAX }
 }
 
 fn context(number: usize) -> Value {
@@ -154,6 +203,16 @@ fn call(service: &Service, operation: &str, body: &Value) -> Value {
     answer.json()
 }
 
+/// What is measured if nothing else is said.
+const OPERATIONS: &str = "GenerateDataKey,Encrypt,Decrypt,Sign/RSA_2048,Sign/ECC_NIST_P256,GenerateMac/HMAC_256,\
+                          Decrypt/RSA_2048,GenerateDataKeyPair/ECC_NIST_P256,GenerateDataKeyPair/RSA_2048";
+/// The operations with a key of their own, and its usage.
+const OTHER_KEYS: &[(&str, &str)] = &[
+    ("Sign/RSA_2048", "SIGN_VERIFY"),
+    ("Sign/ECC_NIST_P256", "SIGN_VERIFY"),
+    ("GenerateMac/HMAC_256", "GENERATE_VERIFY_MAC"),
+    ("Decrypt/RSA_2048", "ENCRYPT_DECRYPT"),
+];
 /// Different requests in a measurement, sent again and again: the service keeps nothing of a request that could make
 /// its repetition cheaper.
 const RING: usize = 128;

@@ -22,12 +22,26 @@ pub struct Cell {
     usage: Usage,
 }
 
+/// The same requests twice: alone, and while RSA-4096 keys are made without pause.
+pub struct Beside {
+    /// Alone.
+    pub quiet: Cell,
+    /// Meanwhile.
+    pub busy: Cell,
+    /// KMS keys made meanwhile.
+    pub keys: usize,
+    /// Data key pairs made meanwhile.
+    pub pairs: usize,
+}
+
 /// All measurements of a run.
 pub struct Report {
     /// At the time when each program began to serve.
     pub starts: Vec<Usage>,
-    /// The bare loop before and after.
-    pub bare: [Rate; 2],
+    /// The bare loop of each operation, before and after.
+    pub bare: Vec<(String, [Rate; 2])>,
+    /// What RSA keys in the making do to the others.
+    pub beside: Vec<Beside>,
     machine: String,
     programs: Vec<PathBuf>,
     cells: Vec<(usize, Cell)>,
@@ -54,7 +68,7 @@ impl Cell {
 impl Report {
     /// An empty one.
     pub fn new(machine: String, programs: Vec<PathBuf>) -> Self {
-        Report { starts: Vec::new(), bare: [Rate::default(); 2], machine, programs, cells: Vec::new() }
+        Report { starts: Vec::new(), bare: Vec::new(), beside: Vec::new(), machine, programs, cells: Vec::new() }
     }
 
     /// Adds a measurement of one of the programs.
@@ -78,16 +92,15 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [before, after] = self.bare;
-        let token_key = (before.token_key + after.token_key) / 2.0;
-        let session_copy = (before.session_copy + after.session_copy) / 2.0;
         writeln!(f, "Machine: {}.\n", self.machine)?;
-        writeln!(
-            f,
-            "Bare loop on SoftHSM, one thread, before and after: {:.0} and {:.0} AES-GCM encryptions of 32 bytes a \
-             second under a token key, {:.0} and {:.0} under a session copy.",
-            before.token_key, after.token_key, before.session_copy, after.session_copy
-        )?;
+        writeln!(f, "{BARE_HEADINGS}")?;
+        for (operation, [before, after]) in &self.bare {
+            let copy = match (before.session_copy, after.session_copy) {
+                (Some(before), Some(after)) => format!("{before:.0}, {after:.0}"),
+                _ => "–".to_owned(),
+            };
+            writeln!(f, "| {operation} | {:.0}, {:.0} | {copy} |", before.token_key, after.token_key)?;
+        }
         for (index, (program, start)) in self.programs.iter().zip(&self.starts).enumerate() {
             writeln!(
                 f,
@@ -101,22 +114,57 @@ impl fmt::Display for Report {
             writeln!(f, "{HEADINGS}")?;
             for cell in self.middles(index) {
                 let Cell { operation, in_flight, per_second, p50, p99, cpu_micros, usage } = cell;
-                let (token_share, copy_share) = (per_second / token_key, per_second / session_copy);
+                let bare = self.bare_of(operation);
+                let copy_share = bare.session_copy.map_or("–".into(), |copy| format!("{:.3}", per_second / copy));
                 writeln!(
                     f,
                     "| {operation} | {in_flight} | {per_second:.0} | {:.2} | {:.2} | {cpu_micros:.0} | {} | \
-                     {token_share:.3} | {copy_share:.3} |",
+                     {:.3} | {copy_share} |",
                     p50.as_secs_f64() * 1e3,
                     p99.as_secs_f64() * 1e3,
-                    usage.resident_kib / 1024
+                    usage.resident_kib / 1024,
+                    per_second / bare.token_key
                 )?;
             }
         }
+        self.tell_beside(f)?;
         if let [_, _] = self.programs[..] { self.compare(f) } else { Ok(()) }
     }
 }
 
 impl Report {
+    /// The bare loop of an operation, of both times.
+    fn bare_of(&self, operation: &str) -> Rate {
+        let [before, after] = self.bare.iter().find(|(name, _)| name == operation).expect("a bare loop").1;
+        let copies = before.session_copy.zip(after.session_copy);
+        Rate {
+            token_key: (before.token_key + after.token_key) / 2.0,
+            session_copy: copies.map(|(before, after)| (before + after) / 2.0),
+        }
+    }
+
+    fn tell_beside(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.beside.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n{BESIDE_HEADINGS}")?;
+        for Beside { quiet, busy, keys, pairs } in &self.beside {
+            let millis = |time: Duration| time.as_secs_f64() * 1e3;
+            writeln!(
+                f,
+                "| {} | {} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {keys} | {pairs} |",
+                quiet.operation,
+                quiet.in_flight,
+                millis(quiet.p50),
+                millis(busy.p50),
+                millis(quiet.p99),
+                millis(busy.p99),
+                busy.p99.as_secs_f64() / quiet.p99.as_secs_f64()
+            )?;
+        }
+        Ok(())
+    }
+
     fn compare(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -142,3 +190,8 @@ fn same_kind(one: &Cell, other: &Cell) -> bool {
 
 const HEADINGS: &str = "| operation | in flight | requests/s | p50 ms | p99 ms | server CPU µs/request | RSS MiB | \
                         ÷ bare, token key | ÷ bare, session copy |\n|---|---|---|---|---|---|---|---|---|";
+const BARE_HEADINGS: &str = "| bare loop, one thread | a second under a token key, before and after | under a session \
+                             copy |\n|---|---|---|";
+const BESIDE_HEADINGS: &str = "| while RSA-4096 keys are made | in flight | p50 ms, quiet | p50 ms, meanwhile | p99 \
+                               ms, quiet | p99 ms, meanwhile | p99 ÷ quiet | `CreateKey` done | `GenerateDataKeyPair` \
+                               done |\n|---|---|---|---|---|---|---|---|---|";

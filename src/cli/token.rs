@@ -143,7 +143,11 @@ fn print_probe(rows: &[ProbeRow], output: Output) {
         return;
     }
     for row in rows {
-        let verdict = if row.failure.is_none() { "pass" } else { "FAIL" };
+        let verdict = match (&row.failure, row.needed) {
+            (None, _) => "pass",
+            (Some(_), true) => "FAIL",
+            (Some(_), false) => "no",
+        };
         let place = match row.place {
             Some(Place::Token) => "on the token",
             Some(Place::Host) => "through the host",

@@ -1,5 +1,7 @@
 //! The one symmetric primitive: the token wraps a seed, and the seed's key seals the payload.
 
+use std::time::Instant;
+
 use super::{Context, Error, UsableKey};
 use crate::blob::{self, Blob, Header};
 use crate::crypto;
@@ -32,13 +34,24 @@ impl Context {
     /// }
     /// ```
     pub async fn seal(&self, key: &UsableKey, context: &EncryptionContext, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
+        self.seal_by(self.request.deadline, key, context, plaintext).await
+    }
+
+    /// As [`Context::seal`], for a request whose answer is due at another time.
+    pub(super) async fn seal_by(
+        &self,
+        deadline: Instant,
+        key: &UsableKey,
+        context: &EncryptionContext,
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, Error> {
         let material = key.current_material()?;
         let header = header(key, material);
         let token = self.kms.token(&key.record().region)?;
-        let seed = seed(&token.random(crypto::KEY_LEN, self.request.deadline).await?)?;
+        let seed = seed(&token.random(crypto::KEY_LEN, deadline).await?)?;
         let associated = blob::wrap_associated_data(&header);
-        self.kms.count_wrap(key.record(), material, self.request.deadline).await?;
-        let wrapped = token.wrap_seed(&object(key, material)?, &associated, &seed, self.request.deadline).await?;
+        self.kms.count_wrap(key.record(), material, deadline).await?;
+        let wrapped = token.wrap_seed(&object(key, material)?, &associated, &seed, deadline).await?;
         let sealed = blob::seal(&header, &seed, &wrapped, context, plaintext, crypto::random_array()?);
         let sealed = sealed.map_err(|error| Error::Internal(error.to_string()))?;
         self.note_use(key.record());

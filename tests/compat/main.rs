@@ -159,9 +159,9 @@ impl Bench {
         let count = |purpose: &str| objects.iter().filter(|object| object.contains(purpose)).count();
         let [imported, wrapping] = ["hsm-kms/imported/", "hsm-kms/import-wrapping/"].map(count);
         assert!(imported >= 2 && wrapping > imported, "{listing}");
-        let events: Vec<_> = self.service.audit().into_iter().map(|line| line["event"].clone()).collect();
-        let rotated = events.iter().filter(|event| event["eventName"] == "RotateKeyOnDemand");
-        let rotated = rotated.filter(|event| event["errorCode"].is_null()).count();
+        let log = self.service.audit();
+        let rotated = log.iter().filter(|line| line["event"]["eventName"] == "RotateKeyOnDemand");
+        let rotated = rotated.filter(|line| line["event"]["errorCode"].is_null()).count();
         let first = made.iter().filter(|key_id| count(&format!("hsm-kms/kms/{key_id}/1")) == 1).count();
         assert_eq!(first, made.len());
         let others = objects.len() - imported - wrapping - made.len() - 1;

@@ -1,6 +1,8 @@
 //! Rotation: by the clock, on demand, killed at every step, and by the nonce budget.
 
+mod budget;
 mod crash;
+mod imported;
 #[path = "../support/in_process.rs"]
 mod in_process;
 mod on_demand;

@@ -1,9 +1,12 @@
 //! What both ways to ask for a data key pair share.
 
+use std::time::Instant;
+
 use serde::Deserialize;
 
 use super::{check_context, facts};
 use crate::crypto::KeyPair;
+use crate::kms::key::GENERATION_TIME;
 use crate::kms::{Blob, Context, Error, Operation, UsableKey};
 use crate::model::{EncryptionContext, KeyPairSpec};
 
@@ -38,10 +41,11 @@ impl DataKeyPairRequest {
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);
         }
-        let pair = cx.kms.key_pairs.make(spec, cx.request.deadline).await?;
-        let private_key_ciphertext_blob = cx.seal(&key, &context, pair.private_key.expose()).await?.into();
+        let deadline = deadline(cx, spec);
+        let pair = cx.kms.key_pairs.make(spec, deadline).await?;
+        let sealed = cx.seal_by(deadline, &key, &context, pair.private_key.expose()).await?;
         let key_material_id = key.current_material()?.key_material_id.clone();
-        Ok(DataKeyPair { pair, private_key_ciphertext_blob, key_id: key.arn(), key_material_id })
+        Ok(DataKeyPair { pair, private_key_ciphertext_blob: sealed.into(), key_id: key.arn(), key_material_id })
     }
 
     fn spec(&self) -> Result<KeyPairSpec, Error> {
@@ -49,5 +53,13 @@ impl DataKeyPairRequest {
         let not_offered =
             |_| Error::UnsupportedOperation(format!("KeyPairSpec {spec} is not offered by this service."));
         spec.parse().map_err(not_offered)
+    }
+}
+
+/// When the answer is due: an RSA pair has as long as a KMS key has.
+fn deadline(cx: &Context, spec: KeyPairSpec) -> Instant {
+    match spec.modulus_len() {
+        Some(_) => cx.request.deadline.max(Instant::now() + GENERATION_TIME),
+        None => cx.request.deadline,
     }
 }

@@ -61,25 +61,9 @@ impl Operation for ReEncrypt {
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let from = Terms::of(self.source_encryption_algorithm, self.source_encryption_context.as_ref())?;
         let to = Terms::of(self.destination_encryption_algorithm, self.destination_encryption_context.as_ref())?;
-        let ignores_ciphertext = self.ignores_ciphertext();
-        let ciphertext = match &self.ciphertext_blob {
-            _ if ignores_ciphertext => &[],
-            ciphertext => ciphertext.as_ref().ok_or_else(ciphertext_missing)?.expose(),
-        };
-        // Whoever may not use the source is not told whether the destination exists.
-        let destination = cx.key_for(TO, &self.destination_key_id);
-        let source = match (ignores_ciphertext, self.source_key_id.as_deref()) {
-            (true, None) => return Err(Error::Validation("SourceKeyId is required.".into())),
-            (_, named) => from.key_of(cx, FROM, ("SourceKeyId", named), ciphertext)?,
-        };
-        let key_id = |target: &Target| target.key.record.key_id;
-        let same = destination.as_ref().is_ok_and(|target| key_id(target) == key_id(&source));
-        let key = cx.authorize_action::<Self>(FROM, source, &self.facts(&from, same))?;
-        from.check_named(key.thing(), ciphertext)?;
-        let source = from.cipher(key, Self::NAME)?;
-        let key = cx.authorize_action::<Self>(TO, destination?, &self.facts(&to, same))?;
-        let destination = to.cipher(key, Self::NAME)?;
-        if ignores_ciphertext {
+        let ciphertext = self.ciphertext()?;
+        let (source, destination) = self.ciphers(cx, (from, to), ciphertext)?;
+        if self.ignores_ciphertext() {
             return Err(Error::DryRun);
         }
         let Decrypted { plaintext, key_material_id } = source.decrypt(cx, ciphertext).await?;
@@ -93,6 +77,36 @@ impl Operation for ReEncrypt {
 }
 
 impl ReEncrypt {
+    /// The ciphertext; none where it is ignored.
+    fn ciphertext(&self) -> Result<&[u8], Error> {
+        match &self.ciphertext_blob {
+            _ if self.ignores_ciphertext() => Ok(&[]),
+            ciphertext => Ok(ciphertext.as_ref().ok_or_else(ciphertext_missing)?.expose()),
+        }
+    }
+
+    /// Both keys, each on its own terms.
+    fn ciphers(&self, cx: &Context, (from, to): (Terms, Terms), ciphertext: &[u8]) -> Result<(Cipher, Cipher), Error> {
+        // Whoever may not use the source is not told whether the destination exists.
+        let destination = cx.key_for(TO, &self.destination_key_id);
+        let source = self.source(cx, &from, ciphertext)?;
+        let key_id = |target: &Target| target.key.record.key_id;
+        let same = destination.as_ref().is_ok_and(|target| key_id(target) == key_id(&source));
+        let key = cx.authorize_action::<Self>(FROM, source, &self.facts(&from, same))?;
+        from.check_named(key.thing(), ciphertext)?;
+        let source = from.cipher(key, Self::NAME)?;
+        let key = cx.authorize_action::<Self>(TO, destination?, &self.facts(&to, same))?;
+        Ok((source, to.cipher(key, Self::NAME)?))
+    }
+
+    /// The key of the ciphertext; without one, it must be named.
+    fn source(&self, cx: &Context, from: &Terms, ciphertext: &[u8]) -> Result<Target, Error> {
+        match self.source_key_id.as_deref() {
+            None if self.ignores_ciphertext() => Err(Error::Validation("SourceKeyId is required.".into())),
+            named => from.key_of(cx, FROM, ("SourceKeyId", named), ciphertext),
+        }
+    }
+
     /// What policies can ask of one side; `same` if the key of both sides is the same.
     fn facts<'f>(&'f self, terms: &'f Terms, same: bool) -> Facts<'f> {
         terms.facts(self.grant_tokens.as_deref()).with("kms:reencryptonsamekey", Some(same.to_string()))

@@ -68,31 +68,15 @@ impl Operation for CreateKey {
             let arn = key_arn(&cx.request.region, &account, &key_id).to_string();
             cx.authorize_own("TagResource", &arn, &self.facts())?;
         }
-        let mut record = self.record(cx, account, key_id, (spec, usage, origin))?;
+        let record = self.record(cx, account, key_id, (spec, usage, origin))?;
         let misfit = || Error::Internal(format!("no object is for {usage} with {spec}"));
         let kind = object_kind(spec, usage).ok_or_else(misfit)?;
         let deadline = cx.request.deadline.max(Instant::now() + GENERATION_TIME);
         check_offered(cx, spec, kind, deadline).await?;
-        if origin == Origin::External {
-            return create_without_material(cx, record).await;
+        match origin {
+            Origin::External => create_without_material(cx, record).await,
+            Origin::AwsKms => create_on_token(cx, record, kind, deadline).await,
         }
-        let name = ObjectName { purpose: Purpose::Kms, key_id: record.key_id, material: 1 };
-        cx.kms.commit(Change::new(record.created).insert(intent(cx, name, &record))).await?;
-        crash_point::reached("creation-begun");
-        // A deadline that passes leaves the intent, and whoever owns that undoes the creation: the token may still be at it.
-        let public_key = cx.token()?.generate_key(&name, kind, deadline).await?;
-        record.public_key = public_key.map(|key| hex::encode(key.spki()));
-        crash_point::reached("creation-on-token");
-        let metadata = KeyMetadata::of(&record);
-        cx.note_resource(&record);
-        cx.change(|store| {
-            // Whoever undid the creation meanwhile took the intent: then there is no key to enable.
-            let intent = store.intents().into_iter().find(|intent| intent.record.name == name);
-            let intent = intent.ok_or_else(|| Error::Internal(format!("{name} was undone")))?;
-            Ok((Change::new(cx.kms.now()).insert(record.clone()).delete(&intent), ()))
-        })
-        .await?;
-        Ok(Output { key_metadata: metadata })
     }
 }
 
@@ -208,6 +192,32 @@ fn first_material(cx: &Context, key_id: &KeyId, spec: KeySpec, created: Timestam
     let scheme = if spec == KeySpec::SymmetricDefault { cx.token()?.scheme() } else { NO_SCHEME };
     let key_material_id = key_material_id(key_id, 1);
     Ok(Material { number: 1, scheme, key_material_id, created, rotation: None, import: None })
+}
+
+/// A key that the token makes, between an intent that says so and the record that enables it.
+async fn create_on_token(
+    cx: &Context,
+    mut record: KeyRecord,
+    kind: KeyKind,
+    deadline: Instant,
+) -> Result<Output, Error> {
+    let name = ObjectName { purpose: Purpose::Kms, key_id: record.key_id, material: 1 };
+    cx.kms.commit(Change::new(record.created).insert(intent(cx, name, &record))).await?;
+    crash_point::reached("creation-begun");
+    // A deadline that passes leaves the intent, and whoever owns that undoes the creation: the token may still be at it.
+    let public_key = cx.token()?.generate_key(&name, kind, deadline).await?;
+    record.public_key = public_key.map(|key| hex::encode(key.spki()));
+    crash_point::reached("creation-on-token");
+    let metadata = KeyMetadata::of(&record);
+    cx.note_resource(&record);
+    cx.change(|store| {
+        // Whoever undid the creation meanwhile took the intent: then there is no key to enable.
+        let intent = store.intents().into_iter().find(|intent| intent.record.name == name);
+        let intent = intent.ok_or_else(|| Error::Internal(format!("{name} was undone")))?;
+        Ok((Change::new(cx.kms.now()).insert(record.clone()).delete(&intent), ()))
+    })
+    .await?;
+    Ok(Output { key_metadata: metadata })
 }
 
 /// A key whose material is to be imported: there is nothing on the token yet.

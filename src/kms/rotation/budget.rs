@@ -221,7 +221,7 @@ mod tests {
         let taken: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
         assert_eq!(taken, 10_000);
         budget.add(1);
-        assert_eq!((budget.take(), budget.take()), (Taken::Low, Taken::Nothing));
+        assert_eq!((budget.take(), budget.take()), (Taken::Plenty, Taken::Nothing));
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn an_import_that_was_killed_left_nothing_and_is_done_again() {
     let material = oracle.random(32);
     for point in ["wrapping-key-begun", "wrapping-key-on-token", "import-begun", "import-on-token"] {
         let mut scene = Scene::new();
-        let key = scene.with(|service| symmetric_key(service));
+        let key = scene.with(symmetric_key);
         let first = scene.with(|service| parameters(service, &key, "RSA_AES_KEY_WRAP_SHA_256", "RSA_2048"));
         let request = first.import(&mut oracle, &key, &material);
         let (operation, body) = match point.starts_with("wrapping") {
@@ -48,7 +48,7 @@ fn an_import_that_was_committed_is_there_and_so_is_its_record() {
     let material = oracle.random(32);
     for point in ["change-committed", "change-recorded"] {
         let mut scene = Scene::new();
-        let key = scene.with(|service| symmetric_key(service));
+        let key = scene.with(symmetric_key);
         let given = scene.with(|service| parameters(service, &key, "RSAES_OAEP_SHA_1", "RSA_2048"));
         scene.killed(point, "ImportKeyMaterial", &given.import(&mut oracle, &key, &material));
         scene.with(|service| {
@@ -119,7 +119,7 @@ fn an_expiry_that_was_begun_is_finished_by_the_next_start() {
     let mut oracle = Oracle::new();
     let material = oracle.random(32);
     let mut scene = Scene::new();
-    let key = scene.with(|service| symmetric_key(service));
+    let key = scene.with(symmetric_key);
     let given = scene.with(|service| parameters(service, &key, "RSAES_OAEP_SHA_1", "RSA_2048"));
     let mut body = given.import(&mut oracle, &key, &material);
     scene.killed_by_worker("expiry-begun", |service| {
@@ -141,7 +141,7 @@ fn an_expiry_that_was_begun_is_finished_by_the_next_start() {
 #[test]
 fn a_wrapping_key_that_was_destroyed_is_forgotten_by_the_next_start() {
     let mut scene = Scene::new();
-    let key = scene.with(|service| symmetric_key(service));
+    let key = scene.with(symmetric_key);
     scene.killed_by_worker("wrapping-key-destroyed", |service| {
         for _ in 0..9 {
             ok(service, "GetParametersForImport", &wrapping(&key));

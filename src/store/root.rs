@@ -125,7 +125,7 @@ mod tests {
     use crate::store::seal::tests::{fixed_keys, seal_fixed};
     use crate::store::{
         AccessKeyRecord, AccountRecord, AliasRecord, GrantRecord, IntentKind, IntentRecord, KeyRecord, OutboxRecord,
-        PolicyRecord, PrincipalRecord, Record, WrappingKeyRecord, meta, samples,
+        PolicyRecord, PrincipalRecord, Record, RunsRecord, WrapCountRecord, WrappingKeyRecord, meta, samples,
     };
 
     #[derive(Deserialize)]
@@ -173,6 +173,10 @@ mod tests {
         rows_of(include_str!("../../tests/vectors/store/v1-materials.json"))
     }
 
+    fn rows_of_rotations() -> Vec<GoldenRow> {
+        rows_of(include_str!("../../tests/vectors/store/v1-rotations.json"))
+    }
+
     fn rows_of(text: &str) -> Vec<GoldenRow> {
         serde_json::from_str::<MoreVectors>(text).unwrap().rows
     }
@@ -180,7 +184,7 @@ mod tests {
     #[test]
     fn golden_rows_are_sealed_and_opened_to_the_byte() {
         let keys = fixed_keys();
-        for row in vectors().rows.into_iter().chain(more_rows()).chain(rows_of_materials()) {
+        for row in vectors().rows.into_iter().chain(more_rows()).chain(rows_of_materials()).chain(rows_of_rotations()) {
             let place = Place { table: &row.table, key: &row.key, revision: row.revision };
             assert_eq!(hex::encode(seal_fixed(Kind::Row, place, row.plaintext.as_bytes())), hex::encode(&row.sealed));
             assert_eq!(keys.open(Kind::Row, place, &row.sealed).unwrap().expose(), row.plaintext.as_bytes());
@@ -263,6 +267,29 @@ mod tests {
                 (Create, Purpose::ImportWrapping, 1),
             ]
         );
+    }
+
+    #[test]
+    fn golden_rows_of_rotations_are_the_sample_records_and_written_so_again() {
+        let mut index = Index::default();
+        for row in rows_of_rotations() {
+            let GoldenRow { table, key, revision, sealed, plaintext, .. } = row;
+            index
+                .admit(&fixed_keys(), &RawRow { table: table.clone(), key: key.clone(), revision, sealed }, [0; 32])
+                .unwrap();
+            let written = match table.as_str() {
+                IntentRecord::TABLE => serde_json::to_string(&index.table::<IntentRecord>().find(&key).unwrap().record),
+                RunsRecord::TABLE => serde_json::to_string(&index.table::<RunsRecord>().find(&key).unwrap().record),
+                _ => serde_json::to_string(&index.table::<WrapCountRecord>().find(&key).unwrap().record),
+            };
+            assert_eq!(written.unwrap(), plaintext);
+        }
+        let (region, key_id) = (samples::region(), samples::key_id(7));
+        let count = WrapCountRecord { region, key_id, material: 2, claimed: 1 << 32, run: 7 };
+        assert_eq!(index.table::<WrapCountRecord>().all()[0].record, count);
+        assert_eq!(index.table::<RunsRecord>().all()[0].record, RunsRecord { count: 7, audit_seq: 12_345 });
+        let kinds: Vec<_> = index.table::<IntentRecord>().by_revision().iter().map(|row| row.record.kind).collect();
+        assert_eq!(kinds, [IntentKind::RotateOnDemand, IntentKind::RotateAutomatically]);
     }
 
     #[test]

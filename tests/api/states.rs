@@ -18,6 +18,10 @@ enum Cell {
     NotPending,
     /// `KMSInvalidStateException`, "… is pending import."
     PendingImport,
+    /// `UnsupportedOperationException`, "… origin is EXTERNAL …"
+    Imported,
+    /// `KMSInvalidStateException`, "No available key material pending rotation …"
+    NothingWaits,
     /// `UnsupportedOperationException`, since its origin is `AWS_KMS`.
     OwnOrigin,
 }
@@ -86,6 +90,8 @@ const MATRIX: &[Row] = &[
 fn while_pending_import(operation: &str, cells: &[Cell; 3]) -> Cell {
     match (operation, cells) {
         ("EnableKey" | "DisableKey", _) => PI,
+        ("EnableKeyRotation" | "DisableKeyRotation" | "GetKeyRotationStatus", _) => Cell::Imported,
+        ("RotateKeyOnDemand", _) => Cell::NothingWaits,
         ("GetParametersForImport" | "ImportKeyMaterial" | "DeleteImportedKeyMaterial", _) => OK,
         (_, [OK, D, _]) => PI,
         (_, [enabled, ..]) => *enabled,
@@ -428,6 +434,13 @@ impl Cell {
             PD => ("KMSInvalidStateException", format!("{arn} is pending deletion.")),
             NP => ("KMSInvalidStateException", format!("{arn} is not pending deletion.")),
             PI => ("KMSInvalidStateException", format!("{arn} is pending import.")),
+            Cell::Imported => (
+                "UnsupportedOperationException",
+                format!("{arn} origin is EXTERNAL which is not valid for this operation."),
+            ),
+            Cell::NothingWaits => {
+                ("KMSInvalidStateException", format!("No available key material pending rotation for the key: {arn}."))
+            }
             U => (
                 "UnsupportedOperationException",
                 format!("{arn} origin is AWS_KMS which is not valid for this operation."),

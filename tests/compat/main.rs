@@ -159,7 +159,8 @@ impl Bench {
         let count = |purpose: &str| objects.iter().filter(|object| object.contains(purpose)).count();
         let [imported, wrapping] = ["hsm-kms/imported/", "hsm-kms/import-wrapping/"].map(count);
         assert!(imported >= 2 && wrapping > imported, "{listing}");
-        let rotated = self.service.audit().iter().filter(|line| line["event"]["eventName"] == "RotateKeyOnDemand");
+        let log = self.service.audit();
+        let rotated = log.iter().filter(|line| line["event"]["eventName"] == "RotateKeyOnDemand");
         let rotated = rotated.filter(|line| line["event"]["errorCode"].is_null()).count();
         let first = made.iter().filter(|key_id| count(&format!("hsm-kms/kms/{key_id}/1")) == 1).count();
         assert_eq!(first, made.len());

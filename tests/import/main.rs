@@ -1,5 +1,7 @@
 //! Key material from outside: wrapped by Python's `cryptography`, unwrapped by the service, and held against what went in.
 
+mod canary;
+mod crash;
 #[path = "../support/in_process.rs"]
 mod in_process;
 mod kinds;
@@ -9,9 +11,13 @@ mod oracle;
 #[allow(dead_code)]
 mod process;
 mod refusals;
+#[path = "../compat/canary.rs"]
+#[allow(dead_code)]
+mod secrets;
 mod several;
 #[path = "../support/mod.rs"]
 mod support;
+mod vectors;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 

@@ -62,6 +62,12 @@ def pair(spec):
     return {"private": private, "public": spki(key.public_key())}
 
 
+def of_number(spec, number):
+    """The private key that is this number, PKCS#8."""
+    key = ec.derive_private_key(int.from_bytes(unb64(number), "big"), CURVES[spec]())
+    return key.private_bytes(ser.Encoding.DER, ser.PrivateFormat.PKCS8, ser.NoEncryption())
+
+
 def verify(public_key, algorithm, message, signature):
     public = ser.load_der_public_key(unb64(public_key))
     message, signature = unb64(message), unb64(signature)
@@ -113,7 +119,7 @@ def encoded(value):
     return {name: encoded(part) for name, part in value.items()} if isinstance(value, dict) else value
 
 
-COMMANDS = {command.__name__: command for command in (wrap, random, pair, verify, encrypt, agree, mac, open_blob)}
+COMMANDS = {command.__name__: command for command in (wrap, random, pair, of_number, verify, encrypt, agree, mac, open_blob)}
 for line in sys.stdin:
     request = json.loads(line)
     command = COMMANDS[request.pop("command")]

@@ -62,6 +62,11 @@ impl Oracle {
         Pair { private: bytes(&pair["private"]), public: bytes(&pair["public"]) }
     }
 
+    /// The private key on a curve that is this number, PKCS#8.
+    pub fn of_number(&mut self, spec: &str, number: &[u8]) -> Vec<u8> {
+        bytes(&self.ask(json!({ "command": "of_number", "spec": spec, "number": base64(number) })))
+    }
+
     pub fn verify(&mut self, public: &[u8], algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
         let [public_key, message, signature] = [public, message, signature].map(base64);
         let answer = self.ask(json!({

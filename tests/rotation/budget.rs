@@ -24,13 +24,13 @@ async fn open(dir: &Path, clock: Arc<MovedClock>, budget: u64) -> InProcess {
     InProcess::try_open(settings, clock, Accepted::default()).await.unwrap()
 }
 
-async fn start(dir: &Path, budget: u64) -> InProcess {
+pub async fn start(dir: &Path, budget: u64) -> InProcess {
     crate::process::make_token(crate::process::LABEL);
     open(dir, MovedClock::at(START), budget).await
 }
 
 /// One encryption: the material's id, or the refusal.
-async fn encrypt(service: &InProcess, key: &str) -> Result<String, Value> {
+pub async fn encrypt(service: &InProcess, key: &str) -> Result<String, Value> {
     let body = json!({ "KeyId": key, "KeySpec": "AES_128" });
     let (status, answer) = service.try_call("GenerateDataKey", &body).await;
     if status == 200 { Ok(answer["KeyMaterialId"].as_str().unwrap().to_owned()) } else { Err(answer) }

@@ -1,12 +1,15 @@
 //! Rotations killed at every step: nothing half-made stays, nothing acknowledged is lost.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use hsm_kms::model::{ObjectName, Purpose};
+use hsm_kms::store::{Change, IntentKind, IntentRecord, KeyRecord};
 use serde_json::{Value, json};
 
 use crate::in_process::{HOUR, InProcess, MovedClock, START};
-use crate::process::{again, assert_passed, block_on, dir_of, role, softhsm_dir};
-use crate::{DAY_MILLIS, Key, Sealed, events, objects, pass};
+use crate::process::{again, assert_passed, block_on, dir_of, in_own_process, role, softhsm_dir};
+use crate::{DAY_MILLIS, Key, Sealed, events, housekeep, objects, pass};
 
 #[test]
 fn a_rotation_on_demand_that_was_killed_is_there_wholly_or_not_at_all() {
@@ -20,6 +23,52 @@ fn a_rotation_by_the_clock_that_was_killed_is_there_wholly_or_not_at_all() {
     let test = "crash::a_rotation_by_the_clock_that_was_killed_is_there_wholly_or_not_at_all";
     // The changes before are a root user, a key and its schedule.
     killed_at_every_step(test, 4);
+}
+
+/// What makes no object and destroys none leaves a rotation alone that is under way; one that never ends is undone.
+#[test]
+fn a_rotation_under_way_is_left_alone_and_an_abandoned_one_undone() {
+    in_own_process("crash::a_rotation_under_way_is_left_alone_and_an_abandoned_one_undone", |dir| {
+        block_on(async {
+            let service = InProcess::start(dir, MovedClock::at(START)).await;
+            let key = Key::new(&service).await;
+            let kms = service.app.kms();
+            let key_id = key.id.parse().unwrap();
+            let name = ObjectName { purpose: Purpose::Kms, key_id, material: 2 };
+            let intent = IntentRecord {
+                kind: IntentKind::RotateOnDemand,
+                name,
+                region: "us-east-1".parse().unwrap(),
+                account: "111122223333".parse().unwrap(),
+                owner: kms.instance.clone(),
+                started: kms.now(),
+            };
+            let row = kms.store.key(&intent.region, &key_id).unwrap();
+            let record = KeyRecord { next_material: 3, ..row.record.clone() };
+            kms.commit(Change::new(kms.now()).update(&row, record).insert(intent)).await.unwrap();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            kms.tokens()[0].generate(&name, deadline).await.unwrap();
+
+            pass(&service, Duration::from_secs(120)).await;
+            assert_eq!(objects(&service, &key.id).await.len(), 2, "it is under way");
+            assert_eq!(key.status().await["OnDemandRotationStartDate"], START as f64 / 1_000.0);
+            let (error, message) = key.refused("RotateKeyOnDemand", json!({})).await;
+            assert_eq!(error, "ConflictException");
+            assert!(message.contains("an on-demand rotation of this key is currently in progress"), "{message}");
+            assert!(events(dir, "UndoRotateKey").is_empty());
+
+            service.clock.pass(Duration::from_secs(61));
+            for _ in 0..7 {
+                housekeep(&service).await;
+            }
+            assert_eq!(objects(&service, &key.id).await.len(), 1);
+            assert_eq!(events(dir, "UndoRotateKey").len(), 1);
+            assert!(key.status().await["OnDemandRotationStartDate"].is_null());
+            key.call("RotateKeyOnDemand", json!({})).await;
+            assert!(objects(&service, &key.id).await[1].ends_with("/3"), "its number is never used again");
+            service.close().await;
+        });
+    });
 }
 
 fn killed_at_every_step(test: &str, change: u32) {

@@ -2,6 +2,7 @@
 
 mod budget;
 mod crash;
+mod imported;
 #[path = "../support/in_process.rs"]
 mod in_process;
 mod on_demand;

@@ -270,9 +270,11 @@ impl Served {
         self.kms.store.key(&"us-east-1".parse().unwrap(), &key.id.parse().unwrap()).unwrap().record.clone()
     }
 
-    /// Puts a key back to what it was, without grants: cheaper than a new one.
+    /// Puts a key back to what it was, without grants: cheaper than a new one. What was rotated to stays on the token, so
+    /// that its number is not used again.
     pub fn restore_key(&self, record: &KeyRecord) {
         let row = self.kms.store.key(&record.region, &record.key_id).unwrap();
+        let record = &KeyRecord { next_material: row.record.next_material, ..record.clone() };
         let grants = self.kms.store.grants_on(&record.region, &record.key_id, None, usize::MAX);
         self.commit(|change| {
             grants.iter().fold(change.update(&row, record.clone()), |change, grant| change.delete(grant))

@@ -62,18 +62,16 @@ async fn rotate_to_imported_material(cx: &Context, key: &KeyRecord) -> Result<()
     cx.change(|_| {
         let key = again(cx, key)?;
         check(cx, &key)?;
-        let nothing = || nothing_to_rotate_to(&key);
         let now = cx.kms.now();
-        let is_there = |material: &Material| material.imported().is_some_and(|object| !object.is_over(now));
-        let waits = |material: &Material| material.is_pending_rotation() && is_there(material);
-        let waiting = key.record.materials.iter().position(waits);
-        let waiting = waiting.ok_or_else(nothing)?;
         let mut record = key.record.clone();
-        let material = &mut record.materials[waiting];
-        material.rotation = Some(Rotation { kind: RotationType::OnDemand, date: cx.kms.now() });
+        // What has expired is as good as gone, though its object may be there for some seconds yet.
+        let is_there = |material: &Material| material.imported().is_some_and(|object| !object.is_over(now));
+        let waiting = |material: &&mut Material| material.is_pending_rotation() && is_there(material);
+        let material = record.materials.iter_mut().find(waiting).ok_or_else(|| nothing_to_rotate_to(&key))?;
+        material.rotation = Some(Rotation { kind: RotationType::OnDemand, date: now });
         material.import.iter_mut().for_each(|import| import.pending_rotation = false);
         note(cx, &key.record, &record);
-        Ok((Change::new(cx.kms.now()).update(&key, record), ()))
+        Ok((Change::new(now).update(&key, record), ()))
     })
     .await
 }

@@ -143,6 +143,43 @@ fn nobody_but_those_who_want_rsa_pairs_waits_for_them() {
     ok(&service, "GenerateDataKeyPair", &rsa("RSA_2048"));
 }
 
+/// What makes RSA pairs gives way to everything else, and nothing else does.
+#[test]
+fn the_thread_that_makes_rsa_pairs_has_a_lower_priority_and_no_other() {
+    let service = Service::start();
+    let key = new_key(&service);
+    let makers = |threads: &[(String, i32)]| threads.iter().filter(|(name, _)| name == "key-pairs").count();
+    assert_eq!(makers(&threads(&service)), 0, "none is started before it is needed");
+    for _ in 0..3 {
+        ok(&service, "GenerateDataKeyPair", &json!({ "KeyId": key.id, "KeyPairSpec": "RSA_2048" }));
+    }
+    let threads = threads(&service);
+    assert_eq!(makers(&threads), 1, "{threads:?}");
+    let own = threads[0].1;
+    for (name, niceness) in &threads {
+        assert_eq!(*niceness - own, if name == "key-pairs" { 5 } else { 0 }, "{name}: {threads:?}");
+    }
+}
+
+/// The names and nice values of a service's threads, the main one first. `man 5 proc`, `/proc/pid/task/tid/stat`.
+fn threads(service: &Service) -> Vec<(String, i32)> {
+    let folder = format!("/proc/{}/task", service.pid());
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut stats: Vec<(u32, String)> = entries
+        // A thread may end meanwhile.
+        .filter_map(|path| {
+            Some((path.file_name()?.to_str()?.parse().ok()?, std::fs::read_to_string(path.join("stat")).ok()?))
+        })
+        .collect();
+    stats.sort();
+    let thread = |stat: &str| {
+        let (name, numbers) = stat.split_once(" (")?.1.rsplit_once(") ")?;
+        // Field 19; the numbers begin with field 3.
+        Some((name.to_owned(), numbers.split(' ').nth(19 - 3)?.parse().ok()?))
+    };
+    stats.iter().map(|(_, stat)| thread(stat).unwrap()).collect()
+}
+
 /// A connection with a request for a pair on it, whose answer is not awaited.
 fn asking(service: &Service, body: &Value) -> TcpStream {
     let mut stream = TcpStream::connect(service.address()).unwrap();

@@ -249,7 +249,15 @@ async fn fill(new: &Path, meta: &[u8], root: &RootRow) -> Result<(), Error> {
     let row = sqlx::query("INSERT INTO root (id, epoch, sealed) VALUES (1, ?1, ?2)");
     row.bind(integer(root.epoch)).bind(&root.sealed[..]).execute(&mut *transaction).await.map_err(fault)?;
     transaction.commit().await.map_err(fault)?;
-    connection.close().await.map_err(fault)
+    // Here and not at the first opening: that would journal the switch under the store's own name, and the next start
+    // after a kill inside it would find a journal that no reader may roll back.
+    let mode = sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(&mut connection);
+    let mode: String = mode.await.map_err(fault)?;
+    connection.close().await.map_err(fault)?;
+    match mode.as_str() {
+        "wal" => Ok(()),
+        other => Err(Error::tampered(format!("SQLite keeps a journal of the mode {other} for a new database"))),
+    }
 }
 
 /// Everything of a change but its commit.

@@ -77,6 +77,12 @@ fn wait_for_tracee(strace: u32) {
 fn kill_tracee(strace: u32) {
     if let Some(pid) = tracee(strace) {
         super::kill(pid);
+        // Its lock is free when its last thread is gone and strace has seen it, a while later if one was computing.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Path::new(&format!("/proc/{pid}")).exists() {
+            assert!(Instant::now() < deadline, "process {pid} outlives SIGKILL");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

@@ -14,8 +14,8 @@ pub(super) type FileStamp = Option<(u64, [i64; 4])>;
 
 /// Creates an empty file that only its owner may read, in the place of what an unfinished creation left behind.
 pub(super) fn start(new: &Path) -> Result<(), Error> {
-    for leftover in [new.to_owned(), beside(new, "-journal")] {
-        remove_if_present(&leftover)?;
+    for suffix in FILES.into_iter().chain(["-journal"]) {
+        remove_if_present(&beside(new, suffix))?;
     }
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new);
     file.map(drop).map_err(|source| file_error("create", new, source))

@@ -126,7 +126,9 @@ async fn a_store_is_created_once_and_read_by_its_own_key() {
     assert!(Store::read_meta(&path).await.unwrap().is_none());
     assert!(matches!(open(&path).await, Err(Error::Absent { .. })));
     // What an interrupted creation leaves behind is not a store, and not in the way.
-    std::fs::write(beside(&path, ".new"), "a creation that did not end").unwrap();
+    for suffix in [".new", ".new-journal", ".new-wal", ".new-shm"] {
+        std::fs::write(beside(&path, suffix), "a creation that did not end").unwrap();
+    }
 
     let (path, store) = store_in(&folder).await;
     assert_eq!(Store::read_meta(&path).await.unwrap(), Some(samples::meta()));
@@ -138,6 +140,18 @@ async fn a_store_is_created_once_and_read_by_its_own_key() {
     let other_key = crate::model::Secret::new(vec![7; 32]);
     assert_tampered(Store::open(&path, &other_key).await, "does not open under this store key");
     assert_eq!(open(&path).await.unwrap().outbox().len(), 1);
+}
+
+/// Its first opening has nothing left to switch, and so no journal that a kill could leave behind.
+#[tokio::test]
+async fn a_new_file_has_its_write_ahead_log_from_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = samples::file(folder.path());
+    Embedded::create(&path, &samples::meta().to_bytes(), &RootRow { epoch: 1, sealed: vec![1] }).await.unwrap();
+    // Source: <https://www.sqlite.org/fileformat2.html#file_format_version_numbers>
+    assert_eq!(std::fs::read(&path).unwrap()[18..20], [2, 2]);
+    let files = std::fs::read_dir(path.parent().unwrap()).unwrap();
+    assert_eq!(files.map(|file| file.unwrap().path()).collect::<Vec<_>>(), [path]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Pagination markers: opaque, and good only for the list that gave them.
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use super::{Context, Error};
 use crate::crypto;
@@ -22,13 +22,14 @@ impl Markers {
     pub fn write(&self, cx: &Context, list: &str, last: &str) -> String {
         let mut bytes = self.mac(cx, list, last).to_vec();
         bytes.extend_from_slice(last.as_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+        // Not the alphabet of URLs: to a command line, what begins with `-` is an option.
+        STANDARD_NO_PAD.encode(bytes)
     }
 
     /// The last item that the caller has seen, if the marker is ours, for this list, account and Region.
     pub fn read(&self, cx: &Context, list: &str, marker: Option<&str>) -> Result<Option<String>, Error> {
         let Some(marker) = marker else { return Ok(None) };
-        let bytes = URL_SAFE_NO_PAD.decode(marker).map_err(|_| Error::InvalidMarker)?;
+        let bytes = STANDARD_NO_PAD.decode(marker).map_err(|_| Error::InvalidMarker)?;
         let (mac, last) = bytes.split_first_chunk::<32>().ok_or(Error::InvalidMarker)?;
         let last = std::str::from_utf8(last).map_err(|_| Error::InvalidMarker)?;
         if crypto::equal(mac, &self.mac(cx, list, last)) {

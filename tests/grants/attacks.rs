@@ -1,7 +1,7 @@
 //! What somebody would try.
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::people::{ADMIN, OURS, THEIRS};
@@ -13,23 +13,23 @@ fn a_token_that_was_not_given_out_here_for_this_grant_is_refused() {
         let (root, key) = (people.root(), people.key().await);
         let (_, token) = people.grant(&key, OURS, &["Encrypt"], json!({})).await;
         let (other_id, _) = people.grant(&key, OURS, &["Decrypt"], json!({})).await;
-        let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        let bytes = STANDARD_NO_PAD.decode(&token).unwrap();
         let mut forged = vec![
             "x".to_owned(),
             "x".repeat(8192),
             token[1..].to_owned(),
             token.to_lowercase(),
             format!("{token}="),
-            URL_SAFE_NO_PAD.encode(&bytes[..32]),
-            URL_SAFE_NO_PAD.encode([0; 200]),
+            STANDARD_NO_PAD.encode(&bytes[..32]),
+            STANDARD_NO_PAD.encode([0; 200]),
         ];
         // The name of another grant, under this one's code.
         let renamed = [&bytes[..bytes.len() - 64], other_id.as_bytes()].concat();
-        forged.push(URL_SAFE_NO_PAD.encode(renamed));
+        forged.push(STANDARD_NO_PAD.encode(renamed));
         for at in (0..bytes.len()).step_by(7) {
             let mut bytes = bytes.clone();
             bytes[at] ^= 1;
-            forged.push(URL_SAFE_NO_PAD.encode(bytes));
+            forged.push(STANDARD_NO_PAD.encode(bytes));
         }
         for token in &forged {
             for (operation, body) in [

@@ -152,6 +152,18 @@ impl Kms {
         Ok(())
     }
 
+    /// Says that this run is about to do this to an object of the key.
+    pub(super) fn intent(&self, kind: IntentKind, name: ObjectName, key: &KeyRecord, now: Timestamp) -> IntentRecord {
+        IntentRecord {
+            kind,
+            name,
+            region: key.region.clone(),
+            account: key.account.clone(),
+            owner: self.instance.clone(),
+            started: now,
+        }
+    }
+
     /// The intent to make this object, if that is still this run's to end: nobody undoes it.
     pub(super) fn creation(&self, name: &ObjectName) -> Result<Arc<Row<IntentRecord>>, Error> {
         let intent = self.store.intent(name).filter(|intent| intent.record.owner == self.instance);

@@ -18,8 +18,7 @@ pub use import_key_material::ImportKeyMaterial;
 use super::usable::not_pending_deletion;
 use super::{Error, KeyRow, Kms, arn_of};
 use crate::auth::Authorized;
-use crate::model::{KeyState, ObjectName, Origin, Secret, Timestamp};
-use crate::store::{IntentKind, IntentRecord, KeyRecord};
+use crate::model::{KeyState, Origin, Secret};
 use import_token::ImportTokens;
 
 /// What imports go by.
@@ -52,17 +51,6 @@ impl Kms {
         let mut row = (*key).clone();
         row.record.state = KeyState::PendingImport;
         row.into()
-    }
-
-    fn intent(&self, kind: IntentKind, name: ObjectName, key: &KeyRecord, now: Timestamp) -> IntentRecord {
-        IntentRecord {
-            kind,
-            name,
-            region: key.region.clone(),
-            account: key.account.clone(),
-            owner: self.instance.clone(),
-            started: now,
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::kms::shape::{Member, defaulted, optional};
 use crate::kms::tag::{Tag, check_tags, merged};
 use crate::kms::{Context, Error, Facts, Operation, object_kind, policy, shapes};
 use crate::model::{AccountId, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Timestamp, key_arn};
-use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material};
+use crate::store::{Change, IntentKind, KeyRecord, Material};
 use crate::token::{KeyKind, Offer};
 
 /// Makes a KMS key: an object on the token, sensitive and never extractable; none yet if its material is to be imported.
@@ -203,7 +203,9 @@ async fn create_on_token(
 ) -> Result<Output, Error> {
     let name = ObjectName { purpose: Purpose::Kms, key_id: record.key_id, material: 1 };
     cx.token()?.check_available()?;
-    cx.kms.commit(Change::new(record.created).insert(intent(cx, name, &record))).await?;
+    cx.kms
+        .commit(Change::new(record.created).insert(cx.kms.intent(IntentKind::Create, name, &record, record.created)))
+        .await?;
     crash_point::reached("creation-begun");
     // A deadline that passes leaves the intent, and whoever owns that undoes the creation: the token may still be at it.
     let public_key = cx.token()?.generate_key(&name, kind, deadline).await?;
@@ -250,17 +252,6 @@ fn usage_missing() -> Error {
 
 fn not_offered(spec: &str) -> Error {
     Error::UnsupportedOperation(format!("KeySpec {spec} is not offered by this service."))
-}
-
-fn intent(cx: &Context, name: ObjectName, record: &KeyRecord) -> IntentRecord {
-    IntentRecord {
-        kind: IntentKind::Create,
-        name,
-        region: record.region.clone(),
-        account: record.account.clone(),
-        owner: cx.kms.instance.clone(),
-        started: record.created,
-    }
 }
 
 /// How long the making of a key may take, if the service's deadline is not longer: SoftHSM takes 0.3 to 10 s for RSA, and

@@ -15,17 +15,11 @@ pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> (Change,
     let number = key.record.next_material;
     let name = ObjectName { purpose: Purpose::Kms, key_id: key.record.key_id, material: number };
     let started = kms.now();
-    let intent = IntentRecord {
-        kind: match kind {
-            RotationType::OnDemand => IntentKind::RotateOnDemand,
-            RotationType::Automatic => IntentKind::RotateAutomatically,
-        },
-        name,
-        region: key.record.region.clone(),
-        account: key.record.account.clone(),
-        owner: kms.instance.clone(),
-        started,
+    let kind = match kind {
+        RotationType::OnDemand => IntentKind::RotateOnDemand,
+        RotationType::Automatic => IntentKind::RotateAutomatically,
     };
+    let intent = kms.intent(kind, name, &key.record, started);
     let record = KeyRecord { next_material: number + 1, ..key.record.clone() };
     (Change::new(started).update(key, record).insert(intent), name)
 }

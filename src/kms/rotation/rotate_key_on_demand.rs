@@ -78,17 +78,14 @@ async fn rotate_to_imported_material(cx: &Context, key: &KeyRecord) -> Result<()
 
 /// Allots the number of the new material. Not in the record of the request, which tells what came of it.
 async fn begin(cx: &Context, key: &KeyRecord) -> Result<ObjectName, Error> {
-    loop {
+    cx.prepare(|_| {
         let key = again(cx, key)?;
         check(cx, &key)?;
         cx.token()?.check_available()?;
         let (change, name) = beginning(&cx.kms, &key, RotationType::OnDemand);
-        match cx.kms.commit(change).await {
-            Ok(_) => return Ok(name),
-            Err(store::Error::Conflict { .. }) => {}
-            Err(other) => return Err(other.into()),
-        }
-    }
+        Ok((change, None, name))
+    })
+    .await
 }
 
 /// The key as it is now.

@@ -247,7 +247,11 @@ impl Connection {
         let mut phases = self.phase.subscribe();
         // A task, begun as soon as the headers are there: hyper drops the future of a client that hangs up behind its
         // request before it was ever polled, and the request, though it came whole, would leave no record.
-        let service = service_fn(|request| Box::pin(finished(tokio::spawn(self.clone().serve(request)))));
+        let service = service_fn(|request| {
+            // Here and not in the task: what came in time is not given up because its task begins late.
+            self.phase.send_replace(Phase::Busy);
+            Box::pin(finished(tokio::spawn(self.clone().serve(request))))
+        });
         let mut connection = self.builder().serve_connection(io, service);
         let result = loop {
             let phase = *phases.borrow_and_update();
@@ -279,7 +283,6 @@ impl Connection {
     }
 
     async fn serve(self, request: Request<Incoming>) -> Result<Response, Infallible> {
-        self.phase.send_replace(Phase::Busy);
         let (mut parts, body) = request.into_parts();
         match read_body(body, &self.limits).await {
             Ok(bytes) => {

@@ -1,6 +1,6 @@
 //! Requests byte by byte, signed by AWS's own signer and sent over a plain socket.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
@@ -155,10 +155,14 @@ pub fn try_exchange(address: &str, bytes: &[u8]) -> Option<Answer> {
 
 /// Reads one answer with a content-length.
 pub fn read_answer(stream: &mut TcpStream) -> Answer {
-    try_read_answer(stream).expect("a whole answer")
+    read_whole_answer(stream).unwrap_or_else(|error| panic!("no whole answer: {error}"))
 }
 
 fn try_read_answer(stream: &mut TcpStream) -> Option<Answer> {
+    read_whole_answer(stream).ok()
+}
+
+fn read_whole_answer(stream: &mut TcpStream) -> io::Result<Answer> {
     let mut bytes = Vec::new();
     let head = loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -182,13 +186,22 @@ fn try_read_answer(stream: &mut TcpStream) -> Option<Answer> {
     while body.len() < length {
         read_some(stream, &mut body)?;
     }
-    Some(Answer { status, headers, body })
+    Ok(Answer { status, headers, body })
 }
 
-/// `None` if the connection ends or breaks.
-fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
+/// Reads what is there, at least a byte; a connection that ends is an error as much as one that breaks.
+fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()> {
     let mut buffer = [0; 4096];
-    let count = stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
+    let count = loop {
+        match stream.read(&mut buffer) {
+            // Of a socket with a timeout, when the whole process was stopped meanwhile and went on: signal(7).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            count => break count?,
+        }
+    };
+    if count == 0 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the end after {} bytes", bytes.len())));
+    }
     bytes.extend_from_slice(&buffer[..count]);
-    Some(())
+    Ok(())
 }

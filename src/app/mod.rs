@@ -21,7 +21,7 @@ use crate::api::health::{self, Part, Readiness};
 use crate::api::json::{self, Gate};
 use crate::audit::{self, Audit, Call, Event, EventSource};
 use crate::kms::rotation::Budgets;
-use crate::kms::{GrantTokens, Imports, KeyPairs, Kms, Markers, Parts, Sessions, TrustedTime};
+use crate::kms::{GrantTokens, Imports, KeyPairs, KeyStores, Kms, Markers, Parts, Sessions, TrustedTime};
 use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret, Timestamp};
 use crate::settings::{self, Settings};
 use crate::store::{self, Change, Meta, Store};
@@ -181,7 +181,7 @@ impl App {
         let rules = &settings.import;
         let imports = Imports::new(derived(b"hsm-kms/v1/import"), rules.host_unwrap, rules.max_wrapping_keys);
         let parts = Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets };
-        let kms = Arc::new(Kms::new(store, audit, tokens, clock, parts));
+        let kms = Arc::new(Kms::new(store, audit, KeyStores::new(tokens), clock, parts));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
             accept_rollback(&kms, recovered.last_epoch).await?;

@@ -106,8 +106,8 @@ impl Context {
     }
 
     /// The token of the request's Region.
-    pub fn token(&self) -> Result<&Token, Error> {
-        self.kms.token(&self.request.region)
+    pub fn token(&self) -> Result<Token, Error> {
+        self.kms.token(&self.request.region, None)
     }
 
     /// Finds the key that `key_id` names by id, key ARN, alias name or alias ARN.

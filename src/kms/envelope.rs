@@ -47,7 +47,7 @@ impl Context {
     ) -> Result<Vec<u8>, Error> {
         let material = key.current_material()?;
         let header = header(key, material);
-        let token = self.kms.token(&key.record().region)?;
+        let token = self.kms.token_of(key.record())?;
         let seed = seed(&token.random(crypto::KEY_LEN, deadline).await?)?;
         let associated = blob::wrap_associated_data(&header);
         self.kms.count_wrap(key.record(), material, deadline).await?;
@@ -83,7 +83,7 @@ impl Context {
         let material = key.record().material(header.material);
         let material = material.filter(|material| *header == self::header(key, material));
         let material = material.ok_or(Error::InvalidCiphertext)?;
-        let token = self.kms.token(&key.record().region)?;
+        let token = self.kms.token_of(key.record())?;
         let associated = blob::wrap_associated_data(header);
         let name = object(key, material)?;
         let wrapped = blob.wrapped_seed();

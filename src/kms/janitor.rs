@@ -131,7 +131,7 @@ impl Kms {
     }
 
     async fn finish_destruction(&self, key: &KeyRow) -> Result<(), Error> {
-        let token = self.token(&key.record.region)?;
+        let token = self.token_of(&key.record)?;
         let (region, key_id) = (&key.record.region, &key.record.key_id);
         for name in key.record.objects() {
             token.destroy(&name, deadline()).await?;
@@ -158,6 +158,7 @@ impl Kms {
             kind,
             name,
             region: key.region.clone(),
+            custom_key_store: key.custom_key_store.clone(),
             account: key.account.clone(),
             owner: self.instance.clone(),
             started: now,
@@ -172,13 +173,13 @@ impl Kms {
 
     /// Undoes the creation of an object by a request that failed after the token had made it; leaves it to the service's
     /// own round if the token does not answer.
-    pub(super) async fn withdraw(&self, name: &ObjectName, region: &Region) {
+    pub(super) async fn withdraw(&self, name: &ObjectName, key: &KeyRecord) {
         // The change is there, and what failed came after it.
-        if self.store.key(region, &name.key_id).is_some_and(|key| key.record.objects().contains(name)) {
+        if self.store.key(&key.region, &key.key_id).is_some_and(|key| key.record.objects().contains(name)) {
             return;
         }
         let undo = async {
-            self.token(region)?.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
+            self.token_of(key)?.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
             // None if it was undone before the token had made it.
             let Some(intent) = self.store.intent(name) else { return Ok(()) };
             self.commit_step(Change::new(self.now()).delete(&*intent), None).await.map_err(Error::from)
@@ -197,7 +198,7 @@ impl Kms {
             Err(CommitError::Conflict) => return Ok(()),
             other => other?,
         }
-        self.token(region)?.destroy(name, deadline()).await?;
+        self.token(region, intent.record.custom_key_store.as_ref())?.destroy(name, deadline()).await?;
         let details = json!({ "object": name.cka_label() });
         let (event_id, event) = self.act(name_of_event, region, account, details);
         let change = Change::new(self.now());

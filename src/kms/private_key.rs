@@ -143,8 +143,8 @@ impl Context {
         Ok(plaintext)
     }
 
-    fn token_of(&self, key: &UsableKey) -> Result<&Token, Error> {
-        self.kms.token(&key.record().region)
+    fn token_of(&self, key: &UsableKey) -> Result<Token, Error> {
+        self.kms.token_of(key.record())
     }
 }
 

@@ -1,16 +1,15 @@
 //! The service behind all operations: its parts, and the order in which a change becomes durable.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::rotation::Budgets;
-use super::{Error, GrantTokens, Imports, KeyPairs, Markers, Sessions};
+use super::{Error, GrantTokens, Imports, KeyPairs, KeyStores, Markers, Sessions};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
-use crate::model::{Clock, Region, Timestamp};
+use crate::model::{Clock, Timestamp};
 use crate::store::{self, Change, OutboxRecord, Store};
-use crate::token::Token;
 
 /// The service: its store, its record, its tokens, its clock.
 pub struct Kms {
@@ -32,7 +31,7 @@ pub struct Kms {
     pub instance: String,
     /// How often each material may wrap yet.
     pub(super) budgets: Budgets,
-    tokens: BTreeMap<Region, Token>,
+    pub(super) key_stores: KeyStores,
     clock: Arc<dyn Clock>,
     /// The latest time told, in milliseconds.
     told: AtomicI64,
@@ -56,12 +55,12 @@ pub struct Parts {
 }
 
 impl Kms {
-    /// Puts the parts together; `tokens` names the key store of every Region that is served. Call
+    /// Puts the parts together. Call
     /// [`Kms::begin_run`] before the first request.
     pub fn new(
         store: Store,
         audit: Arc<Audit>,
-        tokens: BTreeMap<Region, Token>,
+        key_stores: KeyStores,
         clock: Arc<dyn Clock>,
         Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets }: Parts,
     ) -> Self {
@@ -77,27 +76,11 @@ impl Kms {
             imports,
             instance,
             budgets,
-            tokens,
+            key_stores,
             clock,
             told,
             outbox,
         }
-    }
-
-    /// The token of a Region.
-    pub fn token(&self, region: &Region) -> Result<&Token, Error> {
-        self.tokens.get(region).ok_or_else(|| Error::Internal(format!("no token serves {region}")))
-    }
-
-    /// The Regions served.
-    pub fn regions(&self) -> impl Iterator<Item = &Region> {
-        self.tokens.keys()
-    }
-
-    /// Every token once, though it may serve several Regions.
-    pub fn tokens(&self) -> Vec<&Token> {
-        let mut serials = HashSet::new();
-        self.tokens.values().filter(|token| serials.insert(token.identity().serial.clone())).collect()
     }
 
     /// Where time comes from.

@@ -5,6 +5,7 @@ mod algorithm;
 mod alias_name;
 mod arn;
 mod clock;
+mod custom_key_store_id;
 mod document;
 mod encryption_context;
 mod grant_operation;
@@ -23,6 +24,7 @@ pub use algorithm::{EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, Me
 pub use alias_name::{AliasName, InvalidAliasName};
 pub use arn::{Arn, KeyRef, KeyRefError, key_arn};
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use custom_key_store_id::CustomKeyStoreId;
 pub use document::Document;
 pub use encryption_context::EncryptionContext;
 pub use grant_operation::{GrantOperation, GrantOperations};

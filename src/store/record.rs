@@ -11,7 +11,9 @@ use zeroize::Zeroize;
 
 use super::index::Indexed;
 use super::material::{AutomaticRotation, Material};
-use crate::model::{AccountId, AliasName, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Region, Timestamp};
+use crate::model::{
+    AccountId, AliasName, CustomKeyStoreId, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Region, Timestamp,
+};
 
 /// A value with a row of its own; only the records in this file have one.
 pub trait Record: Indexed + Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
@@ -109,6 +111,9 @@ pub struct KeyRecord {
     /// When the key rotates by itself; `None` where that is not enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub automatic_rotation: Option<AutomaticRotation>,
+    /// The custom key store whose token has its objects; none where that is the Region's own token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_key_store: Option<CustomKeyStoreId>,
 }
 
 /// An alias of a key.
@@ -159,6 +164,9 @@ pub struct IntentRecord {
     pub name: ObjectName,
     /// The Region of its key.
     pub region: Region,
+    /// The custom key store whose token has it; none where that is the Region's own token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_key_store: Option<CustomKeyStoreId>,
     /// The account of its key.
     pub account: AccountId,
     /// Which process does it, and has to undo it.

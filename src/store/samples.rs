@@ -51,6 +51,7 @@ pub(super) fn key(region: &Region, first: u8) -> KeyRecord {
         next_material: 2,
         public_key: None,
         automatic_rotation: None,
+        custom_key_store: None,
     }
 }
 
@@ -80,6 +81,7 @@ fn imported(number: u32, object: u32, pending_rotation: bool) -> Material {
 pub(super) fn wrapping_key(region: &Region, first: u8) -> WrappingKeyRecord {
     WrappingKeyRecord {
         region: region.clone(),
+        custom_key_store: None,
         account: account(),
         key_id: key_id(first),
         wrapping_key_id: key_id(0xaa),
@@ -209,6 +211,7 @@ pub(super) fn intent(region: &Region, first: u8, material: u32) -> IntentRecord 
         kind: IntentKind::Create,
         name: ObjectName { purpose: Purpose::Kms, key_id: key_id(first), material },
         region: region.clone(),
+        custom_key_store: None,
         account: account(),
         owner: "node-1".into(),
         started: now(),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Record;
 use super::record::key_row;
-use crate::model::{AccountId, KeyId, KeyPairSpec, ObjectName, Purpose, Region, Timestamp};
+use crate::model::{AccountId, CustomKeyStoreId, KeyId, KeyPairSpec, ObjectName, Purpose, Region, Timestamp};
 
 /// A wrapping key that was given out for importing into one KMS key. It is destroyed when it is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,9 @@ use crate::model::{AccountId, KeyId, KeyPairSpec, ObjectName, Purpose, Region, T
 pub struct WrappingKeyRecord {
     /// Where the KMS key lives.
     pub region: Region,
+    /// The custom key store whose token has it; none where that is the Region's own token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_key_store: Option<CustomKeyStoreId>,
     /// Whose it is.
     pub account: AccountId,
     /// The KMS key, into which alone material may be imported by it.

@@ -303,6 +303,7 @@ fn what_is_being_made_is_not_destroyed() {
                     kind,
                     name: ObjectName { purpose: Purpose::Kms, key_id: key.parse().unwrap(), material: 1 },
                     region: "us-east-1".parse().unwrap(),
+                    custom_key_store: None,
                     account: "111122223333".parse().unwrap(),
                     owner: kms.instance.clone(),
                     started: kms.now(),
@@ -335,6 +336,7 @@ fn wrapping_keys_in_the_making_are_counted_by_account() {
                     material: 1,
                 },
                 region: "us-east-1".parse().unwrap(),
+                custom_key_store: None,
                 account: account.parse().unwrap(),
                 owner: kms.instance.clone(),
                 started: kms.now(),
@@ -366,7 +368,7 @@ fn an_outage_leaves_nothing_to_undo() {
             context.open_rw_session(slot).unwrap().set_pin(&pin(PIN), &pin("4321")).unwrap();
             close_all_sessions(slot.id());
             let kms = service.app.kms();
-            while kms.token(&"us-east-1".parse().unwrap()).unwrap().status() != Status::PinRefused {
+            while kms.token(&"us-east-1".parse().unwrap(), None).unwrap().status() != Status::PinRefused {
                 service.try_call("Encrypt", &json!({ "KeyId": made, "Plaintext": "eHk=" })).await;
             }
             let epoch = kms.store.epoch();

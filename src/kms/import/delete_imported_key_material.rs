@@ -12,6 +12,7 @@ use crate::kms::shape::{Member, optional, required};
 use crate::kms::{Context, Error, Facts, KeyRow, Operation, arn_of, shapes};
 use crate::model::{KeyState, ObjectName};
 use crate::store::{Change, IntentKind, Material};
+use crate::token::Token;
 
 /// Destroys imported key material; the key waits until the same material is imported again.
 #[derive(Deserialize)]
@@ -40,9 +41,9 @@ impl Operation for DeleteImportedKeyMaterial {
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let (output, object) = self.begin(cx).await?;
         cx.note_response(json!({ "keyId": output.key_id, "keyMaterialId": output.key_material_id }));
-        let Some(name) = object else { return Ok(output) };
+        let Some((token, name)) = object else { return Ok(output) };
         crash_point::reached("deletion-begun");
-        cx.token()?.destroy(&name, cx.request.deadline).await?;
+        token.destroy(&name, cx.request.deadline).await?;
         crash_point::reached("material-destroyed");
         cx.note_detail("destroyed", json!([name.cka_label()]));
         cx.note_detail("objectsFoundAfterwards", json!(0));
@@ -59,7 +60,7 @@ impl Operation for DeleteImportedKeyMaterial {
 
 impl DeleteImportedKeyMaterial {
     /// From here on nothing uses the material, and its object, if there is one, will be destroyed whatever happens.
-    async fn begin(&self, cx: &Context) -> Result<(Output, Option<ObjectName>), Error> {
+    async fn begin(&self, cx: &Context) -> Result<(Output, Option<(Token, ObjectName)>), Error> {
         cx.prepare(|_| {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?;
             let key = external(key)?;
@@ -74,6 +75,7 @@ impl DeleteImportedKeyMaterial {
             let object = material.and_then(|material| Some((material, key.record.object(material)?)));
             let now = cx.kms.now();
             let Some((material, name)) = object else { return Ok((Change::new(now), None, (output, None))) };
+            let token = cx.kms.token_of(&key.record)?;
             let record = without(&key.record, &[material.number], now);
             let intent = cx.kms.intent(IntentKind::Destroy, name, &key.record, now);
             let details = json!({
@@ -82,7 +84,7 @@ impl DeleteImportedKeyMaterial {
                 "objects": [name.cka_label()],
             });
             let act = Act::about(Self::NAME, &key.record, details);
-            Ok((Change::new(now).update(&key, record).insert(intent), Some(act), (output, Some(name))))
+            Ok((Change::new(now).update(&key, record).insert(intent), Some(act), (output, Some((token, name)))))
         })
         .await
     }

@@ -66,7 +66,7 @@ impl Kms {
         let removal = intent.and_then(|intent| removal(intent.record.kind).map(|name| (intent, name)));
         let Some((intent, name_of_act)) = removal else { return Ok(()) };
         let IntentRecord { region, account, .. } = &intent.record;
-        self.token(region)?.destroy(name, deadline()).await?;
+        self.token(region, intent.record.custom_key_store.as_ref())?.destroy(name, deadline()).await?;
         let details = json!({ "phase": "done", "destroyed": [name.cka_label()], "objectsFoundAfterwards": 0 });
         let act = Act {
             name: name_of_act,
@@ -111,7 +111,7 @@ impl Kms {
     async fn destroy_wrapping_key(&self, row: &Row<WrappingKeyRecord>) -> Result<(), Error> {
         let WrappingKeyRecord { region, account, key_id, .. } = &row.record;
         let name = row.record.object();
-        self.token(region)?.destroy(&name, deadline()).await?;
+        self.token(region, row.record.custom_key_store.as_ref())?.destroy(&name, deadline()).await?;
         crash_point::reached("wrapping-key-destroyed");
         let act = Act {
             name: "DestroyImportWrappingKey",

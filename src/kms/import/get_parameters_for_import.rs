@@ -56,7 +56,7 @@ impl Operation for GetParametersForImport {
                 let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?;
                 let key = importable(key)?;
                 let spec = self.offered(&key)?;
-                cx.token()?.check_available()?;
+                cx.kms.token_of(&key.record)?.check_available()?;
                 check_room(&cx.kms, store, &key)?;
                 let record = wrapping_key(&key, spec, cx.kms.now())?;
                 let intent = cx.kms.intent(IntentKind::Create, record.object(), &key.record, record.created);
@@ -66,7 +66,7 @@ impl Operation for GetParametersForImport {
         crash_point::reached("wrapping-key-begun");
         let kind = KeyKind::ImportWrapping(record.spec);
         let deadline = cx.request.deadline.max(Instant::now() + GENERATION_TIME);
-        let public_key = cx.token()?.generate_key(&record.object(), kind, deadline).await?;
+        let public_key = cx.kms.token_of(&key.record)?.generate_key(&record.object(), kind, deadline).await?;
         let public_key = public_key.ok_or_else(|| Error::Internal("a wrapping key has no public half".into()))?;
         crash_point::reached("wrapping-key-on-token");
         self.keep(cx, &key, &record).await?;
@@ -144,6 +144,7 @@ fn check_room(kms: &Kms, store: &Store, key: &KeyRow) -> Result<(), Error> {
 fn wrapping_key(key: &KeyRow, spec: KeyPairSpec, now: Timestamp) -> Result<WrappingKeyRecord, Error> {
     Ok(WrappingKeyRecord {
         region: key.record.region.clone(),
+        custom_key_store: key.record.custom_key_store.clone(),
         account: key.record.account.clone(),
         key_id: key.record.key_id,
         wrapping_key_id: KeyId::from_random(crypto::random_array()?),

@@ -62,7 +62,7 @@ impl Operation for ImportKeyMaterial {
         self.check_several(&key.record)?;
         let (content, wrapping_key) = self.parameters(cx, &key)?;
         self.check_len(&content, wrapping_key.record.spec)?;
-        cx.token()?.check_available()?;
+        cx.kms.token_of(&key.record)?.check_available()?;
         let name = allot(cx, &key).await?;
         crash_point::reached("import-begun");
         let kind = object_kind(key.record.spec, key.record.usage);
@@ -77,15 +77,15 @@ impl Operation for ImportKeyMaterial {
         };
         // Behind it may be others whose keys take long to make.
         let deadline = cx.request.deadline.max(Instant::now() + GENERATION_TIME);
-        let unwrapped = match cx.token()?.unwrap_key(&import, deadline).await {
+        let unwrapped = match cx.kms.token_of(&key.record)?.unwrap_key(&import, deadline).await {
             Ok(unwrapped) => unwrapped,
-            Err(error) => return Err(self.refused(cx, &import, error).await),
+            Err(error) => return Err(self.refused(cx, &key, &import, error).await),
         };
         crash_point::reached("import-on-token");
         let placed = self.install(cx, &key, name, &unwrapped).await;
         // After any other error it is not known here whether the store names the object.
         if let Err(Error::IncorrectKeyMaterial(_) | Error::InvalidState(_) | Error::NotFound(_)) = &placed {
-            cx.kms.withdraw(&name, &key.record.region).await;
+            cx.kms.withdraw(&name, &key.record).await;
         }
         let placed = placed?;
         if let Some(replaced) = &placed.replaced {
@@ -166,7 +166,7 @@ impl ImportKeyMaterial {
 
     /// What the caller is told when the token did not unwrap. Where it answered, nothing stays behind; where it did not,
     /// its call may still be on the way, and the creation is undone later.
-    async fn refused(&self, cx: &Context, import: &Import, error: token::Error) -> Error {
+    async fn refused(&self, cx: &Context, key: &KeyRow, import: &Import, error: token::Error) -> Error {
         let answered = matches!(
             error,
             token::Error::BadData
@@ -175,7 +175,7 @@ impl ImportKeyMaterial {
                 | token::Error::Unfit(_)
         );
         if answered {
-            cx.kms.withdraw(&import.name, &cx.request.region).await;
+            cx.kms.withdraw(&import.name, &key.record).await;
         }
         match error {
             // It was destroyed while the request was on its way: it is over.
@@ -199,7 +199,7 @@ impl ImportKeyMaterial {
         name: ObjectName,
         unwrapped: &Unwrapped,
     ) -> Result<Placed, Error> {
-        let scheme = if admits_several(key.record.spec) { cx.token()?.scheme() } else { 0 };
+        let scheme = if admits_several(key.record.spec) { cx.kms.token_of(&key.record)?.scheme() } else { 0 };
         cx.change(|_| {
             let now = cx.kms.now();
             let key = still(&cx.kms, key)?;

@@ -13,7 +13,7 @@ use crate::kms::tag::{Tag, check_tags, merged};
 use crate::kms::{Context, Error, Facts, Operation, object_kind, policy, shapes};
 use crate::model::{AccountId, KeyId, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Timestamp, key_arn};
 use crate::store::{Change, IntentKind, KeyRecord, Material};
-use crate::token::{KeyKind, Offer};
+use crate::token::{KeyKind, Offer, Token};
 
 /// Makes a KMS key: an object on the token, sensitive and never extractable; none yet if its material is to be imported.
 #[derive(Deserialize)]
@@ -161,7 +161,7 @@ impl CreateKey {
         };
         let created = cx.kms.now();
         let materials = match origin {
-            Origin::AwsKms => vec![first_material(cx, &key_id, spec, created)?],
+            Origin::AwsKms => vec![first_material(&cx.token()?, &key_id, spec, created)?],
             Origin::External => Vec::new(),
         };
         Ok(KeyRecord {
@@ -183,13 +183,14 @@ impl CreateKey {
             materials,
             public_key: None,
             automatic_rotation: None,
+            custom_key_store: None,
         })
     }
 }
 
 /// The material that the token is about to make.
-fn first_material(cx: &Context, key_id: &KeyId, spec: KeySpec, created: Timestamp) -> Result<Material, Error> {
-    let scheme = if spec == KeySpec::SymmetricDefault { cx.token()?.scheme() } else { NO_SCHEME };
+fn first_material(token: &Token, key_id: &KeyId, spec: KeySpec, created: Timestamp) -> Result<Material, Error> {
+    let scheme = if spec == KeySpec::SymmetricDefault { token.scheme() } else { NO_SCHEME };
     let key_material_id = key_material_id(key_id, 1);
     Ok(Material { number: 1, scheme, key_material_id, created, rotation: None, import: None })
 }
@@ -202,13 +203,14 @@ async fn create_on_token(
     deadline: Instant,
 ) -> Result<Output, Error> {
     let name = ObjectName { purpose: Purpose::Kms, key_id: record.key_id, material: 1 };
-    cx.token()?.check_available()?;
+    let token = cx.kms.token_of(&record)?;
+    token.check_available()?;
     cx.kms
         .commit(Change::new(record.created).insert(cx.kms.intent(IntentKind::Create, name, &record, record.created)))
         .await?;
     crash_point::reached("creation-begun");
     // A deadline that passes leaves the intent, and whoever owns that undoes the creation: the token may still be at it.
-    let public_key = cx.token()?.generate_key(&name, kind, deadline).await?;
+    let public_key = token.generate_key(&name, kind, deadline).await?;
     record.public_key = public_key.map(|key| hex::encode(key.spki()));
     crash_point::reached("creation-on-token");
     let metadata = KeyMetadata::of(&record);

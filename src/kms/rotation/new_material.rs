@@ -27,7 +27,7 @@ pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> (Change,
 /// Makes the object on the token; never twice.
 pub(super) async fn make(kms: &Kms, key: &KeyRecord, name: &ObjectName, deadline: Instant) -> Result<(), Error> {
     crash_point::reached("rotation-begun");
-    kms.token(&key.region)?.generate(name, deadline).await?;
+    kms.token_of(key)?.generate(name, deadline).await?;
     crash_point::reached("rotation-on-token");
     Ok(())
 }
@@ -73,7 +73,7 @@ fn material(kms: &Kms, key: &KeyRecord, name: &ObjectName, kind: RotationType) -
     let now = kms.now();
     Ok(Material {
         number: name.material,
-        scheme: kms.token(&key.region)?.scheme(),
+        scheme: kms.token_of(key)?.scheme(),
         key_material_id: key_material_id(&key.key_id, name.material),
         created: now,
         rotation: Some(Rotation { kind, date: now }),

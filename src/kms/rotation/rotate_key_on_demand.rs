@@ -81,7 +81,7 @@ async fn begin(cx: &Context, key: &KeyRecord) -> Result<ObjectName, Error> {
     cx.prepare(|_| {
         let key = again(cx, key)?;
         check(cx, &key)?;
-        cx.token()?.check_available()?;
+        cx.kms.token_of(&key.record)?.check_available()?;
         let (change, name) = beginning(&cx.kms, &key, RotationType::OnDemand);
         Ok((change, None, name))
     })

@@ -34,7 +34,7 @@ impl Kms {
 
     /// Rotates a key; does nothing if somebody else is about to, or the key has changed meanwhile.
     pub(super) async fn rotate_by_itself(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
-        self.token(&key.record.region)?.check_available()?;
+        self.token_of(&key.record)?.check_available()?;
         let (change, name) = beginning(self, key, RotationType::Automatic);
         match self.begin_rotation(change, key, reason).await {
             Err(CommitError::Conflict) => return Ok(()),

@@ -20,10 +20,11 @@ use crate::admin::Desk;
 use crate::api::health::{self, Part, Readiness};
 use crate::api::json::{self, Gate};
 use crate::audit::{self, Audit, Call, Event, EventSource};
+use crate::kms::custom_key_store::{Cluster, CustomKeyStores, TrustAnchor};
 use crate::kms::rotation::Budgets;
 use crate::kms::{GrantTokens, Imports, KeyPairs, KeyStores, Kms, Markers, Parts, Sessions, TrustedTime};
-use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret, Timestamp};
-use crate::settings::{self, Settings, TokenSettings};
+use crate::model::{Clock, ClusterId, KeyId, ObjectName, Purpose, Secret, Timestamp};
+use crate::settings::{self, ClusterSettings, Settings, TokenSettings};
 use crate::store::{self, Change, Meta, Store};
 use crate::token::{self, Token};
 use crate::{crypto, kms};
@@ -187,7 +188,8 @@ impl App {
         let key_pairs = KeyPairs::new(settings.kms.key_pair_threads, settings.kms.key_pair_queue);
         let rules = &settings.import;
         let imports = Imports::new(derived(b"hsm-kms/v1/import"), rules.host_unwrap, rules.max_wrapping_keys);
-        let parts = Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets };
+        let custom_key_stores = CustomKeyStores::new(clusters(&settings, &data)?);
+        let parts = Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets, custom_key_stores };
         let kms = Arc::new(Kms::new(store, audit, KeyStores::new(key_stores), clock, parts));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
@@ -202,6 +204,7 @@ impl App {
         let desk = Arc::new(Desk::new(kms.clone(), settings.account.clone()));
         let app = App { kms, tokens, token, settings, root_user, desk, housekeeping, data };
         app.settle(&store_root(&meta.store_id)).await?;
+        app.kms.resume_custom_key_stores().await?;
         Ok(app)
     }
 
@@ -244,6 +247,7 @@ impl App {
     /// Stops everything in order. False if a call into the token's module never came back: then the process must
     /// end without running exit handlers.
     pub async fn close(self) -> bool {
+        let mut clean = self.kms.end_custom_key_stores().await;
         self.housekeeping.round().await;
         if let Err(error) = self.kms.store.flush_usage().await {
             tracing::warn!(%error, "the last uses of keys were not written");
@@ -256,7 +260,6 @@ impl App {
         let tokens = std::iter::once(self.token.clone()).chain(self.tokens.values().cloned());
         let endings: Vec<_> =
             tokens.map(|token| tokio::task::spawn_blocking(move || token.shutdown(Duration::from_secs(10)))).collect();
-        let mut clean = true;
         for ended in endings {
             clean &= ended.await.unwrap_or(false);
         }
@@ -265,9 +268,11 @@ impl App {
 
     /// Undoes creations and ends destructions of an earlier run, and tells of objects that nobody knows.
     async fn settle(&self, store_root: &ObjectName) -> Result<(), Error> {
-        self.kms.undo_creations(self.kms.now().plus(Duration::from_millis(1))).await?;
-        self.kms.finish_destructions().await;
-        self.kms.finish_removals().await;
+        for key_store in self.kms.key_stores() {
+            self.kms.undo_creations(&key_store, self.kms.now().plus(Duration::from_millis(1))).await?;
+            self.kms.finish_destructions(&key_store).await;
+            self.kms.finish_removals(&key_store).await;
+        }
         let found = self.kms.reconcile(store_root).await?;
         if !found.orphans.is_empty() || !found.missing.is_empty() {
             let (orphans, missing) = (found.orphans, found.missing);
@@ -299,6 +304,31 @@ fn readiness(kms: &Kms, token: &Token) -> Readiness {
     }
 }
 
+/// The clusters of the settings. Nothing is opened: that waits for who connects a custom key store.
+fn clusters(settings: &Settings, data: &DataDir) -> Result<BTreeMap<ClusterId, Cluster>, Error> {
+    let cluster = |(id, cluster): (&ClusterId, &ClusterSettings)| {
+        let token = token_settings(cluster.module.clone(), cluster.label.clone(), cluster.serial.clone(), data);
+        let token = token::Settings { profile: cluster.profile.clone(), ..token };
+        let trust_anchor = trust_anchor(id, cluster)?;
+        Ok((id.clone(), Cluster { token, aws_limits: cluster.aws_limits, trust_anchor }))
+    };
+    settings.clusters.iter().map(cluster).collect()
+}
+
+/// The certificate of a cluster, from its file; none if the settings name none.
+pub fn trust_anchor(id: &ClusterId, cluster: &ClusterSettings) -> Result<Option<TrustAnchor>, settings::Error> {
+    let read = |pem: String| {
+        let no_certificate = || cluster.no_certificate(id, "it is no certificate".into());
+        TrustAnchor::from_pem(&pem).ok_or_else(no_certificate)
+    };
+    cluster.trust_anchor(id)?.map(read).transpose()
+}
+
+fn token_settings(module: PathBuf, label: Option<String>, serial: Option<String>, data: &DataDir) -> token::Settings {
+    let copies_dir = Some(data.path().join("token-copies"));
+    token::Settings { module, label, serial, copies_dir, queue: 1_024, profile: None }
+}
+
 fn audit_settings(settings: &Settings, data: &DataDir) -> audit::Settings {
     audit::Settings {
         dir: data.path().join("audit"),
@@ -313,14 +343,8 @@ async fn open_token(
     pin: SecretString,
     audit: Arc<Audit>,
 ) -> Result<Token, Error> {
-    let token = token::Settings {
-        module: settings.module.clone(),
-        label: settings.label.clone(),
-        serial: settings.serial.clone(),
-        copies_dir: Some(data.path().join("token-copies")),
-        queue: 1_024,
-        profile: settings.profile.clone(),
-    };
+    let token = token_settings(settings.module.clone(), settings.label.clone(), settings.serial.clone(), data);
+    let token = token::Settings { profile: settings.profile.clone(), ..token };
     let opened = tokio::task::spawn_blocking(move || Token::open(&token, pin, move || end_process(&audit)));
     Ok(opened.await.map_err(|error| kms::Error::Internal(format!("opening the token panicked: {error}")))??)
 }

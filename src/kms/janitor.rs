@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{CommitError, Error, KeyRow, Kms, arn_of};
+use super::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
-use crate::model::{AccountId, Arn, KeyState, ObjectName, Purpose, Region, Timestamp};
+use crate::model::{AccountId, Arn, CustomKeyStoreId, KeyState, ObjectName, Purpose, Region, Timestamp};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row};
 
 /// What the service did by itself to a key, for the record.
@@ -30,31 +30,40 @@ pub struct Act {
 
 impl Act {
     /// An act on this key.
-    pub fn about(name: &'static str, key: &KeyRecord, details: Value) -> Self {
+    pub fn about(name: &'static str, key: &KeyRecord, mut details: Value) -> Self {
+        if let Some(id) = &key.custom_key_store {
+            details["customKeyStoreId"] = json!(id);
+        }
         Act { name, region: key.region.clone(), account: key.account.clone(), resource: arn_of(key), details }
     }
 }
 
 impl Kms {
-    /// Destroys the token objects of all keys whose deletion date has come, and finishes the destructions that were
-    /// begun before; returns how many it began. Call it with a time that is trusted.
-    pub async fn destroy_due_keys(&self, now: Timestamp) -> Result<usize, Error> {
+    /// Destroys the token objects of all keys of a key store whose deletion date has come, and finishes the destructions
+    /// that were begun before; returns how many it began. Call it with a time that is trusted.
+    pub async fn destroy_due_keys(&self, key_store: &KeyStore, now: Timestamp) -> Result<usize, Error> {
         let mut begun = 0;
-        for key in self.store.all_keys() {
+        for key in self.keys_in(key_store) {
             let due = key.record.deletion_date.is_some_and(|date| date <= now);
             if key.record.state == KeyState::PendingDeletion && due && self.begin_destruction(&key).await? {
                 begun += 1;
             }
         }
-        self.finish_destructions().await;
+        self.finish_destructions(key_store).await;
         Ok(begun)
+    }
+
+    /// All keys that have their objects in a key store.
+    pub(super) fn keys_in(&self, key_store: &KeyStore) -> Vec<KeyRow> {
+        let mut keys = self.store.all_keys();
+        keys.retain(|key| key_store.has_key(&key.record));
+        keys
     }
 
     /// Finishes every destruction that was begun. There is no way back from `Destroying`, so this needs no time of
     /// day. One that fails is logged and tried again in the next round, and holds no other one up.
-    pub async fn finish_destructions(&self) {
-        let keys = self.store.all_keys();
-        for key in keys.iter().filter(|key| key.record.state == KeyState::Destroying) {
+    pub async fn finish_destructions(&self, key_store: &KeyStore) {
+        for key in self.keys_in(key_store).iter().filter(|key| key.record.state == KeyState::Destroying) {
             if let Err(error) = self.finish_destruction(key).await {
                 tracing::error!(%error, key = %arn_of(&key.record), "a destruction could not be finished; trying again");
             }
@@ -63,8 +72,8 @@ impl Kms {
 
     /// Undoes creations that were begun before `before` and never finished: their objects are destroyed, since
     /// the intents say that they are ours.
-    pub async fn undo_creations(&self, before: Timestamp) -> Result<usize, Error> {
-        let intents = self.store.intents();
+    pub async fn undo_creations(&self, key_store: &KeyStore, before: Timestamp) -> Result<usize, Error> {
+        let intents = self.intents_in(key_store);
         let stale = intents.iter().filter(|row| row.record.started < before);
         let mut undone = 0;
         for (intent, event) in stale.filter_map(|row| Some((row, undoing(&row.record)?))) {
@@ -74,22 +83,42 @@ impl Kms {
         Ok(undone)
     }
 
-    /// The objects on the tokens whose labels are ours and that no record names, and the materials whose objects
+    /// All intents about objects in a key store, the oldest first.
+    pub(super) fn intents_in(&self, key_store: &KeyStore) -> Vec<Arc<Row<IntentRecord>>> {
+        let mut intents = self.store.intents();
+        intents.retain(|row| key_store.has(&row.record.region, row.record.custom_key_store.as_ref()));
+        intents
+    }
+
+    /// The objects on the Regions' tokens whose labels are ours and that no record names, and the materials whose objects
     /// are missing. Orphans are reported and never destroyed: they may be somebody's only copy.
     pub async fn reconcile(&self, store_root: &ObjectName) -> Result<Reconciliation, Error> {
-        let known = self.known_objects(store_root);
+        let mut known: HashSet<String> = self
+            .regions()
+            .flat_map(|region| self.known_objects(&KeyStore::Region(region.clone())))
+            .map(|name| name.cka_label())
+            .collect();
+        known.insert(store_root.cka_label());
         let mut found = HashSet::new();
-        let mut orphans = Vec::new();
         for token in self.tokens() {
-            for object in token.objects(deadline()).await?.ours {
-                if !known.contains(object.label.as_str()) {
-                    orphans.push(object.label.clone());
-                }
-                found.insert(object.label);
-            }
+            found.extend(token.objects(deadline()).await?.ours.into_iter().map(|object| object.label));
         }
-        let missing = known.iter().filter(|label| !found.contains(*label)).cloned().collect();
-        Ok(Reconciliation { orphans, missing })
+        Ok(Reconciliation::between(&known, &found))
+    }
+
+    /// As [`Kms::reconcile`], of one custom key store that is connected; records what differs.
+    pub(super) async fn report_differences(&self, id: &CustomKeyStoreId) -> Result<(), Error> {
+        let Some(token) = self.custom_token(id) else { return Ok(()) };
+        let known = self.known_objects(&KeyStore::Custom(id.clone()));
+        let known = known.iter().map(ObjectName::cka_label).collect();
+        let found = token.objects(deadline()).await?.ours.into_iter().map(|object| object.label).collect();
+        let Reconciliation { orphans, missing } = Reconciliation::between(&known, &found);
+        if orphans.is_empty() && missing.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(store = %id, ?orphans, ?missing, "a custom key store's token and the store differ; nothing is destroyed");
+        let details = json!({ "customKeyStoreId": id, "orphans": orphans, "missing": missing });
+        self.record_act("ReconcileTokenObjects", details).await
     }
 
     /// Writes the record of an act of the service that changes nothing in the store.
@@ -269,11 +298,19 @@ impl Kms {
         Some(first.record.account.clone())
     }
 
-    fn known_objects(&self, store_root: &ObjectName) -> HashSet<String> {
-        let materials = self.store.all_keys().into_iter().flat_map(|key| key.record.objects());
-        let intents = self.store.intents().into_iter().map(|intent| intent.record.name);
-        let wrapping_keys = self.store.wrapping_keys().into_iter().map(|row| row.record.object());
-        materials.chain(intents).chain(wrapping_keys).chain([*store_root]).map(|name| name.cka_label()).collect()
+    /// Whether some record names an object in a key store, or a key that may get one.
+    pub(super) fn has_objects(&self, key_store: &KeyStore) -> bool {
+        !(self.keys_in(key_store).is_empty()
+            && self.intents_in(key_store).is_empty()
+            && self.wrapping_keys_in(key_store).is_empty())
+    }
+
+    /// The objects in a key store that records name.
+    fn known_objects(&self, key_store: &KeyStore) -> Vec<ObjectName> {
+        let materials = self.keys_in(key_store).into_iter().flat_map(|key| key.record.objects());
+        let intents = self.intents_in(key_store).into_iter().map(|intent| intent.record.name);
+        let wrapping_keys = self.wrapping_keys_in(key_store).into_iter().map(|row| row.record.object());
+        materials.chain(intents).chain(wrapping_keys).collect()
     }
 }
 
@@ -284,6 +321,13 @@ pub struct Reconciliation {
     pub orphans: Vec<String>,
     /// Labels that records name and no token has.
     pub missing: Vec<String>,
+}
+
+impl Reconciliation {
+    fn between(known: &HashSet<String>, found: &HashSet<String>) -> Self {
+        let orphans = found.difference(known).cloned().collect();
+        Reconciliation { orphans, missing: known.difference(found).cloned().collect() }
+    }
 }
 
 /// What the record calls the undoing of an object's creation; `None` of an intent to destroy one.

@@ -175,6 +175,25 @@ impl Token {
         pin: SecretString,
         on_hopeless: impl FnOnce() + Send + 'static,
     ) -> Result<Token, Error> {
+        Token::start(settings, |_| pin, false, Box::new(on_hopeless))
+    }
+
+    /// As [`Token::open`], by the password of a custom key store, of which the profile makes the PIN. The token must have
+    /// taken this very password: fails with [`Error::LoggedIn`] if the process is logged in there already.
+    pub fn connect(
+        settings: &Settings,
+        password: &SecretString,
+        on_hopeless: impl FnOnce() + Send + 'static,
+    ) -> Result<Token, Error> {
+        Token::start(settings, |profile| profile.pin(password), true, Box::new(on_hopeless))
+    }
+
+    fn start(
+        settings: &Settings,
+        pin: impl FnOnce(&Profile) -> SecretString,
+        alone: bool,
+        on_hopeless: Box<dyn FnOnce() + Send>,
+    ) -> Result<Token, Error> {
         let lease = Lease::take(&settings.module)?;
         let info = lease.module().info()?;
         let version = info.library_version().to_string();
@@ -184,16 +203,20 @@ impl Token {
         };
         tracing::info!(profile = profile.name, module = %settings.module.display(), "opening the token");
         let counters = Counters::default();
-        let door = Door {
+        let pin = pin(&profile);
+        let mut door = Door {
             lease,
             profile,
             label: settings.label.clone(),
             serial: settings.serial.clone(),
             copies_dir: settings.copies_dir.clone(),
             pin,
+            alone,
             logins: Arc::clone(&counters.logins),
         };
         let anchor = door.open_or_heal()?;
+        // Later logins repair this one.
+        door.alone = false;
         let entry = anchor.token.entry.clone();
         let identity = Identity {
             label: entry.label,
@@ -202,7 +225,7 @@ impl Token {
             model: entry.model,
             library: format!("{} {version}", info.library_description()),
         };
-        let shared = start(door, anchor, counters, settings.queue, Box::new(on_hopeless))?;
+        let shared = start(door, anchor, counters, settings.queue, on_hopeless)?;
         Ok(Token(Arc::new(Inner { identity, shared, ended: Mutex::new(None) })))
     }
 

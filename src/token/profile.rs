@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cryptoki::error::RvError;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::error::Error;
@@ -22,6 +23,9 @@ pub(super) struct Profile {
     pub scheme: Scheme,
     #[serde(rename = "match", default)]
     matching: Matching,
+    /// How somebody else's password becomes a PIN.
+    #[serde(default)]
+    pub login: Login,
     /// Worker threads and what they may do with keys.
     #[serde(default)]
     pub sessions: Sessions,
@@ -48,6 +52,14 @@ pub(super) struct Profile {
 pub(super) enum Scheme {
     /// `CKM_AES_GCM` with a random 96-bit IV of ours: IV ‖ ciphertext ‖ tag.
     AesGcmHostIv,
+}
+
+/// How the PIN is made of the password of a custom key store, which names no user.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Login {
+    /// The user of a PIN in the form `user:password`; empty if the password itself is the PIN.
+    pub user: String,
 }
 
 /// Worker threads and what they may do with keys.
@@ -175,6 +187,14 @@ impl Profile {
             _ => return false,
         };
         self.errors.auth_failure.iter().any(|known| known == name)
+    }
+
+    /// The PIN that a password is.
+    pub fn pin(&self, password: &SecretString) -> SecretString {
+        match self.login.user.as_str() {
+            "" => password.clone(),
+            user => SecretString::from(format!("{user}:{}", password.expose_secret())),
+        }
     }
 
     fn parse(text: &str, origin: &str) -> Result<Profile, Error> {

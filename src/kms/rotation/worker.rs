@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::new_material::{Ending, beginning, make, rotation_of};
 use crate::kms::janitor::deadline;
-use crate::kms::{CommitError, Error, KeyRow, Kms, arn_of};
+use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::model::{KeyState, ObjectName, RotationType, Timestamp};
 use crate::store::{AutomaticRotation, Change, KeyRecord};
 
@@ -18,10 +18,10 @@ pub(super) enum Reason {
 }
 
 impl Kms {
-    /// Rotates the keys whose date has come, at most a hundred, so that other work is not held up. Call it with a time
+    /// Rotates the keys of a key store whose date has come, at most a hundred, so that other work is not held up. Call it with a time
     /// that is trusted. A rotation that fails is logged and tried again in the next round.
-    pub async fn rotate_due_keys(&self, now: Timestamp) {
-        let mut keys = self.store.all_keys();
+    pub async fn rotate_due_keys(&self, key_store: &KeyStore, now: Timestamp) {
+        let mut keys = self.keys_in(key_store);
         keys.retain(|key| is_due(&key.record, now) && rotation_of(&self.store, &key.record).is_none());
         for key in keys.iter().take(KEYS_A_ROUND) {
             let Err(error) = self.rotate_by_itself(key, Reason::Period).await else { continue };

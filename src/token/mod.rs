@@ -261,7 +261,7 @@ impl Token {
         }
     }
 
-    /// Whether the token does what such keys are for. It is tried in the background at start, and known from then on; who
+    /// Whether the token does what such keys are for. It is tried in the background soon after the start, and known from then on; who
     /// asks before that waits.
     pub async fn offers(&self, kind: KeyKind, deadline: Instant) -> Result<Offer, Error> {
         if !kind.is_one() {

@@ -5,5 +5,10 @@
 #[path = "../token/process.rs"]
 mod process;
 mod quirks;
+#[path = "../support/rig.rs"]
+mod rig;
+mod rows;
 #[path = "../support/shim.rs"]
 mod shim;
+#[path = "../support/mod.rs"]
+mod support;

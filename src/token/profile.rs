@@ -104,7 +104,8 @@ pub(super) enum Unpadding {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Errors {
     /// The codes by which this token may tell a wrong tag, without `CKR_`: `GeneralError`, `FunctionFailed`,
-    /// `EncryptedDataInvalid`, `EncryptedDataLenRange`.
+    /// `EncryptedDataInvalid`, `EncryptedDataLenRange`, and where it is listed `DeviceError`. But for the two that say so,
+    /// the key must do its work in the next call, or it was the token that failed.
     pub auth_failure: Vec<String>,
 }
 
@@ -172,6 +173,7 @@ impl Profile {
             RvError::FunctionFailed => "FunctionFailed",
             RvError::EncryptedDataInvalid => "EncryptedDataInvalid",
             RvError::EncryptedDataLenRange => "EncryptedDataLenRange",
+            RvError::DeviceError => "DeviceError",
             _ => return false,
         };
         self.errors.auth_failure.iter().any(|known| known == name)
@@ -238,7 +240,7 @@ impl Default for Sessions {
 
 impl Default for Errors {
     fn default() -> Self {
-        Errors { auth_failure: AUTH_FAILURES.map(str::to_owned).to_vec() }
+        Errors { auth_failure: AUTH_FAILURES[..4].iter().copied().map(str::to_owned).collect() }
     }
 }
 
@@ -248,9 +250,14 @@ impl Default for Limits {
     }
 }
 
-const AUTH_FAILURES: [&str; 4] = ["GeneralError", "EncryptedDataInvalid", "EncryptedDataLenRange", "FunctionFailed"];
+/// The last one is believed only where a profile lists it.
+const AUTH_FAILURES: [&str; 5] =
+    ["GeneralError", "EncryptedDataInvalid", "EncryptedDataLenRange", "FunctionFailed", "DeviceError"];
 
-const BUILT_IN: [(&str, &str); 1] = [("softhsm2", include_str!("../../hsm-config/softhsm2/profile.toml"))];
+const BUILT_IN: [(&str, &str); 2] = [
+    ("softhsm2", include_str!("../../hsm-config/softhsm2/profile.toml")),
+    ("kryoptic", include_str!("../../hsm-config/kryoptic/profile.toml")),
+];
 
 /// For a library that no profile knows: one thread a lane, the token's own objects, nothing assumed about files.
 const GENERIC: &str = "schema = 1\nname = \"generic\"\nscheme = \"aes_gcm_host_iv\"\n";

@@ -149,6 +149,9 @@ impl Error {
                     | token::Error::PinNotSet { .. }
                     | token::Error::TokenAmbiguous { .. }
                     | token::Error::Profile { .. }
+                    | token::Error::NoScheme { .. }
+                    | token::Error::PinShape { .. }
+                    | token::Error::TooManyWorkers { .. }
             ),
             Error::Locked(_)
             | Error::DataDir { .. }
@@ -426,10 +429,11 @@ async fn create_store(path: &Path, token: &Token) -> Result<(Store, Secret, Meta
     token.generate(&name, soon()).await?;
     let mut seed = zeroize::Zeroizing::new([0; crypto::KEY_LEN]);
     seed.copy_from_slice(token.random(crypto::KEY_LEN, soon()).await?.expose());
+    let scheme = token.scheme();
     let meta = Meta {
         store_id,
-        wrapped_key: token.wrap_seed(&name, STORE_ROOT, &seed, soon()).await?,
-        scheme: token.scheme(),
+        wrapped_key: token.wrap_seed(&name, scheme, STORE_ROOT, &seed, soon()).await?,
+        scheme,
         token_label: token.identity().label.clone(),
         token_serial: token.identity().serial.clone(),
     };

@@ -23,7 +23,7 @@ use crate::audit::{self, Audit, Call, Event, EventSource};
 use crate::kms::rotation::Budgets;
 use crate::kms::{GrantTokens, Imports, KeyPairs, KeyStores, Kms, Markers, Parts, Sessions, TrustedTime};
 use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret, Timestamp};
-use crate::settings::{self, Settings};
+use crate::settings::{self, Settings, TokenSettings};
 use crate::store::{self, Change, Meta, Store};
 use crate::token::{self, Token};
 use crate::{crypto, kms};
@@ -31,6 +31,7 @@ use crate::{crypto, kms};
 /// The service, open and not yet listening.
 pub struct App {
     kms: Arc<Kms>,
+    tokens: BTreeMap<String, Token>,
     token: Token,
     settings: Settings,
     root_user: Option<RootUser>,
@@ -160,7 +161,12 @@ impl App {
         let data = DataDir::lock(&settings.data)?;
         let (audit, recovered) = Audit::open(&audit_settings(&settings, &data))?;
         let audit = Arc::new(audit);
-        let token = open_token(&settings, &data, pin, audit.clone()).await?;
+        let token = open_token(&settings.token, &data, pin, audit.clone()).await?;
+        let mut tokens = BTreeMap::new();
+        for (name, further) in &settings.tokens {
+            let opened = open_token(further, &data, further.pin()?, audit.clone()).await?;
+            tokens.insert(name.clone(), opened);
+        }
         let may_be_new = recovered.last_epoch == 0 || accepted.rollback;
         let opened = open_store(&data, &token, may_be_new, recovered.last_epoch).await;
         if let Err(Error::Store(error @ store::Error::Tampered { .. })) = &opened {
@@ -174,7 +180,8 @@ impl App {
         // Of a new store there is no earlier time to hold the clock against, and nothing that it could destroy wrongly.
         let is_right = accepted.clock || store.epoch() == 0;
         let trusted_time = TrustedTime::start(&*clock, store.highest_time(), is_right);
-        let tokens: BTreeMap<_, _> = settings.regions.iter().map(|region| (region.clone(), token.clone())).collect();
+        let serving = |region| settings.token_of(region).and_then(|name| tokens.get(name)).unwrap_or(&token);
+        let key_stores = settings.regions.iter().map(|region| (region.clone(), serving(region).clone())).collect();
         let derived = |label: &[u8]| crypto::kbkdf(store_key.expose(), label, &[], crypto::KEY_LEN);
         let markers = Markers::new(derived(b"hsm-kms/v1/marker"));
         let grant_tokens = GrantTokens::new(derived(b"hsm-kms/v1/grant-token"));
@@ -184,7 +191,7 @@ impl App {
         let rules = &settings.import;
         let imports = Imports::new(derived(b"hsm-kms/v1/import"), rules.host_unwrap, rules.max_wrapping_keys);
         let parts = Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets };
-        let kms = Arc::new(Kms::new(store, audit, KeyStores::new(tokens), clock, parts));
+        let kms = Arc::new(Kms::new(store, audit, KeyStores::new(key_stores), clock, parts));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
             accept_rollback(&kms, recovered.last_epoch).await?;
@@ -196,7 +203,7 @@ impl App {
         }
         let housekeeping = Housekeeping::new(kms.clone(), trusted_time);
         let desk = Arc::new(Desk::new(kms.clone(), settings.account.clone()));
-        let app = App { kms, token, settings, root_user, desk, housekeeping, data };
+        let app = App { kms, tokens, token, settings, root_user, desk, housekeeping, data };
         app.settle(&store_root(&meta.store_id)).await?;
         Ok(app)
     }
@@ -249,8 +256,14 @@ impl App {
             tracing::warn!(%error, "the store was not closed; the next start reads its write-ahead log");
         }
         self.kms.audit.shutdown();
-        let token = self.token.clone();
-        tokio::task::spawn_blocking(move || token.shutdown(Duration::from_secs(10))).await.unwrap_or(false)
+        let tokens = std::iter::once(self.token.clone()).chain(self.tokens.values().cloned());
+        let endings: Vec<_> =
+            tokens.map(|token| tokio::task::spawn_blocking(move || token.shutdown(Duration::from_secs(10)))).collect();
+        let mut clean = true;
+        for ended in endings {
+            clean &= ended.await.unwrap_or(false);
+        }
+        clean
     }
 
     /// Undoes creations and ends destructions of an earlier run, and tells of objects that nobody knows.
@@ -297,14 +310,19 @@ fn audit_settings(settings: &Settings, data: &DataDir) -> audit::Settings {
     }
 }
 
-async fn open_token(settings: &Settings, data: &DataDir, pin: SecretString, audit: Arc<Audit>) -> Result<Token, Error> {
+async fn open_token(
+    settings: &TokenSettings,
+    data: &DataDir,
+    pin: SecretString,
+    audit: Arc<Audit>,
+) -> Result<Token, Error> {
     let token = token::Settings {
-        module: settings.token.module.clone(),
-        label: settings.token.label.clone(),
-        serial: settings.token.serial.clone(),
+        module: settings.module.clone(),
+        label: settings.label.clone(),
+        serial: settings.serial.clone(),
         copies_dir: Some(data.path().join("token-copies")),
         queue: 1_024,
-        profile: settings.token.profile.clone(),
+        profile: settings.profile.clone(),
     };
     let opened = tokio::task::spawn_blocking(move || Token::open(&token, pin, move || end_process(&audit)));
     Ok(opened.await.map_err(|error| kms::Error::Internal(format!("opening the token panicked: {error}")))??)

@@ -1,5 +1,6 @@
 //! `hsm-kms dev`: one command from nothing to a service.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -82,7 +83,9 @@ impl Dev {
                 serial: None,
                 pin_file: self.data.join("pin"),
                 profile: None,
+                regions: Vec::new(),
             },
+            tokens: BTreeMap::new(),
             server: ServerSettings { listen: self.listen, ..ServerSettings::default() },
             audit: AuditSettings::default(),
             kms: KmsSettings::default(),

@@ -26,6 +26,8 @@ pub(super) struct Keeper {
     epoch: u64,
     /// When to try to connect again; `None` while connected, or when trying is of no use.
     next_try: Option<Instant>,
+    /// When to have every kind of key tried, in the background.
+    try_all_at: Option<Instant>,
     pause: Duration,
     /// When the last recovery ended.
     recovered_at: Option<Instant>,
@@ -41,6 +43,7 @@ impl Keeper {
             anchor: Some(anchor),
             epoch: 0,
             next_try: None,
+            try_all_at: None,
             pause: Duration::ZERO,
             recovered_at: None,
         };
@@ -65,7 +68,8 @@ impl Keeper {
 
     fn run(mut self) {
         loop {
-            let patience = self.next_try.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
+            let next = self.next_try.into_iter().chain(self.try_all_at).min();
+            let patience = next.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
             match self.notices.recv_timeout(patience) {
                 Ok(Notice::Lost(epoch, why)) if epoch == self.epoch && self.is_connected() => self.begin(&why),
                 Ok(Notice::Lost(..)) | Err(RecvTimeoutError::Timeout) => {}
@@ -82,6 +86,10 @@ impl Keeper {
             }
             if self.next_try.is_some_and(|at| at <= Instant::now()) {
                 self.recover();
+            }
+            if self.try_all_at.is_some_and(|at| at <= Instant::now()) {
+                self.try_all_at = None;
+                probe::try_all(&self.shared);
             }
         }
     }
@@ -170,7 +178,7 @@ impl Keeper {
         let opened = self.tell_all(|crew| crew.serving = Some(entered), |done| Control::Enter(serving.clone(), done));
         opened.into_iter().collect::<Result<(), Error>>()?;
         self.shared.tell(LaneName::Slow, Request::Index, Instant::now() + INDEX_TIME);
-        probe::try_all(&self.shared);
+        self.try_all_at = Some(Instant::now() + SETTLING_TIME);
         Ok(())
     }
 
@@ -242,6 +250,8 @@ fn wait_for<T>(answer: &Receiver<T>, busy: &Busy) -> Option<T> {
     }
 }
 
+/// After a login, the requests that wait come before what nobody has asked for.
+const SETTLING_TIME: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long the index may wait for its turn.

@@ -183,7 +183,8 @@ pub(super) enum Unpadding {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Errors {
     /// The codes by which this token may tell a wrong tag, without `CKR_`: `GeneralError`, `FunctionFailed`,
-    /// `EncryptedDataInvalid`, `EncryptedDataLenRange`.
+    /// `EncryptedDataInvalid`, `EncryptedDataLenRange`, and where it is listed `DeviceError`. But for the two that say so,
+    /// the key must do its work in the next call, or it was the token that failed.
     pub auth_failure: Vec<String>,
 }
 
@@ -263,11 +264,16 @@ impl Profile {
         own.into_iter().chain(told).min()
     }
 
-    /// Refuses more workers than there are sessions for them, the login, and finding out about schemes, which takes two
-    /// while no worker has one.
-    pub fn check_sessions(&self, told: Option<u64>) -> Result<(), Error> {
+    /// Sessions that are open when all is well: of the login and of each worker. Finding out about schemes takes two, while
+    /// no worker has one.
+    pub fn sessions_wanted(&self) -> u64 {
         let Sessions { fast_workers, private_workers, slow_workers, making_workers, .. } = self.sessions;
-        let wanted = (1 + (fast_workers + private_workers + slow_workers + making_workers).max(2)) as u64;
+        1 + (fast_workers + private_workers + slow_workers + making_workers) as u64
+    }
+
+    /// Refuses more workers than there are sessions for.
+    pub fn check_sessions(&self, told: Option<u64>) -> Result<(), Error> {
+        let wanted = self.sessions_wanted();
         match self.max_sessions(told) {
             Some(max) if max < wanted => Err(Error::TooManyWorkers { profile: self.name.clone(), wanted, max }),
             _ => Ok(()),
@@ -320,6 +326,7 @@ impl Profile {
             RvError::FunctionFailed => "FunctionFailed",
             RvError::EncryptedDataInvalid => "EncryptedDataInvalid",
             RvError::EncryptedDataLenRange => "EncryptedDataLenRange",
+            RvError::DeviceError => "DeviceError",
             _ => return false,
         };
         self.errors.auth_failure.iter().any(|known| known == name)
@@ -411,7 +418,7 @@ impl Default for Objects {
 
 impl Default for Errors {
     fn default() -> Self {
-        Errors { auth_failure: AUTH_FAILURES.map(str::to_owned).to_vec() }
+        Errors { auth_failure: AUTH_FAILURES[..4].iter().copied().map(str::to_owned).collect() }
     }
 }
 
@@ -421,10 +428,13 @@ impl Default for Limits {
     }
 }
 
-const AUTH_FAILURES: [&str; 4] = ["GeneralError", "EncryptedDataInvalid", "EncryptedDataLenRange", "FunctionFailed"];
+/// The last one is believed only where a profile lists it.
+const AUTH_FAILURES: [&str; 5] =
+    ["GeneralError", "EncryptedDataInvalid", "EncryptedDataLenRange", "FunctionFailed", "DeviceError"];
 
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: &[(&str, &str)] = &[
     ("softhsm2", include_str!("../../hsm-config/softhsm2/profile.toml")),
+    ("kryoptic", include_str!("../../hsm-config/kryoptic/profile.toml")),
     // For a library that no profile knows; it matches none by itself.
     ("generic", include_str!("../../hsm-config/generic/profile.toml")),
 ];

@@ -68,6 +68,7 @@ fn with_role(command: &mut Command, test: &str, role: &str, dir: &Path) {
     command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env("SOFTHSM2_CONF", dir.join("softhsm2.conf"))
+        .env("HSM_KMS_SHIM", dir.join("shim"))
         .env("HSM_KMS_TEST", test)
         .env("HSM_KMS_DIR", dir)
         .env("HSM_KMS_ROLE", role);

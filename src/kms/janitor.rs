@@ -1,7 +1,7 @@
 //! What the service does unasked: deletions that are due, creations that were not finished, objects that no record
 //! names.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -81,14 +81,15 @@ impl Kms {
         let mut found = HashSet::new();
         let mut orphans = Vec::new();
         for token in self.tokens() {
+            let by_label: HashMap<String, ObjectName> = known.iter().map(|name| (token.label(name), *name)).collect();
             for object in token.objects(deadline()).await?.ours {
-                if !known.contains(object.label.as_str()) {
-                    orphans.push(object.label.clone());
+                match by_label.get(&object.label) {
+                    Some(name) => drop(found.insert(*name)),
+                    None => orphans.push(object.label),
                 }
-                found.insert(object.label);
             }
         }
-        let missing = known.iter().filter(|label| !found.contains(*label)).cloned().collect();
+        let missing = known.difference(&found).map(ObjectName::cka_label).collect();
         Ok(Reconciliation { orphans, missing })
     }
 
@@ -269,11 +270,11 @@ impl Kms {
         Some(first.record.account.clone())
     }
 
-    fn known_objects(&self, store_root: &ObjectName) -> HashSet<String> {
+    fn known_objects(&self, store_root: &ObjectName) -> HashSet<ObjectName> {
         let materials = self.store.all_keys().into_iter().flat_map(|key| key.record.objects());
         let intents = self.store.intents().into_iter().map(|intent| intent.record.name);
         let wrapping_keys = self.store.wrapping_keys().into_iter().map(|row| row.record.object());
-        materials.chain(intents).chain(wrapping_keys).chain([*store_root]).map(|name| name.cka_label()).collect()
+        materials.chain(intents).chain(wrapping_keys).chain([*store_root]).collect()
     }
 }
 

@@ -498,6 +498,11 @@ impl Token {
         }
     }
 
+    /// The label of an object on this token: short where its ids are.
+    pub fn label(&self, name: &ObjectName) -> String {
+        self.shared().profile.label(name)
+    }
+
     /// All objects of this service on the token, and how many others there are. Takes long: 1 s for 10,000 on SoftHSM.
     pub async fn objects(&self, deadline: Instant) -> Result<Objects, Error> {
         match self.slow(Request::Objects, deadline).await? {

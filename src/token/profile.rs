@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cryptoki::error::RvError;
-use cryptoki::object::{Attribute, AttributeType};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cryptoki::error::RvError;
+use cryptoki::object::{Attribute, AttributeType};
 use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
-use super::error::Error;
 use super::FoundObject;
+use super::error::Error;
 use super::mechanism::Scheme;
 use super::module::Lease;
 use crate::crypto;
@@ -103,7 +103,7 @@ pub(super) struct Objects {
     /// By what an object is found.
     pub found_by: Mark,
     /// Attributes that the token does not take in a template, without `CKA_` and in lower case; what a key is for is said all
-    /// the same. They are proved only where the token tells them.
+    /// the same. They are not proved.
     #[serde(deserialize_with = "attribute_types")]
     pub omit: Vec<AttributeType>,
     /// Attributes that the vendor wants in the template of every key.

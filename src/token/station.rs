@@ -420,7 +420,10 @@ impl Station {
     fn index(&self) -> Result<Answer, Failure> {
         let _turn = self.turn();
         let objects = object::scan(&self.session, &self.busy)?;
-        self.shared.index.fill(self.serving.epoch, objects.into_iter().map(|(handle, found)| (self.shared.profile.mark_found(found), handle)));
+        self.shared.index.fill(
+            self.serving.epoch,
+            objects.into_iter().map(|(handle, found)| (self.shared.profile.mark_found(found), handle)),
+        );
         Ok(Answer::Done)
     }
 

@@ -188,7 +188,7 @@ impl Due {
         if self.sixtieth {
             let age = i64::try_from(CREATION_AGE.as_millis()).unwrap_or(i64::MAX);
             let before = Timestamp::from_millis(kms.now().as_millis() - age);
-            log("undo unfinished creations", kms.undo_creations(key_store, before).await.map(drop));
+            kms.undo_creations(key_store, before).await;
         }
     }
 
@@ -205,8 +205,7 @@ impl Due {
                 kms.finish_removals(key_store).await;
             }
         }
-        let wrapping_keys = kms.destroy_expired_wrapping_keys(key_store).await.map(drop);
-        log("destroy wrapping keys whose day is over", wrapping_keys);
+        kms.destroy_expired_wrapping_keys(key_store).await;
     }
 }
 

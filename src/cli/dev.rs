@@ -126,7 +126,7 @@ impl Dev {
         }
         let (so_pin, pin) = (new_pin()?, new_pin()?);
         write_new(&folder.join("so-pin"), so_pin.expose_secret().as_bytes())?;
-        if token::tokens(&settings.token.module)?.iter().all(|entry| entry.label != TOKEN_LABEL) {
+        if token::tokens(&settings.token.module, None)?.iter().all(|entry| entry.label != TOKEN_LABEL) {
             token::init_token(&settings.token.module, TOKEN_LABEL, &so_pin, &pin)?;
         } else {
             return Err(Failure::for_good(format!(
@@ -179,7 +179,7 @@ fn make_cluster(module: &Path, folder: &Path) -> Result<(), Failure> {
     if !file.exists() {
         write_new(&file, new_pin()?.expose_secret().as_bytes())?;
     }
-    if token::tokens(module)?.iter().any(|entry| entry.label == CLUSTER_LABEL) {
+    if token::tokens(module, None)?.iter().any(|entry| entry.label == CLUSTER_LABEL) {
         return Ok(());
     }
     let password = SecretString::from(std::fs::read_to_string(&file).map_err(Failure::now)?);

@@ -1,7 +1,7 @@
 //! What the service does unasked: deletions that are due, creations that were not finished, objects that no record
 //! names.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use super::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
 use crate::model::{AccountId, Arn, CustomKeyStoreId, KeyState, ObjectName, Purpose, Region, Timestamp};
-use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row};
+use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row, WrappingKeyRecord};
+use crate::token::Token;
 
 /// What the service did by itself to a key, for the record.
 #[derive(Clone, Debug)]
@@ -71,16 +72,21 @@ impl Kms {
     }
 
     /// Undoes creations that were begun before `before` and never finished: their objects are destroyed, since
-    /// the intents say that they are ours.
-    pub async fn undo_creations(&self, key_store: &KeyStore, before: Timestamp) -> Result<usize, Error> {
+    /// the intents say that they are ours. One that fails is logged and tried again in the next round, and holds no other
+    /// one up. Returns how many it undid.
+    pub async fn undo_creations(&self, key_store: &KeyStore, before: Timestamp) -> usize {
         let intents = self.intents_in(key_store);
         let stale = intents.iter().filter(|row| row.record.started < before);
         let mut undone = 0;
         for (intent, event) in stale.filter_map(|row| Some((row, undoing(&row.record)?))) {
-            self.undo_creation(intent, event).await?;
-            undone += 1;
+            match self.undo_creation(intent, event).await {
+                Ok(()) => undone += 1,
+                Err(error) => {
+                    tracing::error!(%error, object = %intent.record.name, "a creation could not be undone; trying again");
+                }
+            }
         }
-        Ok(undone)
+        undone
     }
 
     /// All intents about objects in a key store, the oldest first.
@@ -90,33 +96,24 @@ impl Kms {
         intents
     }
 
-    /// The objects on the Regions' tokens whose labels are ours and that no record names, and the materials whose objects
-    /// are missing. Orphans are reported and never destroyed: they may be somebody's only copy.
-    pub async fn reconcile(&self, store_root: &ObjectName) -> Result<Reconciliation, Error> {
-        let mut known: HashSet<String> = self
-            .regions()
-            .flat_map(|region| self.known_objects(&KeyStore::Region(region.clone())))
-            .map(|name| name.cka_label())
-            .collect();
-        known.insert(store_root.cka_label());
-        let mut found = HashSet::new();
-        for token in self.tokens() {
-            found.extend(token.objects(deadline()).await?.ours.into_iter().map(|object| object.label));
-        }
-        Ok(Reconciliation::between(&known, &found))
+    /// The objects on the tokens whose labels are ours and that no record names, and the materials whose objects
+    /// are missing. Orphans are reported and never destroyed: they may be somebody's only copy. A token that cannot be
+    /// asked is left out, and so are the tokens of custom key stores, which are compared when they are connected.
+    pub async fn reconcile(&self, store_root: &ObjectName) -> Reconciliation {
+        let mut known = self.known_objects(|custom_key_store| custom_key_store.is_none());
+        known.insert(*store_root, self.tokens().into_iter().next());
+        reconcile(&self.tokens(), &known).await
     }
 
     /// As [`Kms::reconcile`], of one custom key store that is connected; records what differs.
-    pub(super) async fn report_differences(&self, id: &CustomKeyStoreId) -> Result<(), Error> {
+    pub(super) async fn reconcile_custom_key_store(&self, id: &CustomKeyStoreId) -> Result<(), Error> {
         let Some(token) = self.custom_token(id) else { return Ok(()) };
-        let known = self.known_objects(&KeyStore::Custom(id.clone()));
-        let known = known.iter().map(ObjectName::cka_label).collect();
-        let found = token.objects(deadline()).await?.ours.into_iter().map(|object| object.label).collect();
-        let Reconciliation { orphans, missing } = Reconciliation::between(&known, &found);
+        let known = self.known_objects(|custom_key_store| custom_key_store == Some(id));
+        let Reconciliation { orphans, missing } = reconcile(&[token], &known).await;
         if orphans.is_empty() && missing.is_empty() {
             return Ok(());
         }
-        tracing::warn!(store = %id, ?orphans, ?missing, "a custom key store's token and the store differ; nothing is destroyed");
+        tracing::warn!(store = %id, ?orphans, ?missing, "the token of a custom key store and the store differ");
         let details = json!({ "customKeyStoreId": id, "orphans": orphans, "missing": missing });
         self.record_act("ReconcileTokenObjects", details).await
     }
@@ -305,12 +302,26 @@ impl Kms {
             && self.wrapping_keys_in(key_store).is_empty())
     }
 
-    /// The objects in a key store that records name.
-    fn known_objects(&self, key_store: &KeyStore) -> Vec<ObjectName> {
-        let materials = self.keys_in(key_store).into_iter().flat_map(|key| key.record.objects());
-        let intents = self.intents_in(key_store).into_iter().map(|intent| intent.record.name);
-        let wrapping_keys = self.wrapping_keys_in(key_store).into_iter().map(|row| row.record.object());
-        materials.chain(intents).chain(wrapping_keys).collect()
+    /// The objects that records name in `wanted` key stores, each with the token that it is on, if that is open.
+    fn known_objects(&self, wanted: impl Fn(Option<&CustomKeyStoreId>) -> bool) -> HashMap<ObjectName, Option<Token>> {
+        let mut known = HashMap::new();
+        for key in self.store.all_keys().iter().filter(|key| wanted(key.record.custom_key_store.as_ref())) {
+            let token = self.token_of(&key.record).ok();
+            known.extend(key.record.objects().into_iter().map(|name| (name, token.clone())));
+        }
+        let mut enter = |name, region: &Region, custom_key_store: &Option<CustomKeyStoreId>| {
+            if wanted(custom_key_store.as_ref()) {
+                known.insert(name, self.token(region, custom_key_store.as_ref()).ok());
+            }
+        };
+        for IntentRecord { name, region, custom_key_store, .. } in self.store.intents().iter().map(|row| &row.record) {
+            enter(*name, region, custom_key_store);
+        }
+        for row in self.store.wrapping_keys() {
+            let WrappingKeyRecord { region, custom_key_store, .. } = &row.record;
+            enter(row.record.object(), region, custom_key_store);
+        }
+        known
     }
 }
 
@@ -323,11 +334,33 @@ pub struct Reconciliation {
     pub missing: Vec<String>,
 }
 
-impl Reconciliation {
-    fn between(known: &HashSet<String>, found: &HashSet<String>) -> Self {
-        let orphans = found.difference(known).cloned().collect();
-        Reconciliation { orphans, missing: known.difference(found).cloned().collect() }
+/// Holds what is on these tokens against the objects that should be there.
+async fn reconcile(tokens: &[Token], known: &HashMap<ObjectName, Option<Token>>) -> Reconciliation {
+    let mut reconciled = Reconciliation::default();
+    let mut found = HashSet::new();
+    let mut asked = HashSet::new();
+    for token in tokens {
+        let objects = match token.objects(deadline()).await {
+            Ok(objects) => objects.ours,
+            Err(error) => {
+                tracing::warn!(%error, ?token, "what is on a token is not known");
+                continue;
+            }
+        };
+        asked.insert(token.identity().serial.clone());
+        let by_label: HashMap<String, ObjectName> = known.keys().map(|name| (token.label(name), *name)).collect();
+        for object in objects {
+            match by_label.get(&object.label) {
+                Some(name) => drop(found.insert(*name)),
+                None => reconciled.orphans.push(object.label),
+            }
+        }
     }
+    let is_missing = |(name, token): &(&ObjectName, &Option<Token>)| {
+        !found.contains(*name) && token.as_ref().is_some_and(|token| asked.contains(&token.identity().serial))
+    };
+    reconciled.missing = known.iter().filter(is_missing).map(|(name, _)| name.cka_label()).collect();
+    reconciled
 }
 
 /// What the record calls the undoing of an object's creation; `None` of an intent to destroy one.

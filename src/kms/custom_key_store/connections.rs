@@ -346,7 +346,7 @@ impl Kms {
     fn reconcile_soon(self: Arc<Self>, id: &CustomKeyStoreId) {
         let id = id.clone();
         tokio::spawn(async move {
-            if let Err(error) = self.report_differences(&id).await {
+            if let Err(error) = self.reconcile_custom_key_store(&id).await {
                 tracing::error!(%error, store = %id, "what is on the token could not be held against the store");
             }
         });
@@ -365,7 +365,7 @@ fn lost(token: &Token) -> Option<ConnectionError> {
 /// What the caller of DescribeCustomKeyStores is told of a token that could not be opened.
 fn connection_error(error: &token::Error) -> ConnectionError {
     match error {
-        token::Error::PinIncorrect => ConnectionError::InvalidCredentials,
+        token::Error::PinIncorrect | token::Error::PinShape { .. } => ConnectionError::InvalidCredentials,
         token::Error::PinLocked => ConnectionError::UserLockedOut,
         token::Error::PinNotSet { .. } => ConnectionError::UserNotFound,
         token::Error::LoggedIn { .. } => ConnectionError::UserLoggedIn,

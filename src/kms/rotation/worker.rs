@@ -18,11 +18,12 @@ pub(super) enum Reason {
 }
 
 impl Kms {
-    /// Rotates the keys of a key store whose date has come, at most a hundred, so that other work is not held up. Call it with a time
-    /// that is trusted. A rotation that fails is logged and tried again in the next round.
+    /// Rotates the keys of a key store whose date has come, at most a hundred, so that other work is not held up. Call it
+    /// with a time that is trusted. A rotation that fails is logged and tried again in the next round.
     pub async fn rotate_due_keys(&self, key_store: &KeyStore, now: Timestamp) {
         let mut keys = self.keys_in(key_store);
         keys.retain(|key| is_due(&key.record, now) && rotation_of(&self.store, &key.record).is_none());
+        keys.retain(|key| self.token_of(&key.record).is_ok_and(|token| token.check_available().is_ok()));
         for key in keys.iter().take(KEYS_A_ROUND) {
             let Err(error) = self.rotate_by_itself(key, Reason::Period).await else { continue };
             tracing::error!(%error, key = %arn_of(&key.record), "a key could not be rotated; trying again");

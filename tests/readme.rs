@@ -43,8 +43,21 @@ fn every_setting_is_documented() {
         let mut known = fields(folder.path(), header);
         // These are sections themselves.
         known.retain(|field| header.is_some() || !text.contains(&format!("\n[{field}]")));
+        // Theirs are told where they are: see below.
+        known.retain(|field| !["clusters", "tokens"].contains(&field.as_str()));
         assert_eq!(documented, known, "in {header:?}");
     }
+}
+
+#[test]
+fn every_setting_of_a_cluster_is_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, text) = section("## Custom key stores").split_once("```toml\n").expect("its settings are there");
+    let text = text.split_once("```").unwrap().0;
+    let header = text.lines().next().unwrap().trim_matches(['[', ']']);
+    let documented: BTreeSet<_> = text.lines().filter_map(setting_name).collect();
+    assert_eq!(documented, fields(folder.path(), Some(header)));
+    assert_eq!(read(folder.path(), &format!("{EXAMPLE}\n{text}")).clusters.len(), 1);
 }
 
 #[test]

@@ -75,8 +75,17 @@ impl Kms {
     /// the intents say that they are ours. One that fails is logged and tried again in the next round, and holds no other
     /// one up. Returns how many it undid.
     pub async fn undo_creations(&self, key_store: &KeyStore, before: Timestamp) -> usize {
+        self.undo(key_store, |intent| intent.started < before).await
+    }
+
+    /// As [`Kms::undo_creations`], of those that earlier runs began.
+    pub(super) async fn undo_others_creations(&self, key_store: &KeyStore) {
+        self.undo(key_store, |intent| intent.owner != self.instance).await;
+    }
+
+    async fn undo(&self, key_store: &KeyStore, is_stale: impl Fn(&IntentRecord) -> bool) -> usize {
         let intents = self.intents_in(key_store);
-        let stale = intents.iter().filter(|row| row.record.started < before);
+        let stale = intents.iter().filter(|row| is_stale(&row.record));
         let mut undone = 0;
         for (intent, event) in stale.filter_map(|row| Some((row, undoing(&row.record)?))) {
             match self.undo_creation(intent, event).await {
@@ -108,8 +117,17 @@ impl Kms {
     /// As [`Kms::reconcile`], of one custom key store that is connected; records what differs.
     pub(super) async fn reconcile_custom_key_store(&self, id: &CustomKeyStoreId) -> Result<(), Error> {
         let Some(token) = self.custom_token(id) else { return Ok(()) };
-        let known = self.known_objects(|custom_key_store| custom_key_store == Some(id));
-        let Reconciliation { orphans, missing } = reconcile(&[token], &known).await;
+        let known = || self.known_objects(|custom_key_store| custom_key_store == Some(id));
+        let own = |intent: &IntentRecord| intent.owner == self.instance;
+        let in_the_making = self.store.intents().into_iter().filter(|row| own(&row.record));
+        let in_the_making: HashSet<_> = in_the_making.map(|row| row.record.name.cka_label()).collect();
+        let Reconciliation { mut orphans, mut missing } = reconcile(&[token.clone()], &known()).await;
+        // Requests are served meanwhile: what they make and destroy is neither.
+        let still_known = known();
+        let labels: HashSet<_> = still_known.keys().map(|name| token.label(name)).collect();
+        orphans.retain(|label| !labels.contains(label));
+        let labels: HashSet<_> = still_known.keys().map(ObjectName::cka_label).collect();
+        missing.retain(|label| labels.contains(label) && !in_the_making.contains(label));
         if orphans.is_empty() && missing.is_empty() {
             return Ok(());
         }

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::TrustAnchor;
 use crate::crash_point;
 use crate::crypto;
-use crate::kms::{CommitError, Error, Kms};
+use crate::kms::{CommitError, Error, KeyStore, Kms};
 use crate::model::{ClusterId, ConnectionError, ConnectionState, CustomKeyStoreId};
 use crate::store::{Change, Connection, CustomKeyStoreRecord, PasswordStanding, Row};
 use crate::token::{self, Status, Token};
@@ -58,6 +58,8 @@ enum Link {
 /// What to do next, and only by whoever was told.
 enum Step {
     Open(Arc<Row<CustomKeyStoreRecord>>, Duration),
+    /// It is connected, and the record does not say so yet.
+    Record(Arc<Row<CustomKeyStoreRecord>>),
     /// The token took the password once, and does no more.
     Refused(Arc<Row<CustomKeyStoreRecord>>, Token, ConnectionError),
     Close(Token),
@@ -179,7 +181,8 @@ impl Kms {
                 Some(why) => Some(Step::Refused(row, token, why)),
                 None => {
                     links.by_id.insert(id.clone(), Link::Open(token));
-                    return None;
+                    let unrecorded = row.record.connection == Connection::Connecting;
+                    return unrecorded.then_some(Step::Record(row));
                 }
             },
             (Some(Link::Waiting { until, pause }), Some(_)) if until > Instant::now() => {
@@ -197,23 +200,29 @@ impl Kms {
     async fn tend(self: Arc<Self>, id: CustomKeyStoreId, first: Step) {
         let mut next = Some(first);
         while let Some(step) = next {
-            let link = match step {
-                Step::Open(row, pause) => self.open(&row, pause).await,
+            match step {
+                Step::Open(row, pause) => {
+                    let link = self.open(&row, pause).await;
+                    let opened = matches!(link, Some(Link::Open(_)));
+                    // Before anybody is told: who reads that it is connected may use it.
+                    self.custom_key_stores.settle(&id, link);
+                    if opened {
+                        self.succeeded(&row).await;
+                        self.clone().reconcile_soon(&id);
+                    }
+                }
+                // Once: if it fails, the next round tries again.
+                Step::Record(row) => return self.succeeded(&row).await,
                 Step::Refused(row, token, why) => {
                     self.failed(&row, why).await;
                     close(token).await;
-                    None
+                    self.custom_key_stores.settle(&id, None);
                 }
                 Step::Close(token) => {
                     close(token).await;
                     crash_point::reached("custom-key-store-closed");
-                    None
+                    self.custom_key_stores.settle(&id, None);
                 }
-            };
-            let opened = matches!(link, Some(Link::Open(_)));
-            self.custom_key_stores.settle(&id, link);
-            if opened {
-                self.clone().reconcile_soon(&id);
             }
             next = self.next_step(&id);
         }
@@ -254,10 +263,7 @@ impl Kms {
                 close(token).await;
                 None
             }
-            Ok(token) => {
-                self.succeeded(row).await;
-                Some(Link::Open(token))
-            }
+            Ok(token) => Some(Link::Open(token)),
             Err(error) => {
                 tracing::warn!(store = %record.id, cluster = %record.cluster, %error, "a custom key store is not connected");
                 self.failed(row, connection_error(&error)).await.then(|| waiting(pause))
@@ -342,10 +348,15 @@ impl Kms {
         self.commit_and_copy(Change::new(self.now()).update(row, record), &event_id, event).await
     }
 
-    /// Looks in the background for objects that no record names, and for those that are missing.
+    /// Finishes in the background what an earlier run left half done, and looks for objects that no record names and for
+    /// those that are missing.
     fn reconcile_soon(self: Arc<Self>, id: &CustomKeyStoreId) {
         let id = id.clone();
         tokio::spawn(async move {
+            let key_store = KeyStore::Custom(id.clone());
+            self.undo_others_creations(&key_store).await;
+            self.finish_destructions(&key_store).await;
+            self.finish_removals(&key_store).await;
             if let Err(error) = self.reconcile_custom_key_store(&id).await {
                 tracing::error!(%error, store = %id, "what is on the token could not be held against the store");
             }

@@ -1,0 +1,116 @@
+//! A custom key store that is disconnected under load, and one whose token hangs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::in_process::{InProcess, MovedClock, START};
+use crate::process::{block_on, in_own_process};
+use crate::{KeyStore, PASSWORD, decrypts, encrypt, start};
+
+/// Whatever is under way meanwhile is answered well or as an outage, and all is well again afterwards.
+#[test]
+fn disconnecting_under_load_never_tells_of_missing_keys_or_bad_ciphertexts() {
+    in_own_process("outage::disconnecting_under_load_never_tells_of_missing_keys_or_bad_ciphertexts", |dir| {
+        block_on(async {
+            let service = Arc::new(start(dir, MovedClock::at(START)).await);
+            let store = KeyStore::create(&service, PASSWORD).await;
+            store.connected().await;
+            let (key, own) = (store.create_key(json!({})).await, service.new_key().await);
+            let (blob, own_blob) = (encrypt(&service, &key).await, encrypt(&service, &own).await);
+            let (stop, good, out) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+            let load = async {
+                while !stop.load(Ordering::Relaxed) {
+                    let (status, answer) = service.try_call("Decrypt", &json!({ "CiphertextBlob": blob })).await;
+                    match (status, answer["__type"].as_str()) {
+                        (200, _) => good.fetch_add(1, Ordering::Relaxed),
+                        (400, Some("KMSInvalidStateException")) | (500, Some("KeyUnavailableException")) => {
+                            out.fetch_add(1, Ordering::Relaxed)
+                        }
+                        _ => panic!("{status} {answer}"),
+                    };
+                }
+            };
+            let neighbour = async {
+                while !stop.load(Ordering::Relaxed) {
+                    decrypts(&service, &own_blob).await;
+                }
+            };
+            let cycles = async {
+                for _ in 0..5 {
+                    store.disconnected().await;
+                    store.connected().await;
+                    decrypts(&service, &blob).await;
+                }
+                stop.store(true, Ordering::Relaxed);
+            };
+            tokio::join!(load, neighbour, cycles);
+            assert!(good.into_inner() > 0 && out.into_inner() > 0);
+            Arc::into_inner(service).unwrap().close().await;
+        });
+    });
+}
+
+/// Another process holds the cluster's files, so that no call into its token comes back.
+#[test]
+fn a_token_that_hangs_holds_up_nobody_else() {
+    in_own_process("outage::a_token_that_hangs_holds_up_nobody_else", |dir| {
+        let folder = crate::make_cluster(dir);
+        block_on(async {
+            let service = InProcess::start(dir, MovedClock::at(START)).await;
+            let store = KeyStore::create(&service, PASSWORD).await;
+            store.connected().await;
+            let (key, own) = (store.create_key(json!({})).await, service.new_key().await);
+            let schedule = |key: &str| json!({ "KeyId": key, "PendingWindowInDays": 7 });
+            service.call("ScheduleKeyDeletion", schedule(&key)).await;
+            service.call("ScheduleKeyDeletion", schedule(&own)).await;
+            let locks = Lock::all(&folder);
+            service.clock.pass(8 * 24 * Duration::from_secs(3_600));
+            let begun = Instant::now();
+            let mut answer = Value::Null;
+            while answer["__type"] != "NotFoundException" && begun.elapsed() < Duration::from_secs(20) {
+                let round = service.app.housekeep();
+                let _ = tokio::time::timeout(Duration::from_secs(1), round).await;
+                answer = service.try_call("DescribeKey", &json!({ "KeyId": own })).await.1;
+            }
+            assert_eq!(answer["__type"], "NotFoundException", "the Region's own key is destroyed all the same");
+            let own = service.new_key().await;
+            encrypt(&service, &own).await;
+            assert_eq!(crate::key_state(&service, &key).await, "PendingDeletion");
+            drop(locks);
+            service.app.close().await;
+        });
+    });
+}
+
+/// Locks of a child process on all files of a token.
+struct Lock(std::process::Child);
+
+impl Lock {
+    fn all(folder: &std::path::Path) -> Self {
+        let script = "import fcntl,os,sys\nfor f in os.listdir(sys.argv[1]):\n\
+                      \x20h=open(os.path.join(sys.argv[1],f),'r+b'); fcntl.lockf(h,fcntl.LOCK_EX); globals()[f]=h\n\
+                      print('locked',flush=True)\nsys.stdin.read()";
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", script])
+            .arg(folder)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let output = child.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut line).unwrap();
+        assert_eq!(line, "locked\n");
+        Lock(child)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}

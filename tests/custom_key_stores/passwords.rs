@@ -1,0 +1,99 @@
+//! A password that the token refuses is tried once, by this process and by the next.
+
+use serde_json::json;
+
+use crate::in_process::{InProcess, MovedClock, START};
+use crate::process::{again, assert_passed, block_on, dir_of, in_own_process, role, softhsm_dir};
+use crate::{KeyStore, PASSWORD, events, flags, log_in_elsewhere, start};
+
+const REFUSED: (&str, &str) = ("FAILED", "INVALID_CREDENTIALS");
+
+#[test]
+fn a_wrong_password_is_tried_once_and_never_again() {
+    let test = "passwords::a_wrong_password_is_tried_once_and_never_again";
+    let Some(dir) = dir_of(test) else {
+        let dir = softhsm_dir();
+        for role in ["first", "second"] {
+            assert_passed(test, &again(test, role, dir.path()).output().unwrap());
+        }
+        return;
+    };
+    block_on(async {
+        if role() == "first" {
+            let service = start(&dir, MovedClock::at(START)).await;
+            let store = KeyStore::create(&service, "not the password").await;
+            std::fs::write(dir.join("store"), &store.id).unwrap();
+            assert!(!flags().pin_count_low);
+            let (state, code) = store.connect().await;
+            assert_eq!((state.as_str(), code.as_str().unwrap()), REFUSED);
+            assert!(flags().pin_count_low, "it was tried");
+            log_in_elsewhere();
+            assert!(!flags().pin_count_low);
+            // As often as anybody asks, and as often as the service looks after it: it is not tried.
+            for _ in 0..3 {
+                store.disconnected().await;
+                let (state, code) = store.connect().await;
+                assert_eq!((state.as_str(), code.as_str().unwrap()), REFUSED);
+                service.app.housekeep().await;
+            }
+            assert!(!flags().pin_count_low, "it was not tried again");
+            assert_eq!(events(&dir, "CustomKeyStoreConnection").len(), 4, "each ends in a record");
+            service.close().await;
+            return;
+        }
+        let service = InProcess::open(&dir, MovedClock::at(START)).await;
+        let store = KeyStore::named(&service, &std::fs::read_to_string(dir.join("store")).unwrap());
+        service.app.housekeep().await;
+        let (state, code) = store.settled().await;
+        assert_eq!((state.as_str(), code.as_str().unwrap()), REFUSED, "it is on record");
+        store.disconnected().await;
+        store.update(json!({ "KeyStorePassword": "not the password", "NewCustomKeyStoreName": "again" })).await;
+        let (state, code) = store.connect().await;
+        assert_eq!((state.as_str(), code.as_str().unwrap()), REFUSED, "the same once more is no other");
+        assert!(!flags().pin_count_low, "the next process has not tried it");
+        store.disconnected().await;
+        store.update(json!({ "KeyStorePassword": PASSWORD })).await;
+        store.connected().await;
+        store.create_key(json!({})).await;
+        // One that was right once, and is another one now, is as wrong.
+        store.disconnected().await;
+        store.update(json!({ "KeyStorePassword": "another password" })).await;
+        let (state, code) = store.connect().await;
+        assert_eq!((state.as_str(), code.as_str().unwrap()), REFUSED, "the login of before is gone");
+        service.close().await;
+    });
+}
+
+/// What stands in answers, records and refusals never holds a password.
+#[test]
+fn no_password_is_in_the_audit_log_or_in_an_answer() {
+    in_own_process("passwords::no_password_is_in_the_audit_log_or_in_an_answer", |dir| {
+        block_on(async {
+            let service = start(dir, MovedClock::at(START)).await;
+            let store = KeyStore::create(&service, PASSWORD).await;
+            store.connected().await;
+            let told = store.describe().await.to_string();
+            assert!(!told.contains(PASSWORD), "{told}");
+            for (password, message) in [("short", "greater than or equal to 7"), (&"x".repeat(33), "equal to 32")] {
+                let body = store.with(json!({ "KeyStorePassword": password }));
+                let (status, answer) = service.try_call("UpdateCustomKeyStore", &body).await;
+                let text = answer["message"].as_str().unwrap();
+                assert!(status == 400 && text.contains(message) && !text.contains(&password[1..]), "{answer}");
+            }
+            let row = service.app.kms().store.custom_key_stores().remove(0);
+            assert!(!format!("{row:?}").contains(PASSWORD));
+            service.close().await;
+            let mut files = vec![dir.join("data")];
+            while let Some(path) = files.pop() {
+                match std::fs::read_dir(&path) {
+                    Ok(entries) => files.extend(entries.map(|entry| entry.unwrap().path())),
+                    Err(_) => {
+                        let bytes = std::fs::read(&path).unwrap();
+                        let found = bytes.windows(PASSWORD.len()).any(|window| window == PASSWORD.as_bytes());
+                        assert!(!found, "{}", path.display());
+                    }
+                }
+            }
+        });
+    });
+}

@@ -1,0 +1,95 @@
+//! What an operator can set: AWS's limits, trust anchors, and no token twice.
+
+use serde_json::json;
+
+use crate::in_process::{CERTIFICATE, CLUSTER, InProcess, MovedClock, START, settings};
+use crate::process::{LABEL, block_on, in_own_process, make_token};
+use crate::{KeyStore, PASSWORD, creation, make_cluster};
+
+#[test]
+fn a_custom_key_store_can_be_held_to_what_aws_does() {
+    in_own_process("settings::a_custom_key_store_can_be_held_to_what_aws_does", |dir| {
+        block_on(async {
+            make_token(LABEL);
+            make_cluster(dir);
+            let mut settings = settings(dir);
+            settings.clusters.get_mut(&CLUSTER.parse().unwrap()).unwrap().aws_limits = true;
+            let service = InProcess::try_open(settings, MovedClock::at(START), Default::default()).await.unwrap();
+            let store = KeyStore::create(&service, PASSWORD).await;
+            store.connected().await;
+            for body in [
+                json!({ "KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY" }),
+                json!({ "KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC" }),
+                json!({ "Origin": "EXTERNAL" }),
+            ] {
+                assert_eq!(service.refused("CreateKey", store.with(body)).await, "UnsupportedOperationException");
+            }
+            let key = store.create_key(json!({ "Origin": "AWS_CLOUDHSM" })).await;
+            for operation in ["RotateKeyOnDemand", "EnableKeyRotation", "GetKeyRotationStatus", "GenerateDataKeyPair"] {
+                let body = json!({ "KeyId": key, "KeyPairSpec": "ECC_NIST_P256" });
+                assert_eq!(service.refused(operation, body).await, "UnsupportedOperationException", "{operation}");
+            }
+            service.call("GenerateDataKey", json!({ "KeyId": key, "KeySpec": "AES_256" })).await;
+            service.close().await;
+        });
+    });
+}
+
+#[test]
+fn a_trust_anchor_in_the_settings_is_the_only_one() {
+    in_own_process("settings::a_trust_anchor_in_the_settings_is_the_only_one", |dir| {
+        block_on(async {
+            make_token(LABEL);
+            let mut settings = settings(dir);
+            let other = CERTIFICATE.replace("MAMCAQE=", "MAMCAQI=");
+            std::fs::write(dir.join("ca.pem"), &other).unwrap();
+            let cluster = settings.clusters.get_mut(&CLUSTER.parse().unwrap()).unwrap();
+            cluster.trust_anchor = Some(dir.join("ca.pem"));
+            let related = cluster.clone();
+            settings.clusters.insert("cluster-related2222".parse().unwrap(), related);
+            settings
+                .clusters
+                .values_mut()
+                .zip(["a", "b"])
+                .for_each(|(cluster, name)| cluster.label = Some(name.into()));
+            let service = InProcess::try_open(settings, MovedClock::at(START), Default::default()).await.unwrap();
+            let refused = service.refused("CreateCustomKeyStore", creation("ours", PASSWORD)).await;
+            assert_eq!(refused, "IncorrectTrustAnchorException");
+            let mut body = creation("ours", PASSWORD);
+            body["TrustAnchorCertificate"] = json!(other);
+            let made = service.call("CreateCustomKeyStore", body).await;
+            let store = KeyStore::named(&service, made["CustomKeyStoreId"].as_str().unwrap());
+            store.update(json!({ "CloudHsmClusterId": "cluster-related2222" })).await;
+            assert_eq!(store.describe().await["CloudHsmClusterId"], "cluster-related2222");
+            // No token has such a label.
+            assert_eq!(store.connect().await, ("FAILED".to_owned(), json!("CLUSTER_NOT_FOUND")));
+            service.close().await;
+        });
+    });
+}
+
+#[test]
+fn a_token_that_is_named_twice_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = settings(dir.path());
+    good.check().unwrap();
+    let id = CLUSTER.parse().unwrap();
+    let mut same_label = good.clone();
+    same_label.clusters.get_mut(&id).unwrap().label = Some(LABEL.into());
+    let mut same_serial = good.clone();
+    same_serial.clusters.get_mut(&id).unwrap().serial = Some("12".into());
+    same_serial.token.serial = Some("12".into());
+    let mut twice = good.clone();
+    twice.clusters.insert("cluster-related2222".parse().unwrap(), good.clusters[&id].clone());
+    for (settings, one, other) in [
+        (same_label, "token", "clusters.\"cluster-234567abcde\""),
+        (same_serial, "token", "clusters.\"cluster-234567abcde\""),
+        (twice, "clusters.\"cluster-234567abcde\"", "clusters.\"cluster-related2222\""),
+    ] {
+        let error = settings.check().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("settings: {one} and {other} may be the same token")), "{error}");
+    }
+    let mut unnamed = good;
+    unnamed.clusters.get_mut(&id).unwrap().label = None;
+    assert!(unnamed.check().is_err());
+}

@@ -398,6 +398,7 @@ fn one_of_each() -> Change {
         .insert(samples::policy("Shared"))
         .insert(samples::grant(&region(), 7, 'a'))
         .insert(samples::wrapping_key(&region(), 7))
+        .insert(samples::custom_key_store(&region()))
 }
 
 fn assert_one_of_each(store: &Store) {
@@ -410,6 +411,10 @@ fn assert_one_of_each(store: &Store) {
     assert_eq!(store.intents()[0].record, intent);
     assert_eq!(store.intent(&intent.name).unwrap().record, intent);
     assert_wrapping_keys(store);
+    let custom = samples::custom_key_store(&region());
+    assert_eq!(store.custom_key_store(&region(), &account(), &custom.id).unwrap().record, custom);
+    assert_eq!(store.custom_key_stores_of(&region(), &account())[0].record, custom);
+    assert_eq!(store.custom_key_stores()[0].record, custom);
     assert_eq!(store.outbox()[0].record, samples::outbox("e-1"));
     assert_principals(store);
     assert_eq!((store.epoch(), store.highest_time()), (1, now()));

@@ -119,13 +119,14 @@ mod tests {
 
     use super::*;
     use crate::crypto::sha256;
-    use crate::model::{KeyState, Origin, Purpose};
+    use crate::model::{ConnectionError, KeyState, Origin, Purpose};
     use crate::store::backend::RawRow;
     use crate::store::index::Index;
     use crate::store::seal::tests::{fixed_keys, seal_fixed};
     use crate::store::{
-        AccessKeyRecord, AccountRecord, AliasRecord, GrantRecord, IntentKind, IntentRecord, KeyRecord, OutboxRecord,
-        PolicyRecord, PrincipalRecord, Record, RunsRecord, WrapCountRecord, WrappingKeyRecord, meta, samples,
+        AccessKeyRecord, AccountRecord, AliasRecord, Connection, CustomKeyStoreRecord, GrantRecord, IntentKind,
+        IntentRecord, KeyRecord, OutboxRecord, PasswordStanding, PolicyRecord, PrincipalRecord, Record, RunsRecord,
+        WrapCountRecord, WrappingKeyRecord, meta, samples,
     };
 
     #[derive(Deserialize)]
@@ -177,6 +178,10 @@ mod tests {
         rows_of(include_str!("../../tests/vectors/store/v1-rotations.json"))
     }
 
+    fn rows_of_custom_key_stores() -> Vec<GoldenRow> {
+        rows_of(include_str!("../../tests/vectors/store/v1-custom-key-stores.json"))
+    }
+
     fn rows_of(text: &str) -> Vec<GoldenRow> {
         serde_json::from_str::<MoreVectors>(text).unwrap().rows
     }
@@ -184,7 +189,8 @@ mod tests {
     #[test]
     fn golden_rows_are_sealed_and_opened_to_the_byte() {
         let keys = fixed_keys();
-        for row in vectors().rows.into_iter().chain(more_rows()).chain(rows_of_materials()).chain(rows_of_rotations()) {
+        let later = [more_rows(), rows_of_materials(), rows_of_rotations(), rows_of_custom_key_stores()];
+        for row in vectors().rows.into_iter().chain(later.into_iter().flatten()) {
             let place = Place { table: &row.table, key: &row.key, revision: row.revision };
             assert_eq!(hex::encode(seal_fixed(Kind::Row, place, row.plaintext.as_bytes())), hex::encode(&row.sealed));
             assert_eq!(keys.open(Kind::Row, place, &row.sealed).unwrap().expose(), row.plaintext.as_bytes());
@@ -265,6 +271,41 @@ mod tests {
                 (DestroyExpired, Purpose::Imported, 4),
                 (DestroyReplaced, Purpose::Imported, 2),
                 (Create, Purpose::ImportWrapping, 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn golden_rows_of_custom_key_stores_are_the_sample_records_and_written_so_again() {
+        let mut index = Index::default();
+        for row in rows_of_custom_key_stores() {
+            let GoldenRow { table, key, revision, sealed, plaintext, .. } = row;
+            let raw = RawRow { table: table.clone(), key: key.clone(), revision, sealed };
+            index.admit(&fixed_keys(), &raw, [0; 32]).unwrap();
+            let written = match table.as_str() {
+                KeyRecord::TABLE => serde_json::to_string(&index.table::<KeyRecord>().find(&key).unwrap().record),
+                _ => serde_json::to_string(&index.table::<CustomKeyStoreRecord>().find(&key).unwrap().record),
+            };
+            assert_eq!(written.unwrap(), plaintext);
+        }
+        let in_store = KeyRecord {
+            origin: Origin::AwsCloudHsm,
+            custom_key_store: Some("cks-1234567890abcdef0".parse().unwrap()),
+            ..samples::key(&samples::region(), 7)
+        };
+        assert_eq!(index.table::<KeyRecord>().all()[0].record, in_store);
+        let records = index.table::<CustomKeyStoreRecord>().all();
+        assert_eq!(records[0].record, samples::custom_key_store(&samples::region()));
+        assert!(!format!("{:?}", records[0]).contains("kmsPswd"), "the password is not in Debug");
+        let connections: Vec<_> = records.iter().map(|row| (row.record.connection, row.record.standing)).collect();
+        use PasswordStanding::*;
+        assert_eq!(
+            connections,
+            [
+                (Connection::Connected, Proven),
+                (Connection::Failed(ConnectionError::InvalidCredentials), Refused),
+                (Connection::Disconnected, Unproven),
+                (Connection::Connecting, Unproven),
             ]
         );
     }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{
-    AccessKeyRecord, AccountRecord, AliasRecord, AutomaticRotation, GrantConstraints, GrantRecord, Import,
-    ImportedObject, IntentKind, IntentRecord, KeyRecord, Material, Meta, OutboxRecord, PolicyRecord, PrincipalKind,
-    PrincipalRecord, RoleDetails, Rotation, Store, WrappingKeyRecord,
+    AccessKeyRecord, AccountRecord, AliasRecord, AutomaticRotation, Connection, CustomKeyStoreRecord, GrantConstraints,
+    GrantRecord, Import, ImportedObject, IntentKind, IntentRecord, KeyRecord, Material, Meta, OutboxRecord,
+    PasswordStanding, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails, Rotation, Store, WrappingKeyRecord,
 };
 use crate::model::{
     AccountId, GrantOperation, KeyId, KeyPairSpec, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Region,
@@ -88,6 +88,22 @@ pub(super) fn wrapping_key(region: &Region, first: u8) -> WrappingKeyRecord {
         spec: KeyPairSpec::Rsa3072,
         created: now(),
         expires: Timestamp::from_millis(now().as_millis() + 86_400_000),
+    }
+}
+
+/// A custom key store that is connected.
+pub(super) fn custom_key_store(region: &Region) -> CustomKeyStoreRecord {
+    CustomKeyStoreRecord {
+        region: region.clone(),
+        account: account(),
+        id: "cks-1234567890abcdef0".parse().unwrap(),
+        name: "payments".into(),
+        cluster: "cluster-234567abcde".parse().unwrap(),
+        trust_anchor: "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n".into(),
+        connection: Connection::Connected,
+        created: now(),
+        standing: PasswordStanding::Proven,
+        password: "kmsPswd".into(),
     }
 }
 

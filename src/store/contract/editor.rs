@@ -53,7 +53,7 @@ impl<F: Fixture> Scene<F> {
     fn edits(&self) -> Vec<(String, Vec<Edit>)> {
         let (old_ends, old_rows) = &self.before;
         let (ends, rows) = &self.now;
-        assert_eq!((rows.len(), old_rows.len()), (21, 22));
+        assert_eq!((rows.len(), old_rows.len()), (22, 23));
         let mut all = Vec::new();
         for (at, row) in rows.iter().enumerate() {
             let name = |what: &str| format!("{} {} {what}", row.table, row.key);

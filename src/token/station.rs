@@ -131,7 +131,12 @@ impl Station {
         let way = self.serving.schemes.way(scheme)?;
         let key = self.key(name, KeyKind::Aes256)?;
         self.count();
-        Ok(Answer::Bytes(mechanism::wrap(&self.wrapping_key(key), way, iv, associated, seed.expose())?))
+        let wrapped = mechanism::wrap(&self.wrapping_key(key), way, iv, associated, seed.expose());
+        if let Err(Failure::Final(error @ Error::Wrong(_))) = &wrapped {
+            // It showed otherwise when its sessions were opened, so that is to be done again before anything else.
+            self.shared.report_lost(self.serving.epoch, error.to_string());
+        }
+        wrapped.map(Answer::Bytes)
     }
 
     fn wrapping_key(&self, handle: ObjectHandle) -> WrappingKey<'_> {

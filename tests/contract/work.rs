@@ -245,7 +245,11 @@ pub fn imports(place: &Place) {
         let kind = KeyKind::ImportWrapping(spec);
         let offered = token.offers(kind, later()).await.unwrap() == Offer::Yes;
         let all_by_sha_256 = |line: &str| line.starts_with("yes") || !line.contains("SHA_256: ");
-        assert_eq!(offered, listed(place).lines().all(all_by_sha_256), "without OAEP with SHA-256 there are no imports");
+        assert_eq!(
+            offered,
+            listed(place).lines().all(all_by_sha_256),
+            "without OAEP with SHA-256 there are no imports"
+        );
         let made = token.generate_key(&wrapping, kind, later()).await;
         if !offered {
             return assert!(made.is_err());

@@ -128,6 +128,11 @@ impl Scheme {
         self.authenticates() && self != Scheme::AesKwp
     }
 
+    /// Whether `CKM_AES_GCM` opens it with the IV that comes with it.
+    pub fn opens_with_its_iv(self) -> bool {
+        self.binds_associated() && self != Scheme::AesGcmPrependedIv
+    }
+
     /// How the token gives its IV; `None` if it does not make one.
     pub fn own_iv(self, numbers: &Mechanisms) -> Option<OwnIv> {
         match self {

@@ -151,7 +151,7 @@ impl Station {
         associated: &[u8],
         wrapped: &[u8],
     ) -> Result<Answer, Failure> {
-        let way = self.serving.schemes.way(scheme)?;
+        let probing = self.serving.schemes.unwrapping(scheme)?;
         let key = self.key(name, KeyKind::Aes256)?;
         self.count();
         match mechanism::unwrap(&self.wrapping_key(key), scheme, associated, wrapped) {
@@ -160,7 +160,7 @@ impl Station {
                 if class(&error) == Class::BadData {
                     object::require_login(&self.session)?;
                 } else {
-                    self.probe(name, scheme, way, key)?;
+                    self.probe(name, probing, key)?;
                 }
                 Err(Error::BadData.into())
             }
@@ -230,7 +230,7 @@ impl Station {
     ///
     /// The first probe of a key wraps zeros, and later ones unwrap what came out, so that forged ciphertexts cannot use
     /// up the key's budget of IVs.
-    fn probe(&mut self, name: &ObjectName, scheme: Scheme, way: Way, key: ObjectHandle) -> Result<(), Failure> {
+    fn probe(&mut self, name: &ObjectName, (scheme, way): (Scheme, Way), key: ObjectHandle) -> Result<(), Failure> {
         self.count();
         let key = self.wrapping_key(key);
         let known = self.held.get(name).and_then(|held| held.known.as_ref());

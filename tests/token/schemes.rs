@@ -69,7 +69,7 @@ fn a_key_remembers_its_scheme_whatever_the_profile_says_now() {
             let again = token.wrap_seed(&name(1), CBC, b"", &[8; 32], soon()).await.unwrap();
             assert_eq!(*token.unwrap_seed(&name(1), CBC, b"", &again, soon()).await.unwrap(), [8; 32]);
             // What it does not do is no matter of the ciphertext.
-            for (scheme, len) in [(0, 60), (2, 60), (3, 60), (5, 64), (6, 60), (7, 40), (8, 60), (255, 60)] {
+            for (scheme, len) in [(0, 60), (3, 60), (7, 40), (8, 60), (255, 60)] {
                 let refused = [
                     token.wrap_seed(&name(1), scheme, b"", &[7; 32], soon()).await.map(drop),
                     token.unwrap_seed(&name(1), scheme, b"", &vec![1; len], soon()).await.map(drop),
@@ -214,7 +214,7 @@ fn an_iv_beside_the_ciphertext_comes_back_with_it() {
         });
         drop(token);
 
-        // Out of FIPS mode, the other vendor's HSM makes no IV; what it wrapped in it waits for that mode.
+        // Out of FIPS mode, the other vendor's HSM makes no IV; what it wrapped in that mode it still opens.
         shim.rules("gcm_iv appended");
         let schemes = r#"["aes_gcm_appended_iv_96", "aes_gcm_appended_iv_128", "aes_gcm_host_iv"]"#;
         let token = open_schemes_with(dir, schemes, shim::module()).unwrap();
@@ -234,13 +234,16 @@ fn an_iv_beside_the_ciphertext_comes_back_with_it() {
         let token = open_schemes_with(dir, schemes, shim::module()).unwrap();
         assert_eq!(token.scheme(), HOST_GCM);
         block_on(async {
-            let refused = token.unwrap_seed(&name(2), APPENDED, b"aad", &appended, soon()).await.unwrap_err();
+            let unwrap = async |wrapped: &[u8]| token.unwrap_seed(&name(2), APPENDED, b"aad", wrapped, soon()).await;
+            assert_eq!(*unwrap(&appended).await.unwrap(), [7; 32]);
+            for index in [0, 40, 63] {
+                let mut forged = appended.clone();
+                forged[index] ^= 1;
+                assert!(matches!(unwrap(&forged).await, Err(Error::BadData)), "byte {index}");
+            }
+            let refused = token.wrap_seed(&name(2), APPENDED, b"aad", &[7; 32], soon()).await.unwrap_err();
             assert!(matches!(refused, Error::Scheme { asked: APPENDED, .. }), "{refused}");
         });
-        drop(token);
-        shim.rules("gcm_iv appended");
-        let token = open_schemes_with(dir, schemes, shim::module()).unwrap();
-        assert_eq!(*block_on(token.unwrap_seed(&name(2), APPENDED, b"aad", &appended, soon())).unwrap(), [7; 32]);
     });
 }
 

@@ -94,6 +94,8 @@ async fn serve(
     let app = App::open(settings, pin, Arc::new(SystemClock), accepted, |user| tell(user, address)).await?;
     let app = Arc::new(app);
     let operators = Socket::bind(app.data()).map_err(|error| Failure::now(format!("admin.sock: {error}")))?;
+    // Before anybody is told: who knows that the service is there may end it.
+    let shutdown = shutdown().map_err(Failure::now)?;
     ready(&app, address)?;
     tracing::info!(%address, "serving");
     let limits = Limits {
@@ -104,7 +106,7 @@ async fn serve(
     let keeper = tokio::spawn(keep_house(app.clone()));
     let (stop, stopping) = watch::channel(false);
     let operators = tokio::spawn(operators.serve(app.desk().clone(), admin::Limits::default(), stopping));
-    crate::api::http::serve(listener, app.router(), limits, shutdown()).await;
+    crate::api::http::serve(listener, app.router(), limits, shutdown).await;
     stop.send_replace(true);
     let _ = operators.await;
     keeper.abort();
@@ -125,13 +127,15 @@ async fn keep_house(app: Arc<App>) {
     }
 }
 
-async fn shutdown() {
-    let mut terminate = signal(SignalKind::terminate()).expect("signal handlers can be set in a new process");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("signal handlers can be set in a new process");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+/// Ends with the first SIGTERM or SIGINT from now on.
+fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// The log on standard error: `HSM_KMS_LOG` chooses what (else `level`), a terminal gets text, others JSON.

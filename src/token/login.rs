@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::error::{Error, outcome};
 use super::module::Lease;
 use super::profile::Profile;
-use super::slot::{self, Listed, TokenFlags};
+use super::slot::{self, Listed, TokenFlags, Wanted};
 use super::softhsm_files::{self, Directory};
 use crate::crypto;
 
@@ -20,8 +20,7 @@ use crate::crypto;
 pub(super) struct Door {
     pub lease: Lease,
     pub profile: Profile,
-    pub label: Option<String>,
-    pub serial: Option<String>,
+    pub wanted: Wanted,
     pub copies_dir: Option<PathBuf>,
     pub pin: SecretString,
     /// How often `C_Login` was called.
@@ -83,7 +82,7 @@ impl Door {
     }
 
     fn find(&self) -> Result<Listed, Error> {
-        slot::find(&slot::list(self.lease.module())?, self.label.as_deref(), self.serial.as_deref())
+        slot::find(&slot::list(self.lease.module())?, &self.wanted)
     }
 
     fn log_in(&self, token: &Listed, session: &Session) -> Result<(), Error> {

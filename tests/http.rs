@@ -527,14 +527,19 @@ fn ask_health(parts: Vec<Part>) -> [Answer; 2] {
 
 #[test]
 fn health_says_alive_and_ready_apart() {
-    let token = Part { name: "token", ready: true, reason: None };
-    let store = Part { name: "store", ready: false, reason: Some("read-only") };
+    let token = Part { name: "token".into(), ready: true, needed: true, reason: None };
+    let store = Part { name: "store".into(), ready: false, needed: true, reason: Some("read-only") };
 
     let [alive, ready] = ask_health(vec![token.clone()]);
     assert_eq!((alive.status, alive.body), (200, b"ok".to_vec()));
     assert_eq!(ready.status, 200);
     assert!(ready.head.contains("content-type: application/json"));
     assert_eq!(String::from_utf8(ready.body).unwrap(), r#"{"parts":[{"name":"token","ready":true}],"ready":true}"#);
+
+    let further = Part { name: "tokens.two".into(), needed: false, ..store.clone() };
+    let [_, ready] = ask_health(vec![token.clone(), further]);
+    let body: serde_json::Value = serde_json::from_slice(&ready.body).unwrap();
+    assert_eq!((ready.status, &body["ready"], &body["parts"][1]["ready"]), (200, &true.into(), &false.into()));
 
     let [alive, ready] = ask_health(vec![token, store]);
     assert_eq!((alive.status, ready.status), (200, 503));

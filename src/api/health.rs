@@ -19,19 +19,22 @@ pub struct Readiness {
 /// One thing that a request needs, such as the token, the store or the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Part {
-    /// What it is, one lower-case word.
-    pub name: &'static str,
+    /// What it is: a lower-case word, or a table of the settings.
+    pub name: String,
     /// Whether it works now.
     pub ready: bool,
+    /// Whether nothing can be served without it.
+    #[serde(skip)]
+    pub needed: bool,
     /// Why it does not, if there is a word for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
 }
 
 impl Readiness {
-    /// Whether every part is ready; without parts nothing is known to be, so it is not.
+    /// Whether every part that is needed is ready; without parts nothing is known to be, so it is not.
     pub fn is_ready(&self) -> bool {
-        !self.parts.is_empty() && self.parts.iter().all(|part| part.ready)
+        !self.parts.is_empty() && self.parts.iter().all(|part| part.ready || !part.needed)
     }
 }
 

@@ -158,10 +158,12 @@ impl App {
         let data = DataDir::lock(&settings.data)?;
         let (audit, recovered) = Audit::open(&audit_settings(&settings, &data))?;
         let audit = Arc::new(audit);
-        let token = open_token(&settings.token, &data, pin, audit.clone()).await?;
+        let ended = audit.clone();
+        let token = open_token(&settings.token, &data, pin, move || end_process(&ended)).await?;
         let mut tokens = BTreeMap::new();
         for (name, further) in &settings.tokens {
-            let opened = open_token(further, &data, further.pin()?, audit.clone()).await?;
+            let given_up = give_up(name.clone());
+            let opened = open_token(further, &data, further.pin()?, given_up).await?;
             tokens.insert(name.clone(), opened);
         }
         let may_be_new = recovered.last_epoch == 0 || accepted.rollback;
@@ -225,9 +227,14 @@ impl App {
         &self.kms
     }
 
-    /// One round of what the service does unasked; `serve` does this every second.
+    /// One round of what the service does unasked.
     pub async fn housekeep(&self) {
         self.housekeeping.round().await;
+    }
+
+    /// Does what is done unasked every second, until dropped: what waits for a token holds up nothing else.
+    pub async fn keep_house(&self) {
+        tokio::join!(every_second(|| self.housekeeping.watch()), every_second(|| self.housekeeping.work()));
     }
 
     /// The API with its health addresses.
@@ -237,14 +244,14 @@ impl App {
             self.settings.deadline(),
             self.settings.kms.max_in_flight_per_principal,
         ));
-        let (kms, token) = (self.kms.clone(), self.token.clone());
-        health::routes(move || readiness(&kms, &token)).merge(json::router(gate))
+        let (kms, token, further) = (self.kms.clone(), self.token.clone(), self.tokens.clone());
+        health::routes(move || readiness(&kms, &token, &further)).merge(json::router(gate))
     }
 
-    /// Stops everything in order. False if a call into the token's module never came back: then the process must
-    /// end without running exit handlers.
-    pub async fn close(self) -> bool {
-        self.housekeeping.round().await;
+    /// Stops everything in order, waiting so long for calls into tokens. False if one never came back: then the process
+    /// must end without running exit handlers.
+    pub async fn close(self, patience: Duration) -> bool {
+        self.housekeeping.watch().await;
         if let Err(error) = self.kms.store.flush_usage().await {
             tracing::warn!(%error, "the last uses of keys were not written");
         }
@@ -255,7 +262,7 @@ impl App {
         self.kms.audit.shutdown();
         let tokens = std::iter::once(self.token.clone()).chain(self.tokens.values().cloned());
         let endings: Vec<_> =
-            tokens.map(|token| tokio::task::spawn_blocking(move || token.shutdown(Duration::from_secs(10)))).collect();
+            tokens.map(|token| tokio::task::spawn_blocking(move || token.shutdown(patience))).collect();
         let mut clean = true;
         for ended in endings {
             clean &= ended.await.unwrap_or(false);
@@ -279,6 +286,15 @@ impl App {
     }
 }
 
+async fn every_second<F: Future<Output = ()>>(round: impl Fn() -> F) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        second.tick().await;
+        round().await;
+    }
+}
+
 /// Records that an older store was accepted, then lifts it above every epoch of the log, so that the next start needs
 /// no word from an operator and no epoch means two states.
 async fn accept_rollback(kms: &Kms, log_epoch: u64) -> Result<(), Error> {
@@ -288,15 +304,23 @@ async fn accept_rollback(kms: &Kms, log_epoch: u64) -> Result<(), Error> {
     Ok(())
 }
 
-fn readiness(kms: &Kms, token: &Token) -> Readiness {
-    let part = |name, ready: bool, reason| Part { name, ready, reason: Some(reason).filter(|_| !ready) };
-    Readiness {
-        parts: vec![
-            part("store", kms.store.guard().is_ok(), "refused"),
-            part("audit", kms.audit.begin().is_ok(), "cannot write"),
-            part("token", token.status() == token::Status::Ready, "unavailable"),
-        ],
-    }
+/// The first token has the store's root, and is needed by all; without one of the others, its Regions alone are not served.
+fn readiness(kms: &Kms, token: &Token, further: &BTreeMap<String, Token>) -> Readiness {
+    let part = |name: &str, ready: bool, reason| Part {
+        name: name.to_owned(),
+        ready,
+        needed: true,
+        reason: Some(reason).filter(|_| !ready),
+    };
+    let of_token = |name: &str, token: &Token| part(name, token.status().is_ready(), token.status().word());
+    let mut parts = vec![
+        part("store", kms.store.guard().is_ok(), "refused"),
+        part("audit", kms.audit.begin().is_ok(), "cannot write"),
+        of_token("token", token),
+    ];
+    let others = further.iter().map(|(name, token)| (format!("tokens.{name}"), token));
+    parts.extend(others.map(|(name, token)| Part { needed: false, ..of_token(&name, token) }));
+    Readiness { parts }
 }
 
 fn audit_settings(settings: &Settings, data: &DataDir) -> audit::Settings {
@@ -311,7 +335,7 @@ async fn open_token(
     settings: &TokenSettings,
     data: &DataDir,
     pin: SecretString,
-    audit: Arc<Audit>,
+    on_hopeless: impl FnOnce() + Send + 'static,
 ) -> Result<Token, Error> {
     let token = token::Settings {
         module: settings.module.clone(),
@@ -321,8 +345,13 @@ async fn open_token(
         queue: 1_024,
         profile: settings.profile.clone(),
     };
-    let opened = tokio::task::spawn_blocking(move || Token::open(&token, pin, move || end_process(&audit)));
+    let opened = tokio::task::spawn_blocking(move || Token::open(&token, pin, on_hopeless));
     Ok(opened.await.map_err(|error| kms::Error::Internal(format!("opening the token panicked: {error}")))??)
+}
+
+/// Only a new process can help, and that would cost the other tokens' Regions: an operator is to choose the time.
+fn give_up(name: String) -> impl FnOnce() + Send + 'static {
+    move || tracing::error!(token = name, "every call into the token hangs; restart the service when the token is well")
 }
 
 /// Every call into the token hangs: only a new process can help. Exit handlers would hang or crash in the module.

@@ -143,6 +143,9 @@ pub enum Error {
         /// The return code.
         code: String,
     },
+    /// The token has no room for one more object.
+    #[error("the token has no room for one more object: {0}")]
+    Full(String),
     /// The operating system gave no random bytes or no thread.
     #[error("the operating system refused {0}")]
     System(String),
@@ -176,6 +179,8 @@ pub(super) enum Class {
     Refused,
     /// The data is not what was sealed.
     BadData,
+    /// There is no room on the device.
+    Full,
     /// The call was wrong: our mistake.
     Bug,
 }
@@ -225,7 +230,19 @@ pub(super) fn outcome(error: &CryptokiError) -> Error {
         Class::FreshSession | Class::HandleGone | Class::LoginLost | Class::DeviceGone => {
             Error::Unavailable(reason(error))
         }
+        Class::Full => no_room(error),
         Class::BadData | Class::Refused | Class::Bug => refused(error),
+    }
+}
+
+/// What makes an object needs room for good; everything else needs it for a moment.
+fn no_room(error: &CryptokiError) -> Error {
+    use Function::{CopyObject, CreateObject, DeriveKey, GenerateKey, GenerateKeyPair, UnwrapKey};
+    match error {
+        CryptokiError::Pkcs11(_, CopyObject | CreateObject | DeriveKey | GenerateKey | GenerateKeyPair | UnwrapKey) => {
+            Error::Full(reason(error))
+        }
+        _ => Error::Unavailable(reason(error)),
     }
 }
 
@@ -261,7 +278,6 @@ fn class_of_code(code: RvError) -> Class {
         | OperationActive
         | OperationNotInitialized
         | HostMemory
-        | DeviceMemory
         | UnknownErrorCode(_)
         | VendorDefined(_) => Class::FreshSession,
         KeyHandleInvalid | ObjectHandleInvalid => Class::HandleGone,
@@ -269,6 +285,7 @@ fn class_of_code(code: RvError) -> Class {
         DeviceError | DeviceRemoved | TokenNotPresent | TokenNotRecognized | SlotIdInvalid | CryptokiNotInitialized => {
             Class::DeviceGone
         }
+        DeviceMemory => Class::Full,
         EncryptedDataInvalid | EncryptedDataLenRange => Class::BadData,
         ArgumentsBad
         | BufferTooSmall
@@ -299,6 +316,13 @@ mod tests {
             let told = outcome(&CryptokiError::Pkcs11(code, Function::Decrypt));
             assert!(matches!(told, Error::Unavailable(_)), "{code:?}: {told}");
         }
+    }
+
+    #[test]
+    fn a_full_token_is_no_outage_for_what_would_stay_on_it() {
+        let told = |function| outcome(&CryptokiError::Pkcs11(RvError::DeviceMemory, function));
+        assert!(matches!(told(Function::GenerateKey), Error::Full(_)));
+        assert!(matches!(told(Function::Decrypt), Error::Unavailable(_)));
     }
 
     #[test]

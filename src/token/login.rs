@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cryptoki::context::Function;
 use cryptoki::error::{Error as CryptokiError, RvError};
@@ -26,6 +26,8 @@ pub(super) struct Door {
     pub pin: SecretString,
     /// How often `C_Login` was called.
     pub logins: Arc<AtomicU64>,
+    /// The serial number of the token that was opened first: no other one ever gets the PIN, whatever its label.
+    pub first: OnceLock<String>,
 }
 
 /// An open door: the token, and the session that keeps it logged in.
@@ -83,7 +85,14 @@ impl Door {
     }
 
     fn find(&self) -> Result<Listed, Error> {
-        slot::find(&slot::list(self.lease.module())?, self.label.as_deref(), self.serial.as_deref())
+        let found = slot::find(&slot::list(self.lease.module())?, self.label.as_deref(), self.serial.as_deref())?;
+        let (first, serial) = (self.first.get_or_init(|| found.entry.serial.clone()), &found.entry.serial);
+        if first == serial {
+            return Ok(found);
+        }
+        Err(Error::Unavailable(format!(
+            "another token, serial {serial}, is in the place of the one with serial {first}"
+        )))
     }
 
     fn log_in(&self, token: &Listed, session: &Session) -> Result<(), Error> {

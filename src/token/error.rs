@@ -125,6 +125,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another process has the token.
+    #[error(
+        "the token in {} is in use by another hsm-kms process, and a SoftHSM token serves one; stop that one first, or \
+         use another token",
+        path.display()
+    )]
+    InUse {
+        /// The token's folder.
+        path: PathBuf,
+    },
     /// A file of the token cannot be kept safe.
     #[error("{action} {} failed: {source}", path.display())]
     File {

@@ -1,5 +1,6 @@
 //! The one login of a token, on a session that is never used for work.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -28,6 +29,8 @@ pub(super) struct Door {
     pub logins: Arc<AtomicU64>,
     /// The serial number of the token that was opened first: no other one ever gets the PIN, whatever its label.
     pub first: OnceLock<String>,
+    /// This process's claim to the token's files.
+    pub claim: OnceLock<Arc<File>>,
 }
 
 /// An open door: the token, and the session that keeps it logged in.
@@ -46,6 +49,9 @@ impl Door {
         if let (Some(directory), Some(copies)) = (&files, &self.copies_dir)
             && self.profile.files.keep_token_object_copy
         {
+            if self.claim.get().is_none() {
+                let _ = self.claim.set(directory.claim()?);
+            }
             directory.keep_copy(copies)?;
         }
         let session =

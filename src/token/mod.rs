@@ -193,6 +193,7 @@ impl Token {
             pin,
             logins: Arc::clone(&counters.logins),
             first: OnceLock::new(),
+            claim: OnceLock::new(),
         };
         let anchor = door.open_or_heal()?;
         let entry = anchor.token.entry.clone();

@@ -215,6 +215,9 @@ impl Settings {
         if !self.token.regions.is_empty() {
             return wrong("token", "is for further tokens only: this one has every Region that they leave".into());
         }
+        if self.tokens.contains_key(FIRST_TOKEN) {
+            return wrong("tokens.token", "has the name of the first token; choose another name".into());
+        }
         for (name, token) in &self.tokens {
             let path = format!("tokens.{name}");
             if token.regions.is_empty() {
@@ -268,6 +271,8 @@ fn is_drawn(line: &str) -> bool {
     line.split_once('|').is_some_and(|(number, _)| number.trim().bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// What the first token is called, which has no name in the settings.
+pub const FIRST_TOKEN: &str = "token";
 const MAX_NONCE_BUDGET: u64 = 1 << 32;
 
 impl Default for ServerSettings {

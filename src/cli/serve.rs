@@ -94,6 +94,8 @@ async fn serve(
     let app = App::open(settings, pin, Arc::new(SystemClock), accepted, |user| tell(user, address)).await?;
     let app = Arc::new(app);
     let operators = Socket::bind(app.data()).map_err(|error| Failure::now(format!("admin.sock: {error}")))?;
+    // Before anybody is told: who knows that the service is there may end it.
+    let shutdown = shutdown().map_err(Failure::now)?;
     ready(&app, address)?;
     tracing::info!(%address, "serving");
     let limits = Limits {
@@ -108,7 +110,7 @@ async fn serve(
     let told = Arc::new(OnceLock::new());
     let ending = told.clone();
     let shutdown = async move {
-        shutdown().await;
+        shutdown.await;
         let _ = ending.set(Instant::now());
     };
     crate::api::http::serve(listener, app.router(), limits, shutdown).await;
@@ -129,13 +131,15 @@ fn patience(since_told: Duration) -> Duration {
     left.clamp(Duration::from_secs(1), Duration::from_secs(10))
 }
 
-async fn shutdown() {
-    let mut terminate = signal(SignalKind::terminate()).expect("signal handlers can be set in a new process");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("signal handlers can be set in a new process");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+/// Ends with the first SIGTERM or SIGINT from now on.
+fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// The log on standard error: `HSM_KMS_LOG` chooses what (else `level`), a terminal gets text, others JSON.

@@ -8,10 +8,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use cryptoki::slot::Slot;
 
 use super::error::Error;
 use super::login::{Anchor, Door, close, is_logged_in};
-use super::sessions::{Busy, Control, Crew, LaneName, Notice, Request, Shared};
+use super::schemes::Schemes;
+use super::sessions::{Busy, Control, Crew, LaneName, Notice, Request, Serving, Shared};
 use super::worker::hire;
 use super::{Status, probe};
 
@@ -190,14 +192,26 @@ impl Keeper {
     /// Opens the next epoch: every worker opens a session.
     fn admit_all(&mut self) -> Result<(), Error> {
         let slot = self.anchor.as_ref().ok_or(Error::Unavailable("there is no login".to_owned()))?.token.slot;
+        let schemes = Arc::new(self.find_schemes(slot)?);
+        self.shared.set_schemes(&schemes);
         self.epoch += 1;
-        let epoch = self.epoch;
-        self.shared.index.begin(epoch);
-        let opened = self.tell_all(|crew| crew.serving = Some((slot, epoch)), |done| Control::Enter(slot, epoch, done));
+        self.shared.index.begin(self.epoch);
+        let serving = Serving { slot, epoch: self.epoch, schemes };
+        let entered = serving.clone();
+        let opened = self.tell_all(|crew| crew.serving = Some(entered), |done| Control::Enter(serving.clone(), done));
         opened.into_iter().collect::<Result<(), Error>>()?;
         self.shared.tell(LaneName::Slow, Request::Index, Instant::now() + INDEX_TIME);
         self.try_all_at = Some(Instant::now() + SETTLING_TIME);
         Ok(())
+    }
+
+    /// What the token does now: another one may stand in its place, or its mode was changed.
+    fn find_schemes(&self, slot: Slot) -> Result<Schemes, Error> {
+        let Shared { module, profile, keeper_busy, .. } = &*self.shared;
+        keeper_busy.begin(profile.limits.call());
+        let found = Schemes::find(module, profile, slot, keeper_busy);
+        keeper_busy.end();
+        found
     }
 
     /// Has every worker drop its handles and its session.

@@ -12,7 +12,8 @@
 //! | `keeper`, `watchdog`, `worker` | the threads: who recovers, who watches, who works |
 //! | `station`, `turn` | one session and the keys held there; who may touch objects now |
 //! | `kind`, `object` | kinds of keys, and PKCS#11 attributes |
-//! | `mechanism`, `private`, `probe` | mechanisms: of the seed, of all other keys, and whether they work |
+//! | `mechanism`, `iv`, `schemes` | how seeds are wrapped, whose IV it is, and what this token does |
+//! | `private`, `probe` | what all other keys do, and whether they work |
 //! | `import` | material from elsewhere, and where it is unwrapped |
 //! | `index` | where objects are, as a hint |
 //! | `random` | random bytes in stock |
@@ -21,6 +22,7 @@
 mod error;
 mod import;
 mod index;
+mod iv;
 mod keeper;
 mod kind;
 mod login;
@@ -32,6 +34,7 @@ mod probe;
 mod profile;
 mod random;
 mod raw;
+mod schemes;
 mod sessions;
 mod slot;
 mod softhsm_files;
@@ -62,9 +65,9 @@ use crate::model::{
     EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, WrappingAlgorithm,
 };
 use index::Index;
+use iv::HostIv;
 use login::{Anchor, Door};
-use mechanism::{SEED_LEN, WRAPPED_LEN};
-use module::Lease;
+use mechanism::{SEED_LEN, Scheme};
 use private::{RsaDecryption, Task};
 use profile::Profile;
 use random::Pool;
@@ -84,7 +87,7 @@ pub struct Settings {
     pub copies_dir: Option<PathBuf>,
     /// How many requests may wait in each lane; 1,024 is a good number.
     pub queue: usize,
-    /// A profile to use in place of the built-in one.
+    /// A profile to use in place of the one that matches the library: a file, or the name of a built-in one.
     pub profile: Option<PathBuf>,
 }
 
@@ -101,6 +104,23 @@ pub struct Identity {
     pub model: String,
     /// The library's description and version.
     pub library: String,
+}
+
+/// How a token is used, for its operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The name of its profile.
+    pub profile: String,
+    /// The name of the scheme by which seeds are wrapped under new materials.
+    pub scheme: String,
+    /// The scheme's number.
+    pub scheme_number: u8,
+    /// Sessions of all workers, and of the login.
+    pub sessions: u64,
+    /// Sessions that may be open at once; `None` if there is no limit.
+    pub max_sessions: Option<u64>,
+    /// The numbers of the mechanisms that it lists, which promises nothing.
+    pub mechanisms: Vec<u64>,
 }
 
 /// How the token is, for readiness.
@@ -157,6 +177,8 @@ pub struct Token(Arc<Inner>);
 
 struct Inner {
     identity: Identity,
+    max_sessions: Option<u64>,
+    mechanisms: Vec<u64>,
     shared: Arc<Shared>,
     /// What the shutdown came to.
     ended: Mutex<Option<bool>>,
@@ -175,13 +197,10 @@ impl Token {
         pin: SecretString,
         on_hopeless: impl FnOnce() + Send + 'static,
     ) -> Result<Token, Error> {
-        let lease = Lease::take(&settings.module)?;
+        let (lease, profile) = Profile::take_module(&settings.module, settings.profile.as_deref())?;
+        profile.check_pin(&pin)?;
         let info = lease.module().info()?;
         let version = info.library_version().to_string();
-        let profile = match &settings.profile {
-            Some(path) => Profile::read(path)?,
-            None => Profile::matching(info.manufacturer_id(), &version)?,
-        };
         tracing::info!(profile = profile.name, module = %settings.module.display(), "opening the token");
         let counters = Counters::default();
         let door = Door {
@@ -196,6 +215,7 @@ impl Token {
             claim: OnceLock::new(),
         };
         let anchor = door.open_or_heal()?;
+        door.profile.check_sessions(anchor.token.max_sessions)?;
         let entry = anchor.token.entry.clone();
         let identity = Identity {
             label: entry.label,
@@ -204,8 +224,11 @@ impl Token {
             model: entry.model,
             library: format!("{} {version}", info.library_description()),
         };
+        let max_sessions = door.profile.max_sessions(anchor.token.max_sessions);
+        // A list that cannot be had is missed by nobody else.
+        let mechanisms = door.lease.module().raw.mechanisms(anchor.token.slot).unwrap_or_default();
         let shared = start(door, anchor, counters, settings.queue, Box::new(on_hopeless))?;
-        Ok(Token(Arc::new(Inner { identity, shared, ended: Mutex::new(None) })))
+        Ok(Token(Arc::new(Inner { identity, max_sessions, mechanisms, shared, ended: Mutex::new(None) })))
     }
 
     /// Which token this is.
@@ -213,10 +236,25 @@ impl Token {
         &self.0.identity
     }
 
-    /// The number of the scheme that [`Token::wrap_seed`] uses, to be kept with what it wraps. 1 is AES-GCM with an IV of
-    /// ours: IV 12 ‖ ciphertext 32 ‖ tag 16.
+    /// How it is used.
+    pub fn usage(&self) -> Usage {
+        let Inner { max_sessions, mechanisms, shared, .. } = &*self.0;
+        let scheme = shared.schemes().of_new_materials();
+        Usage {
+            profile: shared.profile.name.clone(),
+            scheme: scheme.map(|scheme| scheme.to_string()).unwrap_or_default(),
+            scheme_number: scheme.map_or(0, Scheme::number),
+            sessions: shared.profile.sessions_wanted(),
+            max_sessions: *max_sessions,
+            mechanisms: mechanisms.clone(),
+        }
+    }
+
+    /// The number of the scheme for new materials, 1 to 7, to be kept with them: the first of the profile's that the token
+    /// was seen to do.
     pub fn scheme(&self) -> u8 {
-        self.shared().profile.scheme_number()
+        // There is one since the token was opened.
+        self.shared().schemes().of_new_materials().map_or(0, Scheme::number)
     }
 
     /// How the token is now.
@@ -399,17 +437,20 @@ impl Token {
         }
     }
 
-    /// Wraps a seed under the key `name`, with `associated` authenticated.
+    /// Wraps a seed under the key `name` by `scheme`, with `associated` authenticated where the scheme does that.
+    ///
+    /// Fails with [`Error::Scheme`] if the token does not do it.
     pub async fn wrap_seed(
         &self,
         name: &ObjectName,
+        scheme: u8,
         associated: &[u8],
         seed: &[u8; SEED_LEN],
         deadline: Instant,
     ) -> Result<Vec<u8>, Error> {
-        let iv = crypto::random_array()?;
-        let request =
-            Request::Wrap { name: *name, iv, associated: associated.to_vec(), seed: Secret::new(seed.to_vec()) };
+        let scheme = self.known_scheme(scheme)?;
+        let (name, iv, seed) = (*name, HostIv::random()?, Secret::new(seed.to_vec()));
+        let request = Request::Wrap { name, scheme, iv, associated: associated.to_vec(), seed };
         match self.fast(request, deadline).await? {
             Answer::Bytes(wrapped) => Ok(wrapped),
             _ => Err(Error::mixed_up()),
@@ -418,7 +459,8 @@ impl Token {
 
     /// Unwraps what [`Token::wrap_seed`] made by `scheme` with the same key and the same `associated`.
     ///
-    /// Fails with [`Error::BadData`] if any of it differs, which costs at most one more call than success.
+    /// Fails with [`Error::BadData`] if any of it differs, as far as the scheme notices, which costs at most one more call
+    /// than success; with [`Error::Scheme`] if the token does not do it.
     pub async fn unwrap_seed(
         &self,
         name: &ObjectName,
@@ -427,13 +469,12 @@ impl Token {
         wrapped: &[u8],
         deadline: Instant,
     ) -> Result<Zeroizing<[u8; SEED_LEN]>, Error> {
-        if scheme != self.scheme() {
-            return Err(Error::Scheme { asked: scheme, served: self.scheme() });
-        }
-        if wrapped.len() != WRAPPED_LEN {
+        let scheme = self.known_scheme(scheme)?;
+        if wrapped.len() != scheme.wrapped_len() {
             return Err(Error::BadData);
         }
-        let request = Request::Unwrap { name: *name, associated: associated.to_vec(), wrapped: wrapped.to_vec() };
+        let (name, associated, wrapped) = (*name, associated.to_vec(), wrapped.to_vec());
+        let request = Request::Unwrap { name, scheme, associated, wrapped };
         match self.fast(request, deadline).await? {
             Answer::Secret(seed) => exactly(&seed),
             _ => Err(Error::mixed_up()),
@@ -459,6 +500,11 @@ impl Token {
             Answer::Exists(exists) => Ok(exists),
             _ => Err(Error::mixed_up()),
         }
+    }
+
+    /// The label of an object on this token: short where its ids are.
+    pub fn label(&self, name: &ObjectName) -> String {
+        self.shared().profile.label(name)
     }
 
     /// All objects of this service on the token, and how many others there are. Takes long: 1 s for 10,000 on SoftHSM.
@@ -499,6 +545,10 @@ impl Token {
 
     fn shared(&self) -> &Shared {
         &self.0.shared
+    }
+
+    fn known_scheme(&self, number: u8) -> Result<Scheme, Error> {
+        Scheme::of_number(number).ok_or_else(|| self.shared().schemes().not_done(number))
     }
 
     async fn bytes(&self, name: &ObjectName, kind: KeyKind, task: Task, deadline: Instant) -> Result<Vec<u8>, Error> {
@@ -594,7 +644,7 @@ fn start(
     on_hopeless: Box<dyn FnOnce() + Send>,
 ) -> Result<Arc<Shared>, Error> {
     let (notices, told) = unbounded();
-    let max_sessions = anchor.token.max_sessions;
+    let max_sessions = door.profile.max_sessions(anchor.token.max_sessions);
     let shared = Arc::new(Shared {
         module: Arc::clone(door.lease.module()),
         profile: door.profile.clone(),
@@ -607,6 +657,7 @@ fn start(
         crew: Mutex::new(Crew::default()),
         notices,
         index: Index::default(),
+        schemes: Mutex::default(),
         offers: Mutex::default(),
         unwraps: OnceLock::new(),
         pool: Arc::new(Pool::default()),

@@ -173,9 +173,9 @@ impl Doctor {
         Doctor { address, stop, pulse }
     }
 
-    /// Status and body of `/readyz`.
-    pub fn readiness(&self) -> (u16, Value) {
-        let (status, body) = get(&self.address, "/readyz").expect("an answer");
+    /// Status and body of `/readyz`, or of that of a Region.
+    pub fn readiness(&self, region: &str) -> (u16, Value) {
+        let (status, body) = get(&self.address, &format!("/readyz{region}")).expect("an answer");
         (status, serde_json::from_str(&body).unwrap())
     }
 

@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::load::{Doctor, Load, Outcome};
 use crate::process::until;
 use crate::rig::Rig;
@@ -152,11 +150,11 @@ fn the_pin_is_refused() {
     let trial = trial.fails_for("@one pin wrong\n@one logout", Duration::from_secs(1)).says("PIN refused");
     trial.rig.shim.rules("");
     std::thread::sleep(Duration::from_millis(1_200));
-    assert_eq!(trial.doctor.readiness().1["parts"][2]["reason"], "PIN refused", "the same PIN is never tried again");
+    assert_eq!(trial.doctor.readiness("").1["parts"][2]["reason"], "PIN refused", "the same PIN is never tried again");
     let (logins, rig) = (trial.logins(), trial.abandon());
     assert_eq!(logins, 1);
     let service = rig.serve();
-    assert_eq!(Doctor::start(&service).readiness().0, 200, "a restart tries it");
+    assert_eq!(Doctor::start(&service).readiness("/us-east-1").0, 200, "a restart tries it");
 }
 
 #[test]
@@ -246,16 +244,17 @@ impl Trial {
         self
     }
 
-    /// `/readyz` says this of the first token, and that the second one is ready.
+    /// `/readyz` says this of the first token, and the second one is ready; the same it says to each Region's clients.
     fn says(self, word: &str) -> Self {
-        let seen = |parts: &Value| {
-            if word == "ready" { parts[2]["ready"] == true } else { parts[2]["reason"] == word }
-        };
         until(word, || {
-            let (status, body) = self.doctor.readiness();
-            assert_eq!(body["parts"][3]["ready"], true, "{body}");
-            seen(&body["parts"]) && status == if word == "ready" { 200 } else { 503 }
+            let (status, body) = self.doctor.readiness("");
+            let parts = &body["parts"];
+            assert!(status == 200 && parts[3]["ready"] == true, "{body}");
+            if word == "ready" { parts[2]["ready"] == true } else { parts[2]["reason"] == word }
         });
+        let of_region = |region| self.doctor.readiness(region).0;
+        assert_eq!(of_region("/us-east-1"), if word == "ready" { 200 } else { 503 });
+        assert_eq!(of_region("/eu-west-1"), 200);
         self
     }
 
@@ -280,7 +279,7 @@ impl Trial {
     /// The end of a recovery: nothing that was acknowledged is lost, every answer came in time, others noticed nothing, and
     /// the record has every refusal.
     fn ends(self) -> Seen {
-        assert_eq!(self.doctor.readiness().0, 200);
+        assert_eq!(self.doctor.readiness("/us-east-1").0, 200);
         let (logins, log) = (self.logins(), self.service.log());
         let slowed = self.two.rate(self.broken, self.mended);
         assert!(slowed > self.quiet.1 * 0.6, "the other token's callers: {slowed} of {}", self.quiet.1);

@@ -1,0 +1,96 @@
+//! The tokens that the suite runs on, and how each is made.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hsm_kms::token::{Settings, Token, init_token};
+
+use crate::process::{LABEL, PIN, again, assert_passed, dir_of, pin, softhsm_dir};
+
+/// A token that the suite runs on.
+#[derive(Clone, Copy)]
+pub enum Which {
+    SoftHsm,
+    Kryoptic,
+}
+
+/// An empty token of a test, not opened yet.
+pub struct Place<'a> {
+    pub which: Which,
+    pub dir: &'a Path,
+}
+
+/// Runs `body` in a new process, in which nothing but this token is there.
+pub fn on(which: Which, test: &str, body: impl FnOnce(&Place)) {
+    if let Some(dir) = dir_of(test) {
+        let place = Place { which, dir: &dir };
+        which.make();
+        return body(&place);
+    }
+    let dir = softhsm_dir();
+    let output = again(test, "", dir.path()).envs(which.environment(dir.path())).output().unwrap();
+    assert_passed(test, &output);
+}
+
+impl Which {
+    /// As in `hsm-config/` and `offers/`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Which::SoftHsm => "softhsm2",
+            Which::Kryoptic => "kryoptic",
+        }
+    }
+
+    pub fn module(self) -> PathBuf {
+        match self {
+            Which::SoftHsm => crate::process::MODULE.into(),
+            Which::Kryoptic => kryoptic(),
+        }
+    }
+
+    /// What the module reads where it finds its files, which are made here.
+    fn environment(self, dir: &Path) -> Vec<(&'static str, PathBuf)> {
+        match self {
+            Which::SoftHsm => Vec::new(),
+            Which::Kryoptic => vec![("KRYOPTIC_CONF", kryoptic_configuration(dir))],
+        }
+    }
+
+    fn make(self) {
+        init_token(&self.module(), LABEL, &pin("12345678"), &pin(PIN)).unwrap();
+    }
+}
+
+impl Place<'_> {
+    pub fn open(&self) -> Token {
+        Token::open(&self.settings(), pin(PIN), || panic!("hopeless")).unwrap()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            module: self.which.module(),
+            label: Some(LABEL.to_owned()),
+            serial: None,
+            copies_dir: Some(self.dir.join("copies")),
+            queue: 1024,
+            profile: None,
+        }
+    }
+}
+
+/// The module of kryoptic, which is never left out: without it, the test fails.
+pub fn kryoptic() -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kryoptic");
+    let told = Command::new(&script).arg("--path").output().unwrap();
+    let module = PathBuf::from(String::from_utf8(told.stdout).unwrap().trim_end());
+    assert!(module.is_file(), "{} is missing: run {}, as scripts/test does", module.display(), script.display());
+    module
+}
+
+/// A configuration of kryoptic with one slot, whose token's file will be in `dir`.
+pub fn kryoptic_configuration(dir: &Path) -> PathBuf {
+    let path = dir.join("kryoptic.conf");
+    let file = dir.join("kryoptic.sql");
+    std::fs::write(&path, format!("[[slots]]\nslot = 1\ndbtype = \"sqlite\"\ndbargs = {file:?}\n")).unwrap();
+    path
+}

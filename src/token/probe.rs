@@ -132,7 +132,7 @@ pub(super) fn offer(shared: &Shared, session: &Session, kind: KeyKind) -> Result
         }
         Err(Failure::Final(error)) => return Err(error.into()),
         Err(Failure::Call(error)) => match class(&error) {
-            Class::LoginLost | Class::DeviceGone => return Err(error.into()),
+            Class::LoginLost | Class::DeviceGone | Class::Full => return Err(error.into()),
             _ if !is_logged_in(session) => return Err(error.into()),
             // Who asks next may hear better.
             Class::FreshSession | Class::HandleGone => (Offer::No(reason(&error)), false),

@@ -141,9 +141,11 @@ impl Worker {
 
     fn limit(&self, request: &Request) -> Duration {
         match request {
-            Request::Generate { .. } | Request::Offers(_) | Request::TryImports | Request::SelfTest => {
-                self.shared.profile.limits.generation()
-            }
+            Request::Generate { .. }
+            | Request::Offers(_)
+            | Request::Prehashes
+            | Request::TryImports
+            | Request::SelfTest => self.shared.profile.limits.generation(),
             _ => self.shared.profile.limits.call(),
         }
     }

@@ -52,7 +52,7 @@ impl Operation for GetPublicKey {
             customer_master_key_spec: spec,
             key_spec: spec,
             key_usage: key.record.usage,
-            algorithms: Algorithms::of(spec, key.record.usage),
+            algorithms: Algorithms::of(&cx.kms, &key.record),
         })
     }
 }

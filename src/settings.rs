@@ -1,5 +1,6 @@
 //! Settings: a TOML file, with `HSM_KMS__…` environment variables over it.
 
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,11 @@ pub struct Settings {
     pub account: AccountId,
     /// The Regions served; at least one.
     pub regions: Vec<Region>,
-    /// The token.
+    /// The token that has the store's root, and the keys of every Region that no other token names.
     pub token: TokenSettings,
+    /// Further tokens, by a name of the operator's.
+    #[serde(default)]
+    pub tokens: BTreeMap<String, TokenSettings>,
     /// The listener.
     #[serde(default)]
     pub server: ServerSettings,
@@ -50,6 +54,9 @@ pub struct TokenSettings {
     pub pin_file: PathBuf,
     /// A profile to use instead of the built-in one.
     pub profile: Option<PathBuf>,
+    /// The Regions whose keys it has; for further tokens only, at least one.
+    #[serde(default)]
+    pub regions: Vec<Region>,
 }
 
 /// Where requests come in.
@@ -126,6 +133,14 @@ pub enum Error {
     /// The token is not named.
     #[error("settings: token.label or token.serial must say which token to use; `hsm-kms token list` shows them")]
     NoToken,
+    /// Every Region has one token, and every further token a Region.
+    #[error("settings: {token}.regions {what}")]
+    TokenRegions {
+        /// Where in the settings.
+        token: String,
+        /// What is wrong, and what to do.
+        what: String,
+    },
     /// The PIN file cannot be read.
     #[error("the PIN file {path} cannot be read: {source}; put the user PIN there, readable by the service alone")]
     Pin {
@@ -166,9 +181,10 @@ impl Settings {
         if self.regions.is_empty() {
             return Err(Error::NoRegion);
         }
-        if self.token.label.is_none() && self.token.serial.is_none() {
+        if self.all_tokens().any(|token| token.label.is_none() && token.serial.is_none()) {
             return Err(Error::NoToken);
         }
+        self.check_token_regions()?;
         if !(64..=MAX_NONCE_BUDGET).contains(&self.kms.nonce_budget) {
             return Err(Error::NonceBudget(self.kms.nonce_budget));
         }
@@ -178,18 +194,61 @@ impl Settings {
         Ok(())
     }
 
-    /// The user PIN, from its file.
+    /// The user PIN of the first token, from its file.
     pub fn pin(&self) -> Result<SecretString, Error> {
-        let path = &self.token.pin_file;
-        let unreadable = |source| Error::Pin { path: path.clone(), source };
-        closed_to_others(path, 0o600)?;
-        let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
-        Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
+        self.token.pin()
+    }
+
+    /// All tokens, the first one first.
+    pub fn all_tokens(&self) -> impl Iterator<Item = &TokenSettings> {
+        std::iter::once(&self.token).chain(self.tokens.values())
+    }
+
+    /// The name of the further token that has the keys of a Region; `None` is the first token.
+    pub fn token_of(&self, region: &Region) -> Option<&str> {
+        let mut tokens = self.tokens.iter();
+        tokens.find(|(_, token)| token.regions.contains(region)).map(|(name, _)| name.as_str())
+    }
+
+    fn check_token_regions(&self) -> Result<(), Error> {
+        let wrong = |name: &str, what: String| Err(Error::TokenRegions { token: name.to_owned(), what });
+        if !self.token.regions.is_empty() {
+            return wrong("token", "is for further tokens only: this one has every Region that they leave".into());
+        }
+        if self.tokens.contains_key(FIRST_TOKEN) {
+            return wrong("tokens.token", "has the name of the first token; choose another name".into());
+        }
+        for (name, token) in &self.tokens {
+            let path = format!("tokens.{name}");
+            if token.regions.is_empty() {
+                return wrong(&path, "is empty; name the Regions whose keys the token has".into());
+            }
+            for region in &token.regions {
+                if !self.regions.contains(region) {
+                    return wrong(&path, format!("names {region}, which is not in `regions`; add it there"));
+                }
+                if self.token_of(region) != Some(name) {
+                    return wrong(&path, format!("names {region}, which another token has too; leave one"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// How long a request may take.
     pub fn deadline(&self) -> Duration {
         Duration::from_millis(self.kms.deadline_millis)
+    }
+}
+
+impl TokenSettings {
+    /// The user PIN, from its file.
+    pub fn pin(&self) -> Result<SecretString, Error> {
+        let path = &self.pin_file;
+        let unreadable = |source| Error::Pin { path: path.clone(), source };
+        closed_to_others(path, 0o600)?;
+        let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
+        Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
     }
 }
 
@@ -212,6 +271,8 @@ fn is_drawn(line: &str) -> bool {
     line.split_once('|').is_some_and(|(number, _)| number.trim().bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// What the first token is called, which has no name in the settings.
+pub const FIRST_TOKEN: &str = "token";
 const MAX_NONCE_BUDGET: u64 = 1 << 32;
 
 impl Default for ServerSettings {

@@ -511,15 +511,18 @@ fn binding_says_what_is_wrong_and_what_to_do() {
 
 // ---- health ----
 
-fn ask_health(parts: Vec<Part>) -> [Answer; 2] {
+fn ask_health(parts: Vec<Part>) -> [Answer; 4] {
     let runtime = Runtime::new().unwrap();
     let listener = runtime.block_on(Listener::bind("127.0.0.1:0".parse().unwrap())).unwrap();
     let stream = TcpStream::connect(listener.address()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let routes = health::routes(move || Readiness { parts: parts.clone() });
+    let routes = health::routes(move |region: Option<&str>| {
+        let ready = !parts.is_empty() && parts.iter().all(|part| part.ready);
+        region.is_none_or(|region| region == "eu-west-1").then(|| Readiness { ready, parts: parts.clone() })
+    });
     runtime.spawn(serve(listener, routes, Limits::default(), std::future::pending()));
     let mut client = Client { stream, read: Vec::new() };
-    ["/healthz", "/readyz"].map(|path| {
+    ["/healthz", "/readyz", "/readyz/eu-west-1", "/readyz/eu-west-2"].map(|path| {
         client.get(path);
         client.answer()
     })
@@ -527,22 +530,24 @@ fn ask_health(parts: Vec<Part>) -> [Answer; 2] {
 
 #[test]
 fn health_says_alive_and_ready_apart() {
-    let token = Part { name: "token", ready: true, reason: None };
-    let store = Part { name: "store", ready: false, reason: Some("read-only") };
+    let token = Part { name: "token".into(), ready: true, reason: None };
+    let store = Part { name: "store".into(), ready: false, reason: Some("read-only") };
 
-    let [alive, ready] = ask_health(vec![token.clone()]);
+    let [alive, ready, of_region, of_another] = ask_health(vec![token.clone()]);
+    assert_eq!((of_region.status, &of_region.body, of_another.status), (200, &ready.body, 404));
     assert_eq!((alive.status, alive.body), (200, b"ok".to_vec()));
     assert_eq!(ready.status, 200);
     assert!(ready.head.contains("content-type: application/json"));
     assert_eq!(String::from_utf8(ready.body).unwrap(), r#"{"parts":[{"name":"token","ready":true}],"ready":true}"#);
 
-    let [alive, ready] = ask_health(vec![token, store]);
+    let [alive, ready, of_region, of_another] = ask_health(vec![token, store]);
+    assert_eq!((of_region.status, of_another.status), (503, 404));
     assert_eq!((alive.status, ready.status), (200, 503));
     let body: serde_json::Value = serde_json::from_slice(&ready.body).unwrap();
     assert_eq!(body["ready"], false);
     assert_eq!(body["parts"][1], serde_json::json!({ "name": "store", "ready": false, "reason": "read-only" }));
 
-    let [alive, ready] = ask_health(vec![]);
+    let [alive, ready, ..] = ask_health(vec![]);
     assert_eq!((alive.status, ready.status), (200, 503));
 }
 

@@ -4,6 +4,7 @@
 //! message of an error.
 
 use axum::Router;
+use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -12,15 +13,17 @@ use serde::Serialize;
 /// Whether requests can be served now, part by part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
-    /// Everything that a request needs.
+    /// Whether requests can be served.
+    pub ready: bool,
+    /// Everything that a request can need.
     pub parts: Vec<Part>,
 }
 
 /// One thing that a request needs, such as the token, the store or the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Part {
-    /// What it is, one lower-case word.
-    pub name: &'static str,
+    /// What it is: `store`, `audit`, `token`, or the name of a further token in the settings.
+    pub name: String,
     /// Whether it works now.
     pub ready: bool,
     /// Why it does not, if there is a word for it.
@@ -28,27 +31,27 @@ pub struct Part {
     pub reason: Option<&'static str>,
 }
 
-impl Readiness {
-    /// Whether every part is ready; without parts nothing is known to be, so it is not.
-    pub fn is_ready(&self) -> bool {
-        !self.parts.is_empty() && self.parts.iter().all(|part| part.ready)
-    }
-}
-
 /// `GET /healthz`, always 200 `ok` while the process answers at all, and `GET /readyz`, 200 or 503 with
-/// `{"ready":…,"parts":[…]}`.
+/// `{"ready":…,"parts":[…]}`; `GET /readyz/eu-west-1` for the clients of one Region, 404 if it is not served.
 ///
 /// `readiness` is asked at every `/readyz`: it must be cheap and not block.
-pub fn routes(readiness: impl Fn() -> Readiness + Clone + Send + Sync + 'static) -> Router {
+pub fn routes(readiness: impl Fn(Option<&str>) -> Option<Readiness> + Clone + Send + Sync + 'static) -> Router {
+    let of_region = readiness.clone();
     Router::new()
         .route("/healthz", get(|| async { ([(header::CACHE_CONTROL, "no-store")], "ok") }))
-        .route("/readyz", get(move || async move { answer(&readiness()) }))
+        .route("/readyz", get(move || async move { answer(readiness(None)) }))
+        .route(
+            "/readyz/{region}",
+            get(move |Path(region): Path<String>| async move { answer(of_region(Some(&region))) }),
+        )
 }
 
-fn answer(readiness: &Readiness) -> Response {
-    let ready = readiness.is_ready();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+fn answer(readiness: Option<Readiness>) -> Response {
+    let status = match &readiness {
+        Some(readiness) if readiness.ready => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+        None => StatusCode::NOT_FOUND,
+    };
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    let body = serde_json::json!({ "ready": ready, "parts": readiness.parts }).to_string();
-    (status, headers, body).into_response()
+    (status, headers, serde_json::json!(readiness).to_string()).into_response()
 }

@@ -39,11 +39,10 @@ impl Housekeeping {
         if round.is_multiple_of(10) {
             log("write the last uses of keys", self.kms.store.flush_usage().await.map_err(Error::from));
             log("do what has its time", self.do_what_is_due().await);
-            let wrapping_keys = self.kms.destroy_expired_wrapping_keys().await.map(drop);
-            log("destroy wrapping keys whose day is over", wrapping_keys);
+            self.kms.destroy_expired_wrapping_keys().await;
         }
         if round.is_multiple_of(60) {
-            log("undo unfinished creations", self.undo_creations().await);
+            self.undo_creations().await;
         }
         if round % 3_600 == 3_599 {
             log("record the time", self.kms.commit(Change::new(self.kms.now())).await.map(drop).map_err(Error::from));
@@ -110,10 +109,10 @@ impl Housekeeping {
         self.kms.store.all_keys().iter().any(|key| is_due(&key.record)) || self.kms.has_expired_material(now)
     }
 
-    async fn undo_creations(&self) -> Result<(), Error> {
+    async fn undo_creations(&self) {
         let age = i64::try_from(CREATION_AGE.as_millis()).unwrap_or(i64::MAX);
         let before = Timestamp::from_millis(self.kms.now().as_millis() - age);
-        self.kms.undo_creations(before).await.map(drop)
+        self.kms.undo_creations(before).await;
     }
 
     fn observe(&self) -> Verdict {

@@ -1,10 +1,10 @@
 //! Puts the service together: every concrete type, and no rule.
 
 mod data_dir;
+mod further_tokens;
 mod housekeeping;
 mod root_user;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use axum::Router;
 use secrecy::SecretString;
 
 pub use data_dir::DataDir;
+use further_tokens::FurtherTokens;
 pub use housekeeping::Housekeeping;
 pub use root_user::RootUser;
 
@@ -21,9 +22,9 @@ use crate::api::health::{self, Part, Readiness};
 use crate::api::json::{self, Gate};
 use crate::audit::{self, Audit, Call, Event, EventSource};
 use crate::kms::rotation::Budgets;
-use crate::kms::{GrantTokens, Imports, KeyPairs, KeyStores, Kms, Markers, Parts, Sessions, TrustedTime};
-use crate::model::{Clock, KeyId, ObjectName, Purpose, Secret, Timestamp};
-use crate::settings::{self, Settings};
+use crate::kms::{GrantTokens, Imports, KeyPairs, KeyStores, Kms, Markers, Parts, Seat, Sessions, TrustedTime};
+use crate::model::{Clock, KeyId, ObjectName, Purpose, Region, Secret, Timestamp};
+use crate::settings::{self, FIRST_TOKEN, Settings, TokenSettings};
 use crate::store::{self, Change, Meta, Store};
 use crate::token::{self, Token};
 use crate::{crypto, kms};
@@ -31,6 +32,7 @@ use crate::{crypto, kms};
 /// The service, open and not yet listening.
 pub struct App {
     kms: Arc<Kms>,
+    further_tokens: FurtherTokens,
     token: Token,
     settings: Settings,
     root_user: Option<RootUser>,
@@ -104,6 +106,21 @@ pub enum Error {
         /// The last epoch in the log.
         log: u64,
     },
+    /// The settings name one token twice.
+    #[error(
+        "settings: `{name}` and `{other}` are the same token, `{label}` (serial {serial}); name every token once, and give \
+         it all of its Regions there"
+    )]
+    SameToken {
+        /// One name.
+        name: String,
+        /// The other name.
+        other: String,
+        /// The token's label.
+        label: String,
+        /// Its serial number.
+        serial: String,
+    },
     /// An operation of the service's own failed.
     #[error("{0}")]
     Kms(#[from] kms::Error),
@@ -123,7 +140,7 @@ impl Error {
     /// Whether no other start can mend it, so that a supervisor must not start again.
     pub fn is_for_good(&self) -> bool {
         match self {
-            Error::Settings(_) | Error::OtherToken { .. } | Error::RolledBack { .. } => true,
+            Error::Settings(_) | Error::OtherToken { .. } | Error::RolledBack { .. } | Error::SameToken { .. } => true,
             Error::Store(error) => matches!(error, store::Error::Tampered { .. } | store::Error::Version { .. }),
             Error::Token(error) => matches!(
                 error,
@@ -132,6 +149,9 @@ impl Error {
                     | token::Error::PinNotSet { .. }
                     | token::Error::TokenAmbiguous { .. }
                     | token::Error::Profile { .. }
+                    | token::Error::NoScheme { .. }
+                    | token::Error::PinShape { .. }
+                    | token::Error::TooManyWorkers { .. }
             ),
             Error::Locked(_)
             | Error::DataDir { .. }
@@ -157,7 +177,8 @@ impl App {
         let data = DataDir::lock(&settings.data)?;
         let (audit, recovered) = Audit::open(&audit_settings(&settings, &data))?;
         let audit = Arc::new(audit);
-        let token = open_token(&settings, &data, pin, audit.clone()).await?;
+        let token = open_token(&settings.token, &data, pin, audit.clone()).await?;
+        let further_tokens = FurtherTokens::open(&settings, data.path(), &token, &audit).await?;
         let may_be_new = recovered.last_epoch == 0 || accepted.rollback;
         let opened = open_store(&data, &token, may_be_new, recovered.last_epoch).await;
         if let Err(Error::Store(error @ store::Error::Tampered { .. })) = &opened {
@@ -171,7 +192,9 @@ impl App {
         // Of a new store there is no earlier time to hold the clock against, and nothing that it could destroy wrongly.
         let is_right = accepted.clock || store.epoch() == 0;
         let trusted_time = TrustedTime::start(&*clock, store.highest_time(), is_right);
-        let tokens: BTreeMap<_, _> = settings.regions.iter().map(|region| (region.clone(), token.clone())).collect();
+        let first = Arc::new(Seat::taken(FIRST_TOKEN, token.clone()));
+        let serving = |region| settings.token_of(region).and_then(|name| further_tokens.seat(name)).unwrap_or(&first);
+        let key_stores = settings.regions.iter().map(|region| (region.clone(), serving(region).clone())).collect();
         let derived = |label: &[u8]| crypto::kbkdf(store_key.expose(), label, &[], crypto::KEY_LEN);
         let markers = Markers::new(derived(b"hsm-kms/v1/marker"));
         let grant_tokens = GrantTokens::new(derived(b"hsm-kms/v1/grant-token"));
@@ -181,7 +204,7 @@ impl App {
         let rules = &settings.import;
         let imports = Imports::new(derived(b"hsm-kms/v1/import"), rules.host_unwrap, rules.max_wrapping_keys);
         let parts = Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets };
-        let kms = Arc::new(Kms::new(store, audit, KeyStores::new(tokens), clock, parts));
+        let kms = Arc::new(Kms::new(store, audit, KeyStores::new(first, key_stores), clock, parts));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
             accept_rollback(&kms, recovered.last_epoch).await?;
@@ -193,7 +216,7 @@ impl App {
         }
         let housekeeping = Housekeeping::new(kms.clone(), trusted_time);
         let desk = Arc::new(Desk::new(kms.clone(), settings.account.clone()));
-        let app = App { kms, token, settings, root_user, desk, housekeeping, data };
+        let app = App { kms, further_tokens, token, settings, root_user, desk, housekeeping, data };
         app.settle(&store_root(&meta.store_id)).await?;
         Ok(app)
     }
@@ -230,8 +253,8 @@ impl App {
             self.settings.deadline(),
             self.settings.kms.max_in_flight_per_principal,
         ));
-        let (kms, token) = (self.kms.clone(), self.token.clone());
-        health::routes(move || readiness(&kms, &token)).merge(json::router(gate))
+        let kms = self.kms.clone();
+        health::routes(move |region| readiness(&kms, region)).merge(json::router(gate))
     }
 
     /// Stops everything in order. False if a call into the token's module never came back: then the process must
@@ -246,16 +269,24 @@ impl App {
             tracing::warn!(%error, "the store was not closed; the next start reads its write-ahead log");
         }
         self.kms.audit.shutdown();
-        let token = self.token.clone();
-        tokio::task::spawn_blocking(move || token.shutdown(Duration::from_secs(10))).await.unwrap_or(false)
+        let (first, further) = (self.token.clone(), self.further_tokens);
+        let endings: [tokio::task::JoinHandle<bool>; 2] = [
+            tokio::task::spawn_blocking(move || first.shutdown(SHUTDOWN_PATIENCE)),
+            tokio::task::spawn_blocking(move || further.shut_down(SHUTDOWN_PATIENCE)),
+        ];
+        let mut clean = true;
+        for ended in endings {
+            clean &= ended.await.unwrap_or(false);
+        }
+        clean
     }
 
     /// Undoes creations and ends destructions of an earlier run, and tells of objects that nobody knows.
     async fn settle(&self, store_root: &ObjectName) -> Result<(), Error> {
-        self.kms.undo_creations(self.kms.now().plus(Duration::from_millis(1))).await?;
+        self.kms.undo_creations(self.kms.now().plus(Duration::from_millis(1))).await;
         self.kms.finish_destructions().await;
         self.kms.finish_removals().await;
-        let found = self.kms.reconcile(store_root).await?;
+        let found = self.kms.reconcile(store_root).await;
         if !found.orphans.is_empty() || !found.missing.is_empty() {
             let (orphans, missing) = (found.orphans, found.missing);
             tracing::warn!(?orphans, ?missing, "the token and the store differ; nothing is destroyed");
@@ -275,15 +306,28 @@ async fn accept_rollback(kms: &Kms, log_epoch: u64) -> Result<(), Error> {
     Ok(())
 }
 
-fn readiness(kms: &Kms, token: &Token) -> Readiness {
-    let part = |name, ready: bool, reason| Part { name, ready, reason: Some(reason).filter(|_| !ready) };
-    Readiness {
-        parts: vec![
-            part("store", kms.store.guard().is_ok(), "refused"),
-            part("audit", kms.audit.begin().is_ok(), "cannot write"),
-            part("token", token.status() == token::Status::Ready, "unavailable"),
-        ],
-    }
+/// Whether this process should get the requests of a Region's clients, or of anybody's.
+///
+/// One token that is out takes its own Regions out and no others: while any Region can be served, the process is ready,
+/// and the parts say which token is not.
+fn readiness(kms: &Kms, region: Option<&str>) -> Option<Readiness> {
+    let region = region.map(|region| region.parse::<Region>().ok().and_then(|region| kms.is_ready(&region)));
+    let part = |name: &str, ready: bool, reason| Part {
+        name: name.to_owned(),
+        ready,
+        reason: Some(reason).filter(|_| !ready),
+    };
+    let mut parts = vec![
+        part("store", kms.store.guard().is_ok(), "refused"),
+        part("audit", kms.audit.begin().is_ok(), "cannot write"),
+    ];
+    let works = parts.iter().all(|part| part.ready);
+    parts.extend(kms.seats().iter().map(|seat| part(seat.name(), seat.is_ready(), "unavailable")));
+    let tokens = match region {
+        Some(region) => region?,
+        None => kms.seats().iter().any(|seat| seat.is_ready()),
+    };
+    Some(Readiness { ready: works && tokens, parts })
 }
 
 fn audit_settings(settings: &Settings, data: &DataDir) -> audit::Settings {
@@ -294,15 +338,24 @@ fn audit_settings(settings: &Settings, data: &DataDir) -> audit::Settings {
     }
 }
 
-async fn open_token(settings: &Settings, data: &DataDir, pin: SecretString, audit: Arc<Audit>) -> Result<Token, Error> {
-    let token = token::Settings {
-        module: settings.token.module.clone(),
-        label: settings.token.label.clone(),
-        serial: settings.token.serial.clone(),
-        copies_dir: Some(data.path().join("token-copies")),
+fn token_settings(settings: &TokenSettings, data: &Path) -> token::Settings {
+    token::Settings {
+        module: settings.module.clone(),
+        label: settings.label.clone(),
+        serial: settings.serial.clone(),
+        copies_dir: Some(data.join("token-copies")),
         queue: 1_024,
-        profile: settings.token.profile.clone(),
-    };
+        profile: settings.profile.clone(),
+    }
+}
+
+async fn open_token(
+    settings: &TokenSettings,
+    data: &DataDir,
+    pin: SecretString,
+    audit: Arc<Audit>,
+) -> Result<Token, Error> {
+    let token = token_settings(settings, data.path());
     let opened = tokio::task::spawn_blocking(move || Token::open(&token, pin, move || end_process(&audit)));
     Ok(opened.await.map_err(|error| kms::Error::Internal(format!("opening the token panicked: {error}")))??)
 }
@@ -376,10 +429,11 @@ async fn create_store(path: &Path, token: &Token) -> Result<(Store, Secret, Meta
     token.generate(&name, soon()).await?;
     let mut seed = zeroize::Zeroizing::new([0; crypto::KEY_LEN]);
     seed.copy_from_slice(token.random(crypto::KEY_LEN, soon()).await?.expose());
+    let scheme = token.scheme();
     let meta = Meta {
         store_id,
-        wrapped_key: token.wrap_seed(&name, STORE_ROOT, &seed, soon()).await?,
-        scheme: token.scheme(),
+        wrapped_key: token.wrap_seed(&name, scheme, STORE_ROOT, &seed, soon()).await?,
+        scheme,
         token_label: token.identity().label.clone(),
         token_serial: token.identity().serial.clone(),
     };
@@ -399,5 +453,7 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
+/// How long a call into a token may take at the end.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 /// What the store's seed is bound to on the token.
 const STORE_ROOT: &[u8] = b"hsm-kms/store-root/v1";

@@ -20,12 +20,14 @@ pub struct CheckConfig {
 impl CheckConfig {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = Settings::read(&self.config)?;
-        settings.pin()?;
-        if !settings.token.module.is_file() {
-            let module = settings.token.module.display();
-            return Err(Failure::for_good(format!(
-                "token.module {module} is not a file; give the vendor's PKCS#11 module"
-            )));
+        for token in settings.all_tokens() {
+            token.pin()?;
+            if !token.module.is_file() {
+                let module = token.module.display();
+                return Err(Failure::for_good(format!(
+                    "token.module {module} is not a file; give the vendor's PKCS#11 module"
+                )));
+            }
         }
         println!("{} is good", self.config.display());
         Ok(())

@@ -1,5 +1,6 @@
 //! `hsm-kms dev`: one command from nothing to a service.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -82,7 +83,9 @@ impl Dev {
                 serial: None,
                 pin_file: self.data.join("pin"),
                 profile: None,
+                regions: Vec::new(),
             },
+            tokens: BTreeMap::new(),
             server: ServerSettings { listen: self.listen, ..ServerSettings::default() },
             audit: AuditSettings::default(),
             kms: KmsSettings::default(),
@@ -106,7 +109,7 @@ impl Dev {
         }
         let (so_pin, pin) = (new_pin()?, new_pin()?);
         write_new(&folder.join("so-pin"), so_pin.expose_secret().as_bytes())?;
-        if token::tokens(&settings.token.module)?.iter().all(|entry| entry.label != TOKEN_LABEL) {
+        if token::tokens(&settings.token.module, None)?.iter().all(|entry| entry.label != TOKEN_LABEL) {
             token::init_token(&settings.token.module, TOKEN_LABEL, &so_pin, &pin)?;
         } else {
             return Err(Failure::for_good(format!(

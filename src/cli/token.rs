@@ -74,7 +74,7 @@ enum Command {
 impl TokenCommand {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::List { module } => print_tokens(&token::tokens(&module)?, self.output),
+            Command::List { module } => print_tokens(&token::tokens(&module, None)?, self.output),
             Command::Init { module, label, pin_file, so_pin_file } => {
                 let made = token::init_token(&module, &label, &read_pin(&so_pin_file)?, &read_pin(&pin_file)?)?;
                 print_tokens(&[made], self.output);

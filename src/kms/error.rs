@@ -157,6 +157,7 @@ impl From<token::Error> for Error {
             token::Error::Unavailable(_)
             | token::Error::PinIncorrect
             | token::Error::PinLocked
+            | token::Error::Scheme { .. }
             | token::Error::Wrong(_) => Error::KeyUnavailable(error.to_string()),
             token::Error::Unfit(_) | token::Error::NotOffered(..) | token::Error::HostUnwrapRefused => {
                 Error::UnsupportedOperation(error.to_string())
@@ -178,6 +179,8 @@ mod tests {
         let kind = KeyKind::Sign(KeyPairSpec::EccNistP256);
         let told = |error: token::Error| Error::from(error);
         assert!(matches!(told(token::Error::Wrong("a signature does not verify")), Error::KeyUnavailable(_)));
+        let scheme = token::Error::Scheme { asked: 4, offered: "1 (aes_gcm_host_iv)".to_owned() };
+        assert!(matches!(told(scheme), Error::KeyUnavailable(_)));
         assert!(matches!(told(token::Error::Unfit(kind)), Error::UnsupportedOperation(_)));
         assert!(matches!(told(token::Error::HostUnwrapRefused), Error::UnsupportedOperation(_)));
         assert!(matches!(told(token::Error::IncorrectMaterial(kind)), Error::IncorrectKeyMaterial(_)));

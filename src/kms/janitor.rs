@@ -1,7 +1,7 @@
 //! What the service does unasked: deletions that are due, creations that were not finished, objects that no record
 //! names.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use super::{CommitError, Error, KeyRow, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
 use crate::model::{AccountId, Arn, KeyState, ObjectName, Purpose, Region, Timestamp};
-use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row};
+use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row, WrappingKeyRecord};
+use crate::token::Token;
 
 /// What the service did by itself to a key, for the record.
 #[derive(Clone, Debug)]
@@ -62,34 +63,49 @@ impl Kms {
     }
 
     /// Undoes creations that were begun before `before` and never finished: their objects are destroyed, since
-    /// the intents say that they are ours.
-    pub async fn undo_creations(&self, before: Timestamp) -> Result<usize, Error> {
+    /// the intents say that they are ours. One that fails is logged and tried again in the next round, and holds no other
+    /// one up. Returns how many it undid.
+    pub async fn undo_creations(&self, before: Timestamp) -> usize {
         let intents = self.store.intents();
         let stale = intents.iter().filter(|row| row.record.started < before);
         let mut undone = 0;
         for (intent, event) in stale.filter_map(|row| Some((row, undoing(&row.record)?))) {
-            self.undo_creation(intent, event).await?;
-            undone += 1;
+            match self.undo_creation(intent, event).await {
+                Ok(()) => undone += 1,
+                Err(error) => {
+                    tracing::error!(%error, object = %intent.record.name, "a creation could not be undone; trying again");
+                }
+            }
         }
-        Ok(undone)
+        undone
     }
 
     /// The objects on the tokens whose labels are ours and that no record names, and the materials whose objects
-    /// are missing. Orphans are reported and never destroyed: they may be somebody's only copy.
-    pub async fn reconcile(&self, store_root: &ObjectName) -> Result<Reconciliation, Error> {
+    /// are missing. Orphans are reported and never destroyed: they may be somebody's only copy. A token that cannot be
+    /// asked is left out.
+    pub async fn reconcile(&self, store_root: &ObjectName) -> Reconciliation {
         let known = self.known_objects(store_root);
+        let mut reconciled = Reconciliation::default();
         let mut found = HashSet::new();
-        let mut orphans = Vec::new();
+        let mut asked = HashSet::new();
         for token in self.tokens() {
-            for object in token.objects(deadline()).await?.ours {
-                if !known.contains(object.label.as_str()) {
-                    orphans.push(object.label.clone());
+            let objects = match token.objects(deadline()).await {
+                Ok(objects) => objects.ours,
+                Err(error) => {
+                    tracing::warn!(%error, ?token, "what is on a token is not known");
+                    continue;
                 }
-                found.insert(object.label);
-            }
+            };
+            asked.insert(token.identity().serial.clone());
+            let labels: HashSet<_> = objects.into_iter().map(|object| object.label).collect();
+            reconciled.orphans.extend(labels.iter().filter(|label| !known.contains_key(*label)).cloned());
+            found.extend(labels);
         }
-        let missing = known.iter().filter(|label| !found.contains(*label)).cloned().collect();
-        Ok(Reconciliation { orphans, missing })
+        let is_missing = |(label, token): &(&String, &Option<Token>)| {
+            !found.contains(*label) && token.as_ref().is_some_and(|token| asked.contains(&token.identity().serial))
+        };
+        reconciled.missing = known.iter().filter(is_missing).map(|(label, _)| label.clone()).collect();
+        reconciled
     }
 
     /// Writes the record of an act of the service that changes nothing in the store.
@@ -269,11 +285,22 @@ impl Kms {
         Some(first.record.account.clone())
     }
 
-    fn known_objects(&self, store_root: &ObjectName) -> HashSet<String> {
-        let materials = self.store.all_keys().into_iter().flat_map(|key| key.record.objects());
-        let intents = self.store.intents().into_iter().map(|intent| intent.record.name);
-        let wrapping_keys = self.store.wrapping_keys().into_iter().map(|row| row.record.object());
-        materials.chain(intents).chain(wrapping_keys).chain([*store_root]).map(|name| name.cka_label()).collect()
+    /// The labels of all objects that records name, each with the token that it is on, if that is open.
+    fn known_objects(&self, store_root: &ObjectName) -> HashMap<String, Option<Token>> {
+        let mut known = HashMap::new();
+        for key in self.store.all_keys() {
+            let token = self.token_of(&key.record).ok();
+            known.extend(key.record.objects().into_iter().map(|name| (name.cka_label(), token.clone())));
+        }
+        for IntentRecord { name, region, custom_key_store, .. } in self.store.intents().iter().map(|row| &row.record) {
+            known.insert(name.cka_label(), self.token(region, custom_key_store.as_ref()).ok());
+        }
+        for row in self.store.wrapping_keys() {
+            let WrappingKeyRecord { region, custom_key_store, .. } = &row.record;
+            known.insert(row.record.object().cka_label(), self.token(region, custom_key_store.as_ref()).ok());
+        }
+        known.insert(store_root.cka_label(), self.tokens().into_iter().next());
+        known
     }
 }
 

@@ -45,7 +45,7 @@ pub use identity::identity_of;
 pub use import::Imports;
 pub use input::{Blob, EpochSeconds, epoch_seconds, iso_8601};
 pub use key_pairs::KeyPairs;
-pub use key_stores::KeyStores;
+pub use key_stores::{KeyStores, Seat};
 pub use marker::Markers;
 pub use service::{CommitError, Kms, Parts};
 pub use session::Sessions;

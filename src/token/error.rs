@@ -41,13 +41,42 @@ pub enum Error {
     /// The ciphertext is not what was encrypted or wrapped for this key (with this associated data).
     #[error("the ciphertext is not authentic")]
     BadData,
-    /// The material was wrapped by another scheme than this token's profile has.
-    #[error("the seed was wrapped by scheme {asked}, and this token's profile has scheme {served}")]
+    /// The material's seeds are wrapped by a scheme that this token does not do, or that this version does not know.
+    #[error("the key's seeds are wrapped by scheme {asked}, which this token does not do; it does {offered}")]
     Scheme {
-        /// The scheme asked for.
+        /// The scheme's number, as recorded with the material.
         asked: u8,
-        /// The scheme of the profile.
-        served: u8,
+        /// The schemes that it does, by number and name.
+        offered: String,
+    },
+    /// The token does none of the schemes that its profile names.
+    #[error(
+        "the token wraps seeds in no way that the profile {profile} allows: {tried}; name the profile of this token's \
+         vendor in `token.profile`, or schemes that it does: see `hsm-kms token probe`"
+    )]
+    NoScheme {
+        /// The profile.
+        profile: String,
+        /// Each scheme, and why it is not used.
+        tried: String,
+    },
+    /// The PIN cannot be one of this vendor's; the token was not asked.
+    #[error("the PIN was not tried: with the profile {profile} it is {wanted}")]
+    PinShape {
+        /// The profile.
+        profile: String,
+        /// What it looks like.
+        wanted: &'static str,
+    },
+    /// The profile has more workers than the token has sessions.
+    #[error("the profile {profile} takes {wanted} sessions, and the token has {max}; give it fewer workers")]
+    TooManyWorkers {
+        /// The profile.
+        profile: String,
+        /// Sessions of all workers and of the login.
+        wanted: u64,
+        /// Sessions that may be open at once.
+        max: u64,
     },
     /// The key is of a kind that does not do what was asked, or the data has not the length that goes with it.
     #[error("{0} does not do that")]

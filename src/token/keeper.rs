@@ -8,10 +8,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use cryptoki::slot::Slot;
 
 use super::error::Error;
 use super::login::{Anchor, Door, close, is_logged_in};
-use super::sessions::{Busy, Control, Crew, LaneName, Notice, Request, Shared};
+use super::schemes::Schemes;
+use super::sessions::{Busy, Control, Crew, LaneName, Notice, Request, Serving, Shared};
 use super::worker::hire;
 use super::{Status, probe};
 
@@ -24,6 +26,8 @@ pub(super) struct Keeper {
     epoch: u64,
     /// When to try to connect again; `None` while connected, or when trying is of no use.
     next_try: Option<Instant>,
+    /// When to have every kind of key tried, in the background.
+    try_all_at: Option<Instant>,
     pause: Duration,
     /// When the last recovery ended.
     recovered_at: Option<Instant>,
@@ -39,6 +43,7 @@ impl Keeper {
             anchor: Some(anchor),
             epoch: 0,
             next_try: None,
+            try_all_at: None,
             pause: Duration::ZERO,
             recovered_at: None,
         };
@@ -63,7 +68,8 @@ impl Keeper {
 
     fn run(mut self) {
         loop {
-            let patience = self.next_try.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
+            let next = self.next_try.into_iter().chain(self.try_all_at).min();
+            let patience = next.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
             match self.notices.recv_timeout(patience) {
                 Ok(Notice::Lost(epoch, why)) if epoch == self.epoch && self.is_connected() => self.begin(&why),
                 Ok(Notice::Lost(..)) | Err(RecvTimeoutError::Timeout) => {}
@@ -80,6 +86,10 @@ impl Keeper {
             }
             if self.next_try.is_some_and(|at| at <= Instant::now()) {
                 self.recover();
+            }
+            if self.try_all_at.is_some_and(|at| at <= Instant::now()) {
+                self.try_all_at = None;
+                probe::try_all(&self.shared);
             }
         }
     }
@@ -159,14 +169,26 @@ impl Keeper {
     /// Opens the next epoch: every worker opens a session.
     fn admit_all(&mut self) -> Result<(), Error> {
         let slot = self.anchor.as_ref().ok_or(Error::Unavailable("there is no login".to_owned()))?.token.slot;
+        let schemes = Arc::new(self.find_schemes(slot)?);
+        self.shared.set_schemes(&schemes);
         self.epoch += 1;
-        let epoch = self.epoch;
-        self.shared.index.begin(epoch);
-        let opened = self.tell_all(|crew| crew.serving = Some((slot, epoch)), |done| Control::Enter(slot, epoch, done));
+        self.shared.index.begin(self.epoch);
+        let serving = Serving { slot, epoch: self.epoch, schemes };
+        let entered = serving.clone();
+        let opened = self.tell_all(|crew| crew.serving = Some(entered), |done| Control::Enter(serving.clone(), done));
         opened.into_iter().collect::<Result<(), Error>>()?;
         self.shared.tell(LaneName::Slow, Request::Index, Instant::now() + INDEX_TIME);
-        probe::try_all(&self.shared);
+        self.try_all_at = Some(Instant::now() + SETTLING_TIME);
         Ok(())
+    }
+
+    /// What the token does now: another one may stand in its place, or its mode was changed.
+    fn find_schemes(&self, slot: Slot) -> Result<Schemes, Error> {
+        let Shared { module, profile, keeper_busy, .. } = &*self.shared;
+        keeper_busy.begin(profile.limits.call());
+        let found = Schemes::find(module, profile, slot, keeper_busy);
+        keeper_busy.end();
+        found
     }
 
     /// Has every worker drop its handles and its session.
@@ -228,6 +250,8 @@ fn wait_for<T>(answer: &Receiver<T>, busy: &Busy) -> Option<T> {
     }
 }
 
+/// After a login, the requests that wait come before what nobody has asked for.
+const SETTLING_TIME: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long the index may wait for its turn.

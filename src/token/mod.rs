@@ -12,7 +12,8 @@
 //! | `keeper`, `watchdog`, `worker` | the threads: who recovers, who watches, who works |
 //! | `station`, `turn` | one session and the keys held there; who may touch objects now |
 //! | `kind`, `object` | kinds of keys, and PKCS#11 attributes |
-//! | `mechanism`, `private`, `probe` | mechanisms: of the seed, of all other keys, and whether they work |
+//! | `mechanism`, `iv`, `schemes` | how seeds are wrapped, whose IV it is, and what this token does |
+//! | `private`, `probe` | what all other keys do, and whether they work |
 //! | `import` | material from elsewhere, and where it is unwrapped |
 //! | `index` | where objects are, as a hint |
 //! | `random` | random bytes in stock |
@@ -21,6 +22,7 @@
 mod error;
 mod import;
 mod index;
+mod iv;
 mod keeper;
 mod kind;
 mod login;
@@ -32,6 +34,7 @@ mod probe;
 mod profile;
 mod random;
 mod raw;
+mod schemes;
 mod sessions;
 mod slot;
 mod softhsm_files;
@@ -62,9 +65,9 @@ use crate::model::{
     EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, WrappingAlgorithm,
 };
 use index::Index;
+use iv::HostIv;
 use login::{Anchor, Door};
-use mechanism::{SEED_LEN, WRAPPED_LEN};
-use module::Lease;
+use mechanism::{SEED_LEN, Scheme};
 use private::{RsaDecryption, Task};
 use profile::Profile;
 use random::Pool;
@@ -84,7 +87,7 @@ pub struct Settings {
     pub copies_dir: Option<PathBuf>,
     /// How many requests may wait in each lane; 1,024 is a good number.
     pub queue: usize,
-    /// A profile to use in place of the built-in one.
+    /// A profile to use in place of the one that matches the library: a file, or the name of a built-in one.
     pub profile: Option<PathBuf>,
 }
 
@@ -175,13 +178,10 @@ impl Token {
         pin: SecretString,
         on_hopeless: impl FnOnce() + Send + 'static,
     ) -> Result<Token, Error> {
-        let lease = Lease::take(&settings.module)?;
+        let (lease, profile) = Profile::take_module(&settings.module, settings.profile.as_deref())?;
+        profile.check_pin(&pin)?;
         let info = lease.module().info()?;
         let version = info.library_version().to_string();
-        let profile = match &settings.profile {
-            Some(path) => Profile::read(path)?,
-            None => Profile::matching(info.manufacturer_id(), &version)?,
-        };
         tracing::info!(profile = profile.name, module = %settings.module.display(), "opening the token");
         let counters = Counters::default();
         let door = Door {
@@ -194,6 +194,7 @@ impl Token {
             logins: Arc::clone(&counters.logins),
         };
         let anchor = door.open_or_heal()?;
+        door.profile.check_sessions(anchor.token.max_sessions)?;
         let entry = anchor.token.entry.clone();
         let identity = Identity {
             label: entry.label,
@@ -211,10 +212,11 @@ impl Token {
         &self.0.identity
     }
 
-    /// The number of the scheme that [`Token::wrap_seed`] uses, to be kept with what it wraps. 1 is AES-GCM with an IV of
-    /// ours: IV 12 ‖ ciphertext 32 ‖ tag 16.
+    /// The number of the scheme for new materials, 1 to 7, to be kept with them: the first of the profile's that the token
+    /// was seen to do.
     pub fn scheme(&self) -> u8 {
-        self.shared().profile.scheme_number()
+        // There is one since the token was opened.
+        self.shared().schemes().of_new_materials().map_or(0, Scheme::number)
     }
 
     /// How the token is now.
@@ -261,7 +263,7 @@ impl Token {
         }
     }
 
-    /// Whether the token does what such keys are for. It is tried in the background at start, and known from then on; who
+    /// Whether the token does what such keys are for. It is tried in the background soon after the start, and known from then on; who
     /// asks before that waits.
     pub async fn offers(&self, kind: KeyKind, deadline: Instant) -> Result<Offer, Error> {
         if !kind.is_one() {
@@ -439,17 +441,20 @@ impl Token {
         }
     }
 
-    /// Wraps a seed under the key `name`, with `associated` authenticated.
+    /// Wraps a seed under the key `name` by `scheme`, with `associated` authenticated where the scheme does that.
+    ///
+    /// Fails with [`Error::Scheme`] if the token does not do it.
     pub async fn wrap_seed(
         &self,
         name: &ObjectName,
+        scheme: u8,
         associated: &[u8],
         seed: &[u8; SEED_LEN],
         deadline: Instant,
     ) -> Result<Vec<u8>, Error> {
-        let iv = crypto::random_array()?;
-        let request =
-            Request::Wrap { name: *name, iv, associated: associated.to_vec(), seed: Secret::new(seed.to_vec()) };
+        let scheme = self.known_scheme(scheme)?;
+        let (name, iv, seed) = (*name, HostIv::random()?, Secret::new(seed.to_vec()));
+        let request = Request::Wrap { name, scheme, iv, associated: associated.to_vec(), seed };
         match self.fast(request, deadline).await? {
             Answer::Bytes(wrapped) => Ok(wrapped),
             _ => Err(Error::mixed_up()),
@@ -458,7 +463,8 @@ impl Token {
 
     /// Unwraps what [`Token::wrap_seed`] made by `scheme` with the same key and the same `associated`.
     ///
-    /// Fails with [`Error::BadData`] if any of it differs, which costs at most one more call than success.
+    /// Fails with [`Error::BadData`] if any of it differs, as far as the scheme notices, which costs at most one more call
+    /// than success; with [`Error::Scheme`] if the token does not do it.
     pub async fn unwrap_seed(
         &self,
         name: &ObjectName,
@@ -467,13 +473,12 @@ impl Token {
         wrapped: &[u8],
         deadline: Instant,
     ) -> Result<Zeroizing<[u8; SEED_LEN]>, Error> {
-        if scheme != self.scheme() {
-            return Err(Error::Scheme { asked: scheme, served: self.scheme() });
-        }
-        if wrapped.len() != WRAPPED_LEN {
+        let scheme = self.known_scheme(scheme)?;
+        if wrapped.len() != scheme.wrapped_len() {
             return Err(Error::BadData);
         }
-        let request = Request::Unwrap { name: *name, associated: associated.to_vec(), wrapped: wrapped.to_vec() };
+        let (name, associated, wrapped) = (*name, associated.to_vec(), wrapped.to_vec());
+        let request = Request::Unwrap { name, scheme, associated, wrapped };
         match self.fast(request, deadline).await? {
             Answer::Secret(seed) => exactly(&seed),
             _ => Err(Error::mixed_up()),
@@ -539,6 +544,10 @@ impl Token {
 
     fn shared(&self) -> &Shared {
         &self.0.shared
+    }
+
+    fn known_scheme(&self, number: u8) -> Result<Scheme, Error> {
+        Scheme::of_number(number).ok_or_else(|| self.shared().schemes().not_done(number))
     }
 
     async fn bytes(&self, name: &ObjectName, kind: KeyKind, task: Task, deadline: Instant) -> Result<Vec<u8>, Error> {
@@ -622,7 +631,7 @@ fn start(
     on_hopeless: Box<dyn FnOnce() + Send>,
 ) -> Result<Arc<Shared>, Error> {
     let (notices, told) = unbounded();
-    let max_sessions = anchor.token.max_sessions;
+    let max_sessions = door.profile.max_sessions(anchor.token.max_sessions);
     let shared = Arc::new(Shared {
         module: Arc::clone(door.lease.module()),
         profile: door.profile.clone(),
@@ -635,6 +644,7 @@ fn start(
         crew: Mutex::new(Crew::default()),
         notices,
         index: Index::default(),
+        schemes: Mutex::default(),
         offers: Mutex::default(),
         prehashes: OnceLock::new(),
         unwraps: OnceLock::new(),

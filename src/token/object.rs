@@ -8,9 +8,10 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
-use super::error::{Error, Failure, not_logged_in};
+use super::error::{Class, Error, Failure, class, not_logged_in};
 use super::kind::{KeyKind, OID_ED25519};
 use super::login::is_logged_in;
+use super::profile::Profile;
 use super::sessions::{Busy, Shared};
 use super::{FoundObject, Objects};
 use crate::crypto::PublicKey;
@@ -25,6 +26,7 @@ use crate::model::{KeyPairSpec, ObjectName, Purpose};
 /// `modifiable` only where copies are wanted: SoftHSM makes none of an object that is not. Even then, PKCS#11 allows
 /// nobody to make it extractable or not sensitive again.
 pub(super) fn generate(
+    profile: &Profile,
     session: &Session,
     name: &ObjectName,
     kind: KeyKind,
@@ -33,6 +35,7 @@ pub(super) fn generate(
 ) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
     let mut template = template(name, kind, token);
     template.push(Attribute::Modifiable(modifiable));
+    let template = profile.fit(template);
     let Some(spec) = kind.pair() else {
         return Ok((session.generate_key(&kind.generation(), &template)?, None));
     };
@@ -125,13 +128,17 @@ pub(super) fn find(session: &Session, name: &ObjectName) -> Result<Option<Object
 ///
 /// Fails with [`Error::NotProven`], which says which attribute is wrong.
 pub(super) fn prove(
+    profile: &Profile,
     session: &Session,
     object: ObjectHandle,
     name: &ObjectName,
     kind: KeyKind,
     token: bool,
 ) -> Result<(), Failure> {
-    require(session, object, name, &proof(name, kind, token))?;
+    let (omitted, wanted): (Vec<_>, Vec<_>) =
+        proof(name, kind, token).into_iter().partition(|attribute| profile.omits(attribute.attribute_type()));
+    require(session, object, name, &wanted)?;
+    require_if_told(session, object, name, &omitted)?;
     match (kind.modulus_len(), kind.secret_len()) {
         (Some(len), _) => prove_modulus(session, object, name, len),
         (None, Some(len)) if name.purpose == Purpose::Imported => prove_length(session, object, name, len),
@@ -173,6 +180,24 @@ fn require(session: &Session, object: ObjectHandle, name: &ObjectName, wanted: &
         // A session that lost its login sees no attributes: that is an outage and proves nothing.
         Some(error) => require_login(session).and(Err(error.into())),
     }
+}
+
+/// As [`require`], but of what templates go without, the token need not tell anything.
+fn require_if_told(
+    session: &Session,
+    object: ObjectHandle,
+    name: &ObjectName,
+    omitted: &[Attribute],
+) -> Result<(), Failure> {
+    for wanted in omitted {
+        match session.get_attributes(object, &[wanted.attribute_type()]) {
+            Ok(found) if !found.is_empty() => require(session, object, name, std::slice::from_ref(wanted))?,
+            Ok(_) => {}
+            Err(error) if matches!(class(&error), Class::Refused | Class::Bug) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// SoftHSM names the curve of an Ed25519 key by a word, however it was named to it (PKCS#11 v3.0 §2.3.10 has both).

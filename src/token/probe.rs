@@ -8,10 +8,13 @@ use cryptoki::session::Session;
 
 use super::error::{Class, Error, Failure, class, reason};
 use super::import::Place;
+use super::iv::HostIv;
 use super::kind::KeyKind;
 use super::login::is_logged_in;
+use super::mechanism::WrappingKey;
 use super::private::RsaDecryption;
 use super::profile::Unpadding;
+use super::schemes::Schemes;
 use super::sessions::{Answer, LaneName, Request, Shared};
 use super::{Token, import, mechanism, object, private};
 use crate::crypto::{self, Agreement, InvalidPublicKey, Message, PublicKey};
@@ -53,18 +56,19 @@ pub async fn self_test(token: &Token, deadline: Instant) -> Result<Vec<ProbeRow>
 /// The self-test on a worker's session.
 pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
     let name = passing_name(Purpose::Kms)?;
-    let key = object::generate(session, &name, KeyKind::Aes256, false, true).map(|(key, _)| key);
+    let key = object::generate(&shared.profile, session, &name, KeyKind::Aes256, shared.passing(), true);
+    let key = key.map(|(key, _)| key);
     let mut rows = vec![
         row("CKM_AES_KEY_GEN with 256 bits", true, key.as_ref().map(drop).map_err(reason)),
         row("C_GenerateRandom", true, random(session)),
     ];
     if let Ok(key) = key {
-        rows.push(row("the key has the attributes that it was made with", true, proof(session, key, &name)));
-        rows.push(row("CKM_AES_GCM with an IV of ours, there and back", true, round_trip(shared, session, key)));
-        rows.push(row("a wrong tag or wrong associated data is told", true, wrong_tag(shared, session, key)));
+        rows.push(row("the key has the attributes that it was made with", true, proof(shared, session, key, &name)));
+        rows.extend(scheme_rows(&shared.schemes()));
+        rows.push(row("a forged ciphertext is told by a code of the profile", true, wrong_tag(shared, session, key)));
         rows.push(row("CKA_VALUE cannot be read", true, unreadable(session, key)));
         let needed = shared.profile.sessions.session_copies;
-        rows.push(row("C_CopyObject to a session object", needed, copy(session, key, &name)));
+        rows.push(row("C_CopyObject to a session object", needed, copy(shared, session, key, &name)));
         session.destroy_object(key)?;
     }
     for (what, kind) in KINDS {
@@ -83,12 +87,24 @@ pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, F
     Ok(rows)
 }
 
+/// A row for each scheme, as it was tried when the sessions were opened.
+fn scheme_rows(schemes: &Schemes) -> impl Iterator<Item = ProbeRow> {
+    let of_new_materials = schemes.of_new_materials();
+    schemes.tried().iter().map(move |tried| ProbeRow {
+        what: format!("seeds wrapped by scheme {}, {}", tried.scheme.number(), tried.scheme),
+        needed: Some(tried.scheme) == of_new_materials,
+        failure: tried.way.as_ref().err().cloned(),
+        place: None,
+    })
+}
+
 /// A row for each kind of material and each algorithm that can wrap it.
 fn import_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
     let on_token = import::unwrapped_on_token(shared, session)?;
     let name = passing_name(Purpose::ImportWrapping)?;
     let kind = KeyKind::ImportWrapping(KeyPairSpec::Rsa2048);
-    let Ok((wrapping, Some(public))) = object::generate(session, &name, kind, false, true) else {
+    let made = object::generate(&shared.profile, session, &name, kind, shared.passing(), true);
+    let Ok((wrapping, Some(public))) = made else {
         return Ok(vec![row("import: a wrapping key", false, Err("the token does not make one".to_owned()))]);
     };
     let mut rows = Vec::new();
@@ -202,11 +218,11 @@ pub(super) fn try_pair(
 
 fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Failure> {
     let name = passing_name(if kind.serves(Purpose::Kms) { Purpose::Kms } else { Purpose::ImportWrapping })?;
-    let (key, public) = object::generate(session, &name, kind, false, true)?;
-    let tried = object::prove(session, key, &name, kind, false).and_then(|()| match (kind, &public) {
-        (KeyKind::Aes256, _) => {
-            round_trip(shared, session, key).map_err(|_| Error::Wrong("a wrapped seed does not come back").into())
-        }
+    let token = shared.passing();
+    let (key, public) = object::generate(&shared.profile, session, &name, kind, token, true)?;
+    let tried = object::prove(&shared.profile, session, key, &name, kind, token).and_then(|()| match (kind, &public) {
+        // A token that is served has a scheme.
+        (KeyKind::Aes256, _) => Ok(()),
         (KeyKind::Mac(spec), _) => try_mac(shared, session, key, spec),
         (_, Some(public)) => try_pair(shared, session, key, kind, public),
         (_, None) => Ok(()),
@@ -323,31 +339,26 @@ fn random(session: &Session) -> Result<(), String> {
     if one == other || one == [0; 32] { Err("the bytes repeat".to_owned()) } else { Ok(()) }
 }
 
-fn proof(session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
-    object::prove(session, key, name, KeyKind::Aes256, false).map_err(told)
-}
-
-fn round_trip(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<(), String> {
-    let wrapped = wrap(shared, session, key)?;
-    let back = mechanism::unwrap(&shared.module, session, key, ASSOCIATED, &wrapped).map_err(|error| reason(&error))?;
-    if wrapped.len() != mechanism::WRAPPED_LEN || wrapped[crypto::NONCE_LEN..][..SEED.len()] == SEED {
-        return Err("the ciphertext is not one".to_owned());
-    }
-    if back.expose() == SEED { Ok(()) } else { Err("other bytes came back".to_owned()) }
+fn proof(shared: &Shared, session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
+    object::prove(&shared.profile, session, key, name, KeyKind::Aes256, shared.passing()).map_err(told)
 }
 
 fn wrong_tag(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<(), String> {
-    let wrapped = wrap(shared, session, key)?;
-    let mut forged = wrapped.clone();
-    forged[mechanism::WRAPPED_LEN - 1] ^= 1;
-    for (associated, bytes) in [(ASSOCIATED, &forged), (b"other".as_slice(), &wrapped)] {
-        match mechanism::unwrap(&shared.module, session, key, associated, bytes) {
-            Ok(_) => return Err("a forged ciphertext was opened".to_owned()),
-            Err(CryptokiError::Pkcs11(code, _)) if shared.profile.tells_bad_tag(code) => {}
-            Err(error) => return Err(format!("{}, which the profile does not know for it", reason(&error))),
-        }
+    let schemes = shared.schemes();
+    let Some(scheme) = schemes.of_new_materials().filter(|scheme| scheme.authenticates()) else { return Ok(()) };
+    let way = schemes.way(scheme).map_err(|error| error.to_string())?;
+    let (raw, numbers) = (&shared.module.raw, &shared.profile.mechanisms);
+    let key = WrappingKey { raw, numbers, session, handle: key };
+    let iv = HostIv::random().map_err(|error| error.to_string())?;
+    let mut forged = mechanism::wrap(&key, way, &iv, ASSOCIATED, &SEED).map_err(|error| reason(&error))?;
+    if let Some(last) = forged.last_mut() {
+        *last ^= 1;
     }
-    Ok(())
+    match mechanism::unwrap(&key, scheme, ASSOCIATED, &forged) {
+        Ok(_) => Err("a forged ciphertext was opened".to_owned()),
+        Err(CryptokiError::Pkcs11(code, _)) if shared.profile.tells_bad_tag(code) => Ok(()),
+        Err(error) => Err(format!("{}, which the profile does not know for it", reason(&error))),
+    }
 }
 
 fn unreadable(session: &Session, key: ObjectHandle) -> Result<(), String> {
@@ -357,16 +368,11 @@ fn unreadable(session: &Session, key: ObjectHandle) -> Result<(), String> {
     }
 }
 
-fn copy(session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
+fn copy(shared: &Shared, session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
     let copy = object::copy_to_session(session, key).map_err(|error| reason(&error))?;
-    let proved = object::prove(session, copy, name, KeyKind::Aes256, false).map_err(told);
+    let proved = object::prove(&shared.profile, session, copy, name, KeyKind::Aes256, false).map_err(told);
     session.destroy_object(copy).map_err(|error| reason(&error))?;
     proved
-}
-
-fn wrap(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<Vec<u8>, String> {
-    let iv = crypto::random_array().map_err(|error| error.to_string())?;
-    mechanism::wrap(&shared.module, session, key, &iv, ASSOCIATED, &SEED).map_err(|error| reason(&error))
 }
 
 fn told(failure: Failure) -> String {

@@ -4,9 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use cryptoki::error::RvError;
-use serde::Deserialize;
+use cryptoki::object::{Attribute, AttributeType};
+use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
 
 use super::error::Error;
+use super::mechanism::Scheme;
+use super::module::Lease;
 
 /// How one vendor's tokens are used.
 ///
@@ -18,10 +23,19 @@ pub(super) struct Profile {
     pub schema: u32,
     /// The vendor's folder in `hsm-config/`.
     pub name: String,
-    /// How a seed is wrapped.
-    pub scheme: Scheme,
+    /// How seeds are wrapped under new materials: the first of these that the token does.
+    pub schemes: Vec<Scheme>,
     #[serde(rename = "match", default)]
     matching: Matching,
+    /// Numbers of mechanisms on which vendors differ.
+    #[serde(default)]
+    pub mechanisms: Mechanisms,
+    /// How the library is initialised, and what the PIN looks like.
+    #[serde(default)]
+    pub login: Login,
+    /// What objects can be, and how they are called.
+    #[serde(default)]
+    pub objects: Objects,
     /// Worker threads and what they may do with keys.
     #[serde(default)]
     pub sessions: Sessions,
@@ -42,18 +56,83 @@ pub(super) struct Profile {
     pub limits: Limits,
 }
 
-/// How a seed is wrapped, recorded with the material and in the blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// Numbers of mechanisms on which vendors differ.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Mechanisms {
+    /// The GCM that puts its IV before the ciphertext, for the scheme `aes_gcm_prepended_iv`.
+    pub gcm_prepended_iv: CK_MECHANISM_TYPE,
+    /// RFC 5649 by `C_Encrypt`, for the scheme `aes_kwp`.
+    pub aes_kwp: CK_MECHANISM_TYPE,
+}
+
+/// How the library is initialised, and what the PIN looks like.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Login {
+    /// What `C_Initialize` gets in `pReserved`, if it is not empty.
+    pub initialize: String,
+    /// What a PIN looks like; one that does not is refused before the token sees it.
+    pub pin: PinShape,
+}
+
+/// What a PIN looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Scheme {
-    /// `CKM_AES_GCM` with a random 96-bit IV of ours: IV ‖ ciphertext ‖ tag.
-    AesGcmHostIv,
+pub(super) enum PinShape {
+    /// Anything.
+    #[default]
+    Any,
+    /// `user:password`
+    UserAndPassword,
+    /// Four hexadecimal digits of an authentication key's id and its password, without anything between.
+    HexIdAndPassword,
+}
+
+/// What objects can be, and how they are called.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Objects {
+    /// Whether there are session objects. Without them, keys that are tried are token objects for that long.
+    pub in_session: bool,
+    /// By what an object is found.
+    pub found_by: Mark,
+    /// Attributes that the token does not take in a template, without `CKA_` and in lower case. They are proved only where
+    /// the token tells them.
+    #[serde(deserialize_with = "attribute_types")]
+    pub omit: Vec<AttributeType>,
+    /// Attributes that the vendor wants in the template of every key.
+    pub add: Vec<VendorAttribute>,
+}
+
+/// By what an object is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Mark {
+    /// `CKA_ID` of 20 bytes.
+    #[default]
+    Id,
+    /// `CKA_LABEL` of 40 bytes, where `CKA_ID` is too short for all keys: `hsm-kms/` and 32 characters of a hash.
+    ShortLabel,
+}
+
+/// One attribute that only this vendor has.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VendorAttribute {
+    /// From 0x80000000.
+    pub number: CK_ATTRIBUTE_TYPE,
+    /// Its bytes, in hexadecimal digits.
+    #[serde(deserialize_with = "hex_bytes")]
+    pub value: Vec<u8>,
 }
 
 /// Worker threads and what they may do with keys.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Sessions {
+    /// Sessions that may be open at once, if the token itself does not tell or tells more: 0 for no limit.
+    pub max: u64,
     /// Threads for wrapping, unwrapping and random bytes: 1 or more.
     pub fast_workers: usize,
     /// Threads for what private keys do, which takes up to ten milliseconds: 1 or more.
@@ -129,20 +208,25 @@ pub(super) struct Limits {
     pub generation_seconds: u64,
     /// Seconds without a single worker until the process should end itself.
     pub hopeless_seconds: u64,
+    /// Random bytes that one call gives.
+    pub random_bytes: usize,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Matching {
-    /// How the library's manufacturer begins; empty matches none.
-    manufacturer: String,
+    /// How the library's manufacturer may begin; without any it matches none.
+    manufacturer: Vec<String>,
     /// The library's versions, `major.minor`; empty matches all.
     library: Vec<String>,
 }
 
 impl Profile {
-    /// The profile in the file `path`.
+    /// The profile in the file `path`, or the built-in one of that name.
     pub fn read(path: &Path) -> Result<Profile, Error> {
+        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| path == Path::new(name)) {
+            return Profile::parse(text, name);
+        }
         let text = std::fs::read_to_string(path)
             .map_err(|error| Error::Profile { origin: path.display().to_string(), reason: error.to_string() })?;
         Profile::parse(&text, &path.display().to_string())
@@ -156,14 +240,78 @@ impl Profile {
                 return Ok(profile);
             }
         }
-        Profile::parse(GENERIC, "generic")
+        Profile::read(Path::new("generic"))
     }
 
-    /// The scheme's number in records and blobs.
-    pub fn scheme_number(&self) -> u8 {
-        match self.scheme {
-            Scheme::AesGcmHostIv => 1,
+    /// Loads the module at `path`, and reads the profile that is named or else matches it.
+    pub fn take_module(path: &Path, named: Option<&Path>) -> Result<(Lease, Profile), Error> {
+        let named = named.map(Profile::read).transpose()?;
+        let reserved = named.as_ref().map_or("", |profile| &profile.login.initialize);
+        let lease = Lease::take(path, reserved)?;
+        let profile = match named {
+            Some(profile) => profile,
+            None => {
+                let info = lease.module().info()?;
+                Profile::matching(info.manufacturer_id(), &info.library_version().to_string())?
+            }
+        };
+        Ok((lease, profile))
+    }
+
+    /// Sessions that may be open at once; `told` is what the token says.
+    pub fn max_sessions(&self, told: Option<u64>) -> Option<u64> {
+        let own = Some(self.sessions.max).filter(|max| *max > 0);
+        own.into_iter().chain(told).min()
+    }
+
+    /// Refuses more workers than there are sessions for them, the login, and finding out about schemes, which takes two
+    /// while no worker has one.
+    pub fn check_sessions(&self, told: Option<u64>) -> Result<(), Error> {
+        let Sessions { fast_workers, private_workers, slow_workers, making_workers, .. } = self.sessions;
+        let wanted = (1 + (fast_workers + private_workers + slow_workers + making_workers).max(2)) as u64;
+        match self.max_sessions(told) {
+            Some(max) if max < wanted => Err(Error::TooManyWorkers { profile: self.name.clone(), wanted, max }),
+            _ => Ok(()),
         }
+    }
+
+    /// All schemes that are tried at the start: those of new materials first, then those that older materials may have and
+    /// that need no proof of the token.
+    pub fn schemes_to_try(&self) -> Vec<Scheme> {
+        let others = [Scheme::AesGcmHostIv, Scheme::AesCbcHostIv, Scheme::AesKwp];
+        let others = others.into_iter().filter(|scheme| !self.schemes.contains(scheme));
+        self.schemes.iter().copied().chain(others).collect()
+    }
+
+    /// A template as this vendor takes it.
+    pub fn fit(&self, mut template: Vec<Attribute>) -> Vec<Attribute> {
+        template.retain(|attribute| !self.omits(attribute.attribute_type()));
+        let added = |added: &VendorAttribute| {
+            Attribute::VendorDefined((AttributeType::VendorDefined(added.number), added.value.clone()))
+        };
+        template.extend(self.objects.add.iter().map(added));
+        template
+    }
+
+    /// Whether templates go without this attribute.
+    pub fn omits(&self, kind: AttributeType) -> bool {
+        self.objects.omit.contains(&kind)
+    }
+
+    /// Refuses a PIN that cannot be one, so that the token does not count it as a try.
+    pub fn check_pin(&self, pin: &SecretString) -> Result<(), Error> {
+        let pin = pin.expose_secret();
+        let (good, wanted) = match self.login.pin {
+            PinShape::Any => (true, ""),
+            PinShape::UserAndPassword => {
+                (pin.split_once(':').is_some_and(|(user, password)| !user.is_empty() && !password.is_empty()), USER_PIN)
+            }
+            PinShape::HexIdAndPassword => {
+                let id = pin.as_bytes().split_at_checked(4);
+                (id.is_some_and(|(id, rest)| id.iter().all(u8::is_ascii_hexdigit) && rest.len() >= 8), HEX_PIN)
+            }
+        };
+        if good { Ok(()) } else { Err(Error::PinShape { profile: self.name.clone(), wanted }) }
     }
 
     /// Whether `code` may mean a wrong tag here.
@@ -185,6 +333,18 @@ impl Profile {
         if profile.schema != 1 {
             return Err(refuse(format!("schema is {}, and this version reads schema 1", profile.schema)));
         }
+        if profile.schemes.is_empty() {
+            return Err(refuse(format!("schemes is empty; name some of {}", names(Scheme::ALL))));
+        }
+        if let Some(wrong) = profile.objects.add.iter().find(|attribute| attribute.number < VENDOR_DEFINED) {
+            return Err(refuse(format!(
+                "objects.add: {:#x} is not a vendor's, which begin at 0x80000000",
+                wrong.number
+            )));
+        }
+        if profile.limits.random_bytes == 0 {
+            return Err(refuse("limits.random_bytes must be at least 1".to_owned()));
+        }
         let Sessions { fast_workers, private_workers, slow_workers, making_workers, .. } = profile.sessions;
         if [fast_workers, private_workers, slow_workers, making_workers].contains(&0) {
             return Err(refuse(
@@ -201,8 +361,7 @@ impl Profile {
 
 impl Matching {
     fn fits(&self, manufacturer: &str, library: &str) -> bool {
-        !self.manufacturer.is_empty()
-            && manufacturer.starts_with(&self.manufacturer)
+        self.manufacturer.iter().any(|beginning| manufacturer.starts_with(beginning))
             && (self.library.is_empty() || self.library.iter().any(|version| version == library))
     }
 }
@@ -227,6 +386,7 @@ impl Limits {
 impl Default for Sessions {
     fn default() -> Self {
         Sessions {
+            max: 0,
             fast_workers: 1,
             private_workers: 1,
             slow_workers: 1,
@@ -238,6 +398,19 @@ impl Default for Sessions {
     }
 }
 
+impl Default for Mechanisms {
+    fn default() -> Self {
+        // CKM_CLOUDHSM_AES_GCM; CKM_AES_KEY_WRAP_KWP.
+        Mechanisms { gcm_prepended_iv: VENDOR_DEFINED | 0x1087, aes_kwp: 0x210b }
+    }
+}
+
+impl Default for Objects {
+    fn default() -> Self {
+        Objects { in_session: true, found_by: Mark::Id, omit: Vec::new(), add: Vec::new() }
+    }
+}
+
 impl Default for Errors {
     fn default() -> Self {
         Errors { auth_failure: AUTH_FAILURES[..4].iter().copied().map(str::to_owned).collect() }
@@ -246,7 +419,7 @@ impl Default for Errors {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { call_seconds: 10, generation_seconds: 120, hopeless_seconds: 60 }
+        Limits { call_seconds: 10, generation_seconds: 120, hopeless_seconds: 60, random_bytes: 32 * 1024 }
     }
 }
 
@@ -254,13 +427,49 @@ impl Default for Limits {
 const AUTH_FAILURES: [&str; 5] =
     ["GeneralError", "EncryptedDataInvalid", "EncryptedDataLenRange", "FunctionFailed", "DeviceError"];
 
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 3] = [
     ("softhsm2", include_str!("../../hsm-config/softhsm2/profile.toml")),
     ("kryoptic", include_str!("../../hsm-config/kryoptic/profile.toml")),
+    // For a library that no profile knows; it matches none by itself.
+    ("generic", include_str!("../../hsm-config/generic/profile.toml")),
 ];
 
-/// For a library that no profile knows: one thread a lane, the token's own objects, nothing assumed about files.
-const GENERIC: &str = "schema = 1\nname = \"generic\"\nscheme = \"aes_gcm_host_iv\"\n";
+/// Attributes that a template can go without: none that makes a key secret, or says whose it is.
+const OMITTABLE: [(&str, AttributeType); 11] = [
+    ("copyable", AttributeType::Copyable),
+    ("destroyable", AttributeType::Destroyable),
+    ("modifiable", AttributeType::Modifiable),
+    ("encrypt", AttributeType::Encrypt),
+    ("decrypt", AttributeType::Decrypt),
+    ("sign", AttributeType::Sign),
+    ("sign_recover", AttributeType::SignRecover),
+    ("verify", AttributeType::Verify),
+    ("wrap", AttributeType::Wrap),
+    ("unwrap", AttributeType::Unwrap),
+    ("derive", AttributeType::Derive),
+];
+
+fn attribute_types<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<AttributeType>, D::Error> {
+    let known = |word: &String| OMITTABLE.iter().find(|(name, _)| name == word).map(|(_, kind)| *kind);
+    let unknown = |word: &String| {
+        let names = OMITTABLE.map(|(name, _)| name).join(", ");
+        serde::de::Error::custom(format!("`{word}` is none of the attributes that can be left out: {names}"))
+    };
+    Vec::<String>::deserialize(from)?.iter().map(|word| known(word).ok_or_else(|| unknown(word))).collect()
+}
+
+fn hex_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    hex::decode(String::deserialize(from)?).map_err(serde::de::Error::custom)
+}
+
+fn names<T: ToString>(all: impl IntoIterator<Item = T>) -> String {
+    all.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+const VENDOR_DEFINED: CK_ATTRIBUTE_TYPE = 0x8000_0000;
+const USER_PIN: &str = "a user's name, a colon and his password: `user:password`";
+const HEX_PIN: &str = "the authentication key's id as four hexadecimal digits and its password of at least 8 characters, \
+                       with nothing between: `0001password`";
 
 #[cfg(test)]
 mod tests {
@@ -272,7 +481,7 @@ mod tests {
         assert_eq!(known.name, "softhsm2");
         assert_eq!((known.sessions.private_workers, known.rsa.oaep_sha256), (2, Unpadding::Host));
         assert!(known.sessions.session_copies && known.files.sync_files && known.files.keep_token_object_copy);
-        assert_eq!(known.scheme_number(), 1);
+        assert_eq!(known.schemes, [Scheme::AesGcmHostIv]);
         assert!(known.tells_bad_tag(RvError::GeneralError));
         assert!(!known.tells_bad_tag(RvError::DeviceError));
         for (manufacturer, version) in [("SoftHSM", "9.9"), ("Else", "2.6"), ("", "")] {
@@ -284,10 +493,20 @@ mod tests {
 
     #[test]
     fn a_profile_with_a_mistake_is_refused_by_name() {
-        let with = |line: &str| Profile::parse(&format!("{GENERIC}{line}\n"), "test").unwrap_err().to_string();
+        const LEAST: &str = "schema = 1\nname = \"test\"\nschemes = [\"aes_kwp\"]\n";
+        let with = |line: &str| Profile::parse(&format!("{LEAST}{line}\n"), "test").unwrap_err().to_string();
+        assert!(Profile::parse(LEAST, "test").is_ok());
         assert!(with("sesions = 1").contains("sesions"));
         assert!(with("[sessions]\nfast_workers = 0").contains("at least 1"));
         assert!(with("[errors]\nauth_failure = [\"GenralError\"]").contains("GenralError"));
-        assert!(Profile::parse(&GENERIC.replace("= 1", "= 2"), "test").unwrap_err().to_string().contains("schema 1"));
+        assert!(with("[objects]\nomit = [\"sensitive\"]").contains("`sensitive` is none of"));
+        assert!(with("[objects]\nadd = [{ number = 1, value = \"00\" }]").contains("0x1 is not a vendor's"));
+        assert!(with("[objects]\nadd = [{ number = 0x80000001, value = \"0\" }]").contains("Odd number of digits"));
+        assert!(with("[limits]\nrandom_bytes = 0").contains("random_bytes"));
+        let schemes =
+            |list: &str| Profile::parse(&LEAST.replace("[\"aes_kwp\"]", list), "test").unwrap_err().to_string();
+        assert!(schemes("[]").contains("aes_gcm_host_iv, aes_gcm_zeroed_iv"));
+        assert!(schemes("[\"aes_ecb\"]").contains("aes_ecb"));
+        assert!(Profile::parse(&LEAST.replace("= 1", "= 2"), "test").unwrap_err().to_string().contains("schema 1"));
     }
 }

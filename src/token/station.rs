@@ -14,21 +14,22 @@ use cryptoki::slot::Slot;
 
 use super::error::{Class, Error, Failure, class, outcome};
 use super::import::{Import, Place, Unwrapped};
+use super::iv::HostIv;
 use super::kind::KeyKind;
 use super::login::{close, is_logged_in};
+use super::mechanism::{Scheme, Way, WrappingKey};
 use super::private::{self, RsaDecryption, Task};
-use super::sessions::{Answer, Busy, Control, Request, Shared};
+use super::sessions::{Answer, Busy, Control, Request, Serving, Shared};
 use super::turn::Held as Turn;
 use super::{import, mechanism, object, probe, random};
-use crate::crypto::{self, NONCE_LEN, PublicKey};
+use crate::crypto::{self, PublicKey};
 use crate::model::{KeyPairSpec, ObjectName, Secret};
 
 /// One session and its keys.
 pub(super) struct Station {
     shared: Arc<Shared>,
     busy: Arc<Busy>,
-    slot: Slot,
-    epoch: u64,
+    serving: Serving,
     session: Session,
     held: HashMap<ObjectName, Held>,
 }
@@ -47,9 +48,9 @@ struct Held {
 
 impl Station {
     /// Opens a session in a slot that the anchor has logged in to.
-    pub fn open(shared: &Arc<Shared>, busy: &Arc<Busy>, slot: Slot, epoch: u64) -> Result<Station, Error> {
-        let session = open_session(shared, slot).map_err(|error| outcome(&error))?;
-        Ok(Station { shared: Arc::clone(shared), busy: Arc::clone(busy), slot, epoch, session, held: HashMap::new() })
+    pub fn open(shared: &Arc<Shared>, busy: &Arc<Busy>, serving: Serving) -> Result<Station, Error> {
+        let session = open_session(shared, serving.slot).map_err(|error| outcome(&error))?;
+        Ok(Station { shared: Arc::clone(shared), busy: Arc::clone(busy), serving, session, held: HashMap::new() })
     }
 
     /// Closes the session, if it is still there, and with it every session copy.
@@ -64,7 +65,7 @@ impl Station {
 
     /// Changes the session for a new one. Proved token objects stay known; their copies went with the old session.
     pub fn renew(&mut self) -> Result<(), CryptokiError> {
-        let fresh = open_session(&self.shared, self.slot)?;
+        let fresh = open_session(&self.shared, self.serving.slot)?;
         close(std::mem::replace(&mut self.session, fresh));
         for held in self.held.values_mut() {
             (held.handle, held.known) = (None, None);
@@ -92,8 +93,8 @@ impl Station {
     /// Does what is asked. A [`Failure::Call`] is the token's own error, for the worker to judge.
     pub fn run(&mut self, request: &Request, deadline: Instant) -> Result<Answer, Failure> {
         match request {
-            Request::Wrap { name, iv, associated, seed } => self.wrap(name, iv, associated, seed),
-            Request::Unwrap { name, associated, wrapped } => self.unwrap(name, associated, wrapped),
+            Request::Wrap { name, scheme, iv, associated, seed } => self.wrap(name, *scheme, iv, associated, seed),
+            Request::Unwrap { name, scheme, associated, wrapped } => self.unwrap(name, *scheme, associated, wrapped),
             Request::Random { len } => self.random(*len).map(Answer::Secret),
             Request::Refill(order) => {
                 order.deliver(self.random(random::BLOCK)?);
@@ -123,25 +124,39 @@ impl Station {
     fn wrap(
         &mut self,
         name: &ObjectName,
-        iv: &[u8; NONCE_LEN],
+        scheme: Scheme,
+        iv: &HostIv,
         associated: &[u8],
         seed: &Secret,
     ) -> Result<Answer, Failure> {
+        let way = self.serving.schemes.way(scheme)?;
         let key = self.key(name, KeyKind::Aes256)?;
         self.count();
-        Ok(Answer::Bytes(mechanism::wrap(&self.shared.module, &self.session, key, iv, associated, seed.expose())?))
+        Ok(Answer::Bytes(mechanism::wrap(&self.wrapping_key(key), way, iv, associated, seed.expose())?))
     }
 
-    fn unwrap(&mut self, name: &ObjectName, associated: &[u8], wrapped: &[u8]) -> Result<Answer, Failure> {
+    fn wrapping_key(&self, handle: ObjectHandle) -> WrappingKey<'_> {
+        let Shared { module, profile, .. } = &*self.shared;
+        WrappingKey { raw: &module.raw, numbers: &profile.mechanisms, session: &self.session, handle }
+    }
+
+    fn unwrap(
+        &mut self,
+        name: &ObjectName,
+        scheme: Scheme,
+        associated: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Answer, Failure> {
+        let way = self.serving.schemes.way(scheme)?;
         let key = self.key(name, KeyKind::Aes256)?;
         self.count();
-        match mechanism::unwrap(&self.shared.module, &self.session, key, associated, wrapped) {
+        match mechanism::unwrap(&self.wrapping_key(key), scheme, associated, wrapped) {
             Ok(seed) => Ok(Answer::Secret(seed)),
-            Err(error) if self.may_be_bad_tag(&error) => {
+            Err(error) if scheme.authenticates() && self.may_be_bad_tag(&error) => {
                 if class(&error) == Class::BadData {
                     object::require_login(&self.session)?;
                 } else {
-                    self.probe(name, key)?;
+                    self.probe(name, scheme, way, key)?;
                 }
                 Err(Error::BadData.into())
             }
@@ -214,15 +229,18 @@ impl Station {
     ///
     /// The first probe of a key wraps zeros, and later ones unwrap what came out, so that forged ciphertexts cannot use
     /// up the key's budget of IVs.
-    fn probe(&mut self, name: &ObjectName, key: ObjectHandle) -> Result<(), Failure> {
+    fn probe(&mut self, name: &ObjectName, scheme: Scheme, way: Way, key: ObjectHandle) -> Result<(), Failure> {
         self.count();
-        let (module, session) = (&self.shared.module, &self.session);
-        let Some(held) = self.held.get_mut(name) else { return Ok(()) };
-        if let Some(known) = &held.known {
-            mechanism::unwrap(module, session, key, PROBE, known)?;
-        } else {
-            let iv = crypto::random_array().map_err(Error::from)?;
-            held.known = Some(mechanism::wrap(module, session, key, &iv, PROBE, &[0; mechanism::SEED_LEN])?);
+        let key = self.wrapping_key(key);
+        let known = self.held.get(name).and_then(|held| held.known.as_ref());
+        if let Some(known) = known.filter(|known| known.len() == scheme.wrapped_len()) {
+            mechanism::unwrap(&key, scheme, PROBE, known)?;
+            return Ok(());
+        }
+        let iv = HostIv::random().map_err(Error::from)?;
+        let known = mechanism::wrap(&key, way, &iv, PROBE, &[0; mechanism::SEED_LEN])?;
+        if let Some(held) = self.held.get_mut(name) {
+            held.known = Some(known);
         }
         Ok(())
     }
@@ -234,7 +252,9 @@ impl Station {
     fn random(&self, len: usize) -> Result<Secret, Failure> {
         self.count();
         let mut bytes = Secret::zeroed(len);
-        self.session.generate_random_slice(bytes.expose_mut())?;
+        for part in bytes.expose_mut().chunks_mut(self.shared.profile.limits.random_bytes) {
+            self.session.generate_random_slice(part)?;
+        }
         Ok(bytes)
     }
 
@@ -298,7 +318,7 @@ impl Station {
         if let (Some(files), Some(before)) = (&self.shared.files, before) {
             files.sync_changes(&before)?;
         }
-        self.shared.index.add(self.epoch, &name.cka_id(), made);
+        self.shared.index.add(self.serving.epoch, &name.cka_id(), made);
         Ok(told)
     }
 
@@ -311,7 +331,7 @@ impl Station {
     ) -> Result<(ObjectHandle, Option<PublicKey>), Failure> {
         self.count();
         let modifiable = !token || object::modifiable(&self.shared, kind);
-        let (made, public) = object::generate(&self.session, name, kind, token, modifiable)?;
+        let (made, public) = object::generate(&self.shared.profile, &self.session, name, kind, token, modifiable)?;
         self.proved(made, name, kind, token)?;
         if let Some(public) = &public
             && let Err(failure) = probe::try_pair(&self.shared, &self.session, made, kind, public)
@@ -324,7 +344,7 @@ impl Station {
 
     /// Proves a new key, which must not stay if it is not what was asked for.
     fn proved(&self, made: ObjectHandle, name: &ObjectName, kind: KeyKind, token: bool) -> Result<(), Failure> {
-        object::prove(&self.session, made, name, kind, token).inspect_err(|_| {
+        object::prove(&self.shared.profile, &self.session, made, name, kind, token).inspect_err(|_| {
             // If this fails as well, the key's intent names it.
             let _ = self.session.destroy_object(made);
         })
@@ -381,7 +401,7 @@ impl Station {
         let _turn = self.turn();
         let found = self.find(name)?;
         if let Some(object) = found {
-            object::prove(&self.session, object, name, kind, true)?;
+            object::prove(&self.shared.profile, &self.session, object, name, kind, true)?;
         }
         Ok(Answer::Exists(found.is_some()))
     }
@@ -404,7 +424,7 @@ impl Station {
     fn index(&self) -> Result<Answer, Failure> {
         let _turn = self.turn();
         let objects = object::scan(&self.session, &self.busy)?;
-        self.shared.index.fill(self.epoch, objects.into_iter().map(|(handle, found)| (found.cka_id, handle)));
+        self.shared.index.fill(self.serving.epoch, objects.into_iter().map(|(handle, found)| (found.cka_id, handle)));
         Ok(Answer::Done)
     }
 
@@ -412,12 +432,12 @@ impl Station {
     fn search(&self, name: &ObjectName, kind: KeyKind) -> Result<ObjectHandle, Failure> {
         let _turn = self.turn();
         if let Some(object) = self.shared.index.one(&name.cka_id())
-            && object::prove(&self.session, object, name, kind, true).is_ok()
+            && object::prove(&self.shared.profile, &self.session, object, name, kind, true).is_ok()
         {
             return Ok(object);
         }
         let object = self.find(name)?.ok_or(Error::NotFound(*name))?;
-        object::prove(&self.session, object, name, kind, true)?;
+        object::prove(&self.shared.profile, &self.session, object, name, kind, true)?;
         Ok(object)
     }
 
@@ -430,7 +450,7 @@ impl Station {
         }
         self.count();
         match object::copy_to_session(&self.session, object) {
-            Ok(copy) => object::prove(&self.session, copy, name, kind, false).map(|()| copy),
+            Ok(copy) => object::prove(&self.shared.profile, &self.session, copy, name, kind, false).map(|()| copy),
             Err(error) if class(&error) == Class::Refused => Ok(object),
             Err(error) => Err(error.into()),
         }

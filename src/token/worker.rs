@@ -91,9 +91,10 @@ impl Worker {
                 self.leave();
                 let _ = done.send(());
             }
-            Control::Enter(slot, epoch, done) => {
+            Control::Enter(serving, done) => {
+                let epoch = serving.epoch;
                 self.busy.begin(self.shared.profile.limits.call());
-                let opened = Station::open(&self.shared, &self.busy, slot, epoch);
+                let opened = Station::open(&self.shared, &self.busy, serving);
                 self.busy.end();
                 self.epoch = epoch;
                 let entered = opened.map(|station| self.station = Some(station));
@@ -226,7 +227,7 @@ impl Worker {
 
     /// Ends after having been written off. The session is closed only if it can still be this worker's own.
     fn vanish(mut self) {
-        let epoch = self.shared.crew().serving.map(|(_, epoch)| epoch);
+        let epoch = self.shared.crew().serving.as_ref().map(|serving| serving.epoch);
         if epoch == Some(self.epoch) {
             self.leave();
         }

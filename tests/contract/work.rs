@@ -50,8 +50,8 @@ pub fn seeds(place: &Place) {
         }
         let again = token.generate(&first, soon()).await.unwrap_err();
         assert!(matches!(again, Error::Exists(_)), "{again}");
-        let wrapped = token.wrap_seed(&first, b"aad", &[7; 32], soon()).await.unwrap();
-        let twice = token.wrap_seed(&first, b"aad", &[7; 32], soon()).await.unwrap();
+        let wrapped = token.wrap_seed(&first, token.scheme(), b"aad", &[7; 32], soon()).await.unwrap();
+        let twice = token.wrap_seed(&first, token.scheme(), b"aad", &[7; 32], soon()).await.unwrap();
         assert_ne!(wrapped, twice, "an IV is used once");
         assert!(!wrapped.windows(8).any(|part| part == [7; 8]), "it is encrypted");
         only_as_wrapped(&token, &first, &other, &wrapped).await;
@@ -73,7 +73,7 @@ pub fn seeds(place: &Place) {
         assert!(!token.exists(&first, soon()).await.unwrap());
         token.destroy(&first, soon()).await.expect("gone already is as good as destroyed");
         assert!(token.exists(&other, soon()).await.unwrap(), "another key is not touched");
-        token.wrap_seed(&other, b"", &[7; 32], soon()).await.unwrap();
+        token.wrap_seed(&other, token.scheme(), b"", &[7; 32], soon()).await.unwrap();
     });
     assert_eq!((token.counts().logins, token.counts().recoveries), (1, 0));
     end(token);
@@ -138,7 +138,7 @@ fn nobody_reads(place: &Place, name: &ObjectName) {
 /// A session of someone else in this process, in which the token is logged in.
 fn other_session(place: &Place) -> (Pkcs11, Session) {
     let module = place.which.module();
-    let listed = hsm_kms::token::tokens(&module).unwrap();
+    let listed = hsm_kms::token::tokens(&module, None).unwrap();
     let slot = listed.iter().find(|token| token.label == crate::process::LABEL).unwrap().slot;
     let context = Pkcs11::new(&module).unwrap();
     let slot = context.get_all_slots().unwrap().into_iter().find(|each| each.id() == slot).unwrap();
@@ -321,7 +321,7 @@ async fn comes_in(token: &Token, mut import: Import, public: &PublicKey) {
             signs(token, &import.name, spec, &pair.public_key).await;
         }
         _ => {
-            let wrapped = token.wrap_seed(&import.name, b"", &[7; 32], soon()).await.unwrap();
+            let wrapped = token.wrap_seed(&import.name, token.scheme(), b"", &[7; 32], soon()).await.unwrap();
             let seed = token.unwrap_seed(&import.name, token.scheme(), b"", &wrapped, soon()).await.unwrap();
             assert_eq!(*seed, [7; 32], "{what}");
         }

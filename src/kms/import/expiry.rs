@@ -32,18 +32,16 @@ impl Kms {
     }
 
     /// Destroys the wrapping keys that are over, and those whose KMS keys are gone. Nobody misses one, so that this needs
-    /// no trusted time.
-    pub async fn destroy_expired_wrapping_keys(&self) -> Result<usize, Error> {
+    /// no trusted time. One that fails is logged and tried again in the next round, and holds no other one up.
+    pub async fn destroy_expired_wrapping_keys(&self) {
         let now = self.now();
-        let mut destroyed = 0;
         for row in self.store.wrapping_keys() {
             let WrappingKeyRecord { region, key_id, expires, .. } = &row.record;
-            if *expires <= now || self.store.key(region, key_id).is_none() {
-                self.destroy_wrapping_key(&row).await?;
-                destroyed += 1;
+            let is_over = *expires <= now || self.store.key(region, key_id).is_none();
+            if is_over && let Err(error) = self.destroy_wrapping_key(&row).await {
+                tracing::error!(%error, object = %row.record.object(), "a wrapping key could not be destroyed; trying again");
             }
         }
-        Ok(destroyed)
     }
 
     /// Finishes the destructions of imported objects that were begun. One that fails is logged and tried again in the

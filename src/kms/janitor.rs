@@ -287,19 +287,22 @@ impl Kms {
 
     /// The labels of all objects that records name, each with the token that it is on, if that is open.
     fn known_objects(&self, store_root: &ObjectName) -> HashMap<String, Option<Token>> {
+        let on = |token: Option<Token>, name: &ObjectName| {
+            (token.as_ref().map_or_else(|| name.cka_label(), |token| token.label(name)), token)
+        };
         let mut known = HashMap::new();
         for key in self.store.all_keys() {
             let token = self.token_of(&key.record).ok();
-            known.extend(key.record.objects().into_iter().map(|name| (name.cka_label(), token.clone())));
+            known.extend(key.record.objects().iter().map(|name| on(token.clone(), name)));
         }
         for IntentRecord { name, region, custom_key_store, .. } in self.store.intents().iter().map(|row| &row.record) {
-            known.insert(name.cka_label(), self.token(region, custom_key_store.as_ref()).ok());
+            known.extend([on(self.token(region, custom_key_store.as_ref()).ok(), name)]);
         }
         for row in self.store.wrapping_keys() {
             let WrappingKeyRecord { region, custom_key_store, .. } = &row.record;
-            known.insert(row.record.object().cka_label(), self.token(region, custom_key_store.as_ref()).ok());
+            known.extend([on(self.token(region, custom_key_store.as_ref()).ok(), &row.record.object())]);
         }
-        known.insert(store_root.cka_label(), self.tokens().into_iter().next());
+        known.extend([on(self.tokens().into_iter().next(), store_root)]);
         known
     }
 }

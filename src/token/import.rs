@@ -150,7 +150,7 @@ pub(super) fn create(
     token: bool,
 ) -> Result<(ObjectHandle, Known), Failure> {
     let (numbers, public) = numbers(kind, material)?;
-    let mut template = object::import_template(name, kind, token, false);
+    let mut template = object::import_template(&shared.profile, name, kind, token, false);
     template.extend(kind.curve_attribute());
     template.push(Attribute::Modifiable(!token || object::modifiable(shared, kind)));
     let mut template = Template(shared.profile.fit(template));
@@ -411,7 +411,7 @@ fn unwrap_secret(
 ) -> Result<ObjectHandle, Failure> {
     let oaep = import.encryption()?;
     let mechanism = Mechanism::RsaPkcsOaep(private::oaep_parameters(oaep)?);
-    let mut template = object::import_template(&import.name, import.kind, false, true);
+    let mut template = object::import_template(&shared.profile, &import.name, import.kind, false, true);
     template.push(Attribute::Modifiable(true));
     let template = shared.profile.fit(template);
     match session.unwrap_key(&mechanism, wrapping, &import.encrypted, &template) {

@@ -106,6 +106,23 @@ pub struct Identity {
     pub library: String,
 }
 
+/// How a token is used, for its operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The name of its profile.
+    pub profile: String,
+    /// The name of the scheme by which seeds are wrapped under new materials.
+    pub scheme: String,
+    /// The scheme's number.
+    pub scheme_number: u8,
+    /// Sessions of all workers, and of the login.
+    pub sessions: u64,
+    /// Sessions that may be open at once; `None` if there is no limit.
+    pub max_sessions: Option<u64>,
+    /// The numbers of the mechanisms that it lists, which promises nothing.
+    pub mechanisms: Vec<u64>,
+}
+
 /// How the token is, for readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -160,6 +177,8 @@ pub struct Token(Arc<Inner>);
 
 struct Inner {
     identity: Identity,
+    max_sessions: Option<u64>,
+    mechanisms: Vec<u64>,
     shared: Arc<Shared>,
     /// What the shutdown came to.
     ended: Mutex<Option<bool>>,
@@ -203,13 +222,30 @@ impl Token {
             model: entry.model,
             library: format!("{} {version}", info.library_description()),
         };
+        let max_sessions = door.profile.max_sessions(anchor.token.max_sessions);
+        // A list that cannot be had is missed by nobody else.
+        let mechanisms = door.lease.module().raw.mechanisms(anchor.token.slot).unwrap_or_default();
         let shared = start(door, anchor, counters, settings.queue, Box::new(on_hopeless))?;
-        Ok(Token(Arc::new(Inner { identity, shared, ended: Mutex::new(None) })))
+        Ok(Token(Arc::new(Inner { identity, max_sessions, mechanisms, shared, ended: Mutex::new(None) })))
     }
 
     /// Which token this is.
     pub fn identity(&self) -> &Identity {
         &self.0.identity
+    }
+
+    /// How it is used.
+    pub fn usage(&self) -> Usage {
+        let Inner { max_sessions, mechanisms, shared, .. } = &*self.0;
+        let scheme = shared.schemes().of_new_materials();
+        Usage {
+            profile: shared.profile.name.clone(),
+            scheme: scheme.map(|scheme| scheme.to_string()).unwrap_or_default(),
+            scheme_number: scheme.map_or(0, Scheme::number),
+            sessions: shared.profile.sessions_wanted(),
+            max_sessions: *max_sessions,
+            mechanisms: mechanisms.clone(),
+        }
     }
 
     /// The number of the scheme for new materials, 1 to 7, to be kept with them: the first of the profile's that the token
@@ -504,6 +540,11 @@ impl Token {
             Answer::Exists(exists) => Ok(exists),
             _ => Err(Error::mixed_up()),
         }
+    }
+
+    /// The label of an object on this token: short where its ids are.
+    pub fn label(&self, name: &ObjectName) -> String {
+        self.shared().profile.label(name)
     }
 
     /// All objects of this service on the token, and how many others there are. Takes long: 1 s for 10,000 on SoftHSM.

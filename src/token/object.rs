@@ -8,7 +8,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
-use super::error::{Class, Error, Failure, class, not_logged_in};
+use super::error::{Error, Failure, not_logged_in};
 use super::kind::{KeyKind, OID_ED25519};
 use super::login::is_logged_in;
 use super::profile::Profile;
@@ -33,7 +33,7 @@ pub(super) fn generate(
     token: bool,
     modifiable: bool,
 ) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
-    let mut template = template(name, kind, token);
+    let mut template = template(profile, name, kind, token);
     template.push(Attribute::Modifiable(modifiable));
     let template = profile.fit(template);
     let Some(spec) = kind.pair() else {
@@ -82,8 +82,14 @@ pub(super) fn modifiable(shared: &Shared, kind: KeyKind) -> bool {
 }
 
 /// The template of a key whose value is not made by the token. `extractable` is for session objects alone.
-pub(super) fn import_template(name: &ObjectName, kind: KeyKind, token: bool, extractable: bool) -> Vec<Attribute> {
-    let mut template = template(name, kind, token);
+pub(super) fn import_template(
+    profile: &Profile,
+    name: &ObjectName,
+    kind: KeyKind,
+    token: bool,
+    extractable: bool,
+) -> Vec<Attribute> {
+    let mut template = template(profile, name, kind, token);
     // The value has its length.
     template.retain(|attribute| !matches!(attribute, Attribute::ValueLen(_) | Attribute::Extractable(_)));
     template.push(Attribute::Extractable(extractable && !token));
@@ -113,10 +119,10 @@ pub(super) fn copy_to_session(session: &Session, key: ObjectHandle) -> Result<Ob
     session.copy_object(key, &[Attribute::Token(false)])
 }
 
-/// The token object with the `CKA_ID` of `name`, not yet proved; `None` only if the session was logged in throughout.
-pub(super) fn find(session: &Session, name: &ObjectName) -> Result<Option<ObjectHandle>, Failure> {
-    // Session copies have the same CKA_ID; the class is left to the proof, so that an intruder of another class shows.
-    let found = session.find_objects(&[Attribute::Token(true), Attribute::Id(name.cka_id().to_vec())])?;
+/// The token object with the mark of `name`, not yet proved; `None` only if the session was logged in throughout.
+pub(super) fn find(profile: &Profile, session: &Session, name: &ObjectName) -> Result<Option<ObjectHandle>, Failure> {
+    // Session copies have the same mark; the class is left to the proof, so that an intruder of another class shows.
+    let found = session.find_objects(&[Attribute::Token(true), profile.mark(name)])?;
     match found[..] {
         [object] => Ok(Some(object)),
         [] => require_login(session).map(|()| None),
@@ -135,10 +141,9 @@ pub(super) fn prove(
     kind: KeyKind,
     token: bool,
 ) -> Result<(), Failure> {
-    let (omitted, wanted): (Vec<_>, Vec<_>) =
-        proof(name, kind, token).into_iter().partition(|attribute| profile.omits(attribute.attribute_type()));
+    let mut wanted = proof(profile, name, kind, token);
+    wanted.retain(|attribute| !profile.omits(attribute.attribute_type()));
     require(session, object, name, &wanted)?;
-    require_if_told(session, object, name, &omitted)?;
     match (kind.modulus_len(), kind.secret_len()) {
         (Some(len), _) => prove_modulus(session, object, name, len),
         (None, Some(len)) if name.purpose == Purpose::Imported => prove_length(session, object, name, len),
@@ -161,14 +166,16 @@ fn prove_length(session: &Session, object: ObjectHandle, name: &ObjectName, len:
 }
 
 /// Proves only what makes an object safe to destroy: that it is the secret or private key called `name`.
-pub(super) fn prove_name(session: &Session, object: ObjectHandle, name: &ObjectName) -> Result<(), Failure> {
+pub(super) fn prove_name(
+    profile: &Profile,
+    session: &Session,
+    object: ObjectHandle,
+    name: &ObjectName,
+) -> Result<(), Failure> {
     let private =
         session.get_attributes(object, &[AttributeType::Class])? == [Attribute::Class(ObjectClass::PRIVATE_KEY)];
-    let wanted = [
-        Attribute::Class(if private { ObjectClass::PRIVATE_KEY } else { ObjectClass::SECRET_KEY }),
-        Attribute::Label(name.cka_label().into_bytes()),
-        Attribute::Id(name.cka_id().to_vec()),
-    ];
+    let mut wanted = profile.marks(name);
+    wanted.push(Attribute::Class(if private { ObjectClass::PRIVATE_KEY } else { ObjectClass::SECRET_KEY }));
     require(session, object, name, &wanted)
 }
 
@@ -180,24 +187,6 @@ fn require(session: &Session, object: ObjectHandle, name: &ObjectName, wanted: &
         // A session that lost its login sees no attributes: that is an outage and proves nothing.
         Some(error) => require_login(session).and(Err(error.into())),
     }
-}
-
-/// As [`require`], but of what templates go without, the token need not tell anything.
-fn require_if_told(
-    session: &Session,
-    object: ObjectHandle,
-    name: &ObjectName,
-    omitted: &[Attribute],
-) -> Result<(), Failure> {
-    for wanted in omitted {
-        match session.get_attributes(object, &[wanted.attribute_type()]) {
-            Ok(found) if !found.is_empty() => require(session, object, name, std::slice::from_ref(wanted))?,
-            Ok(_) => {}
-            Err(error) if matches!(class(&error), Class::Refused | Class::Bug) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// SoftHSM names the curve of an Ed25519 key by a word, however it was named to it (PKCS#11 v3.0 §2.3.10 has both).
@@ -290,11 +279,10 @@ pub(super) fn require_login(session: &Session) -> Result<(), Failure> {
 }
 
 /// The template of a secret or private key; `token` is false for session objects.
-fn template(name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
+fn template(profile: &Profile, name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
     let mut template = kind.type_attributes();
+    template.extend(profile.marks(name));
     template.extend([
-        Attribute::Id(name.cka_id().to_vec()),
-        Attribute::Label(name.cka_label().into_bytes()),
         Attribute::Token(token),
         Attribute::Private(true),
         Attribute::Sensitive(true),
@@ -308,14 +296,14 @@ fn template(name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
 
 /// What a key must show before its first use. One that was made here was never anywhere else; one that was imported says
 /// that it was, and is otherwise the same.
-fn proof(name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
+fn proof(profile: &Profile, name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
     // Whether an object may be copied or destroyed says nothing about its secrecy, and some tokens do not tell.
     let tells_secrecy =
         |attribute: &Attribute| !matches!(attribute, Attribute::Copyable(_) | Attribute::Destroyable(_));
     let here = name.purpose != Purpose::Imported;
     let made = [Attribute::Local(here), Attribute::NeverExtractable(here), Attribute::AlwaysSensitive(here)];
     let has_length = |attribute: &Attribute| here || !matches!(attribute, Attribute::ValueLen(_));
-    let template = template(name, kind, token).into_iter().filter(tells_secrecy).filter(has_length);
+    let template = template(profile, name, kind, token).into_iter().filter(tells_secrecy).filter(has_length);
     template.chain(kind.curve_attribute()).chain(made).collect()
 }
 

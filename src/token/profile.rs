@@ -3,15 +3,20 @@
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cryptoki::error::RvError;
 use cryptoki::object::{Attribute, AttributeType};
 use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
+use super::FoundObject;
 use super::error::Error;
 use super::mechanism::Scheme;
 use super::module::Lease;
+use crate::crypto;
+use crate::model::ObjectName;
 
 /// How one vendor's tokens are used.
 ///
@@ -97,8 +102,8 @@ pub(super) struct Objects {
     pub in_session: bool,
     /// By what an object is found.
     pub found_by: Mark,
-    /// Attributes that the token does not take in a template, without `CKA_` and in lower case. They are proved only where
-    /// the token tells them.
+    /// Attributes that the token does not take in a template, without `CKA_` and in lower case; what a key is for is said all
+    /// the same. They are not proved.
     #[serde(deserialize_with = "attribute_types")]
     pub omit: Vec<AttributeType>,
     /// Attributes that the vendor wants in the template of every key.
@@ -264,11 +269,16 @@ impl Profile {
         own.into_iter().chain(told).min()
     }
 
-    /// Refuses more workers than there are sessions for them, the login, and finding out about schemes, which takes two
-    /// while no worker has one.
-    pub fn check_sessions(&self, told: Option<u64>) -> Result<(), Error> {
+    /// Sessions that are open when all is well: of the login and of each worker. Finding out about schemes takes two, while
+    /// no worker has one.
+    pub fn sessions_wanted(&self) -> u64 {
         let Sessions { fast_workers, private_workers, slow_workers, making_workers, .. } = self.sessions;
-        let wanted = (1 + (fast_workers + private_workers + slow_workers + making_workers).max(2)) as u64;
+        1 + (fast_workers + private_workers + slow_workers + making_workers) as u64
+    }
+
+    /// Refuses more workers than there are sessions for.
+    pub fn check_sessions(&self, told: Option<u64>) -> Result<(), Error> {
+        let wanted = self.sessions_wanted();
         match self.max_sessions(told) {
             Some(max) if max < wanted => Err(Error::TooManyWorkers { profile: self.name.clone(), wanted, max }),
             _ => Ok(()),
@@ -283,9 +293,51 @@ impl Profile {
         self.schemes.iter().copied().chain(others).collect()
     }
 
-    /// A template as this vendor takes it.
+    /// The attributes that say whose object it is: its label, and an id where that is long enough.
+    pub fn marks(&self, name: &ObjectName) -> Vec<Attribute> {
+        let label = Attribute::Label(self.label(name).into_bytes());
+        match self.objects.found_by {
+            Mark::Id => vec![Attribute::Id(name.cka_id().to_vec()), label],
+            Mark::ShortLabel => vec![label],
+        }
+    }
+
+    /// As [`Profile::mark`], of an object that was listed.
+    pub fn mark_found(&self, found: FoundObject) -> Vec<u8> {
+        match self.objects.found_by {
+            Mark::Id => found.cka_id,
+            Mark::ShortLabel => found.label.into_bytes(),
+        }
+    }
+
+    /// As [`Profile::mark`], without the attribute's type.
+    pub fn mark_bytes(&self, name: &ObjectName) -> Vec<u8> {
+        match self.objects.found_by {
+            Mark::Id => name.cka_id().to_vec(),
+            Mark::ShortLabel => self.label(name).into_bytes(),
+        }
+    }
+
+    /// What an object is found by.
+    pub fn mark(&self, name: &ObjectName) -> Attribute {
+        self.marks(name).swap_remove(0)
+    }
+
+    /// `CKA_LABEL`: short, it is `hsm-kms/` and 192 bits of a hash of the long one.
+    pub fn label(&self, name: &ObjectName) -> String {
+        let long = name.cka_label();
+        match self.objects.found_by {
+            Mark::Id => long,
+            Mark::ShortLabel => {
+                let hash = crypto::sha256(&[long.as_bytes()]);
+                format!("hsm-kms/{}", URL_SAFE_NO_PAD.encode(&hash[..24]))
+            }
+        }
+    }
+
+    /// A template as this vendor takes it. What a key is for stays in it.
     pub fn fit(&self, mut template: Vec<Attribute>) -> Vec<Attribute> {
-        template.retain(|attribute| !self.omits(attribute.attribute_type()));
+        template.retain(|attribute| !self.omits(attribute.attribute_type()) || is_use(attribute));
         let added = |added: &VendorAttribute| {
             Attribute::VendorDefined((AttributeType::VendorDefined(added.number), added.value.clone()))
         };
@@ -427,9 +479,13 @@ impl Default for Limits {
 const AUTH_FAILURES: [&str; 5] =
     ["GeneralError", "EncryptedDataInvalid", "EncryptedDataLenRange", "FunctionFailed", "DeviceError"];
 
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: &[(&str, &str)] = &[
     ("softhsm2", include_str!("../../hsm-config/softhsm2/profile.toml")),
     ("kryoptic", include_str!("../../hsm-config/kryoptic/profile.toml")),
+    ("aws-cloudhsm", include_str!("../../hsm-config/aws-cloudhsm/profile.toml")),
+    ("luna", include_str!("../../hsm-config/luna/profile.toml")),
+    ("nshield", include_str!("../../hsm-config/nshield/profile.toml")),
+    ("yubihsm2", include_str!("../../hsm-config/yubihsm2/profile.toml")),
     // For a library that no profile knows; it matches none by itself.
     ("generic", include_str!("../../hsm-config/generic/profile.toml")),
 ];
@@ -464,6 +520,12 @@ fn hex_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
 
 fn names<T: ToString>(all: impl IntoIterator<Item = T>) -> String {
     all.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether the attribute says what a key is for.
+fn is_use(attribute: &Attribute) -> bool {
+    use Attribute::*;
+    matches!(attribute, Encrypt(true) | Decrypt(true) | Sign(true) | Unwrap(true) | Derive(true))
 }
 
 const VENDOR_DEFINED: CK_ATTRIBUTE_TYPE = 0x8000_0000;

@@ -145,10 +145,12 @@ fn try_scheme(
             Ok(seed) if scheme.authenticates() || seed.expose() == SEED => {
                 return Err(Error::Wrong("a forged ciphertext is opened").into());
             }
-            Err(error) if is_lost(&error) => return Err(error.into()),
+            Err(error) if is_lost(&error) && !tells_bad_tag(profile, &error) => return Err(error.into()),
             Ok(_) | Err(_) => {}
         }
     }
+    // The token is still there, and the session is good.
+    unwrap(ASSOCIATED, &wrapped)?;
     Ok(way)
 }
 
@@ -185,6 +187,10 @@ fn is_outage(failure: &Failure) -> bool {
 
 fn is_lost(error: &CryptokiError) -> bool {
     matches!(class(error), Class::LoginLost | Class::DeviceGone)
+}
+
+fn tells_bad_tag(profile: &Profile, error: &CryptokiError) -> bool {
+    matches!(error, CryptokiError::Pkcs11(code, _) if profile.tells_bad_tag(*code))
 }
 
 fn told(failure: Failure) -> Error {

@@ -76,7 +76,7 @@ impl Station {
     /// Forgets the handle of one key, so that it is searched and proved again.
     pub fn forget_name(&mut self, name: &ObjectName) {
         self.held.remove(name);
-        self.shared.index.remove(&name.cka_id());
+        self.shared.index.remove(&self.shared.profile.mark_bytes(name));
     }
 
     /// Drops every handle and copy of the keys with this `CKA_ID`. After an error, close the session: that does it, too.
@@ -318,7 +318,7 @@ impl Station {
         if let (Some(files), Some(before)) = (&self.shared.files, before) {
             files.sync_changes(&before)?;
         }
-        self.shared.index.add(self.serving.epoch, &name.cka_id(), made);
+        self.shared.index.add(self.serving.epoch, &self.shared.profile.mark_bytes(name), made);
         Ok(told)
     }
 
@@ -352,7 +352,7 @@ impl Station {
 
     fn destroy(&mut self, name: &ObjectName, deadline: Instant) -> Result<Answer, Failure> {
         self.destroy_found(name)?;
-        self.shared.index.remove(&name.cka_id());
+        self.shared.index.remove(&self.shared.profile.mark_bytes(name));
         // Also if it was gone: an earlier try may have ended before this.
         if let Some(files) = &self.shared.files {
             files.sync_changes(&files.names()?)?;
@@ -371,7 +371,7 @@ impl Station {
         // Given back before the others are told to forget the key: one of them may wait for it.
         let _turn = self.turn();
         if let Some(found) = self.find(name)? {
-            object::prove_name(&self.session, found, name)?;
+            object::prove_name(&self.shared.profile, &self.session, found, name)?;
             self.count();
             self.session.destroy_object(found)?;
         }
@@ -424,14 +424,17 @@ impl Station {
     fn index(&self) -> Result<Answer, Failure> {
         let _turn = self.turn();
         let objects = object::scan(&self.session, &self.busy)?;
-        self.shared.index.fill(self.serving.epoch, objects.into_iter().map(|(handle, found)| (found.cka_id, handle)));
+        self.shared.index.fill(
+            self.serving.epoch,
+            objects.into_iter().map(|(handle, found)| (self.shared.profile.mark_found(found), handle)),
+        );
         Ok(Answer::Done)
     }
 
     /// The proved token object of a key, by the index or else by a search.
     fn search(&self, name: &ObjectName, kind: KeyKind) -> Result<ObjectHandle, Failure> {
         let _turn = self.turn();
-        if let Some(object) = self.shared.index.one(&name.cka_id())
+        if let Some(object) = self.shared.index.one(&self.shared.profile.mark_bytes(name))
             && object::prove(&self.shared.profile, &self.session, object, name, kind, true).is_ok()
         {
             return Ok(object);
@@ -458,7 +461,7 @@ impl Station {
 
     fn find(&self, name: &ObjectName) -> Result<Option<ObjectHandle>, Failure> {
         self.count();
-        object::find(&self.session, name)
+        object::find(&self.shared.profile, &self.session, name)
     }
 
     /// To be held while objects are searched, made or destroyed, where the profile wants that.

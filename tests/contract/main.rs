@@ -9,6 +9,8 @@ mod clients;
 #[allow(dead_code)] // for SoftHSM alone
 mod process;
 mod service;
+#[path = "../support/shim.rs"]
+mod shim;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
@@ -53,3 +55,7 @@ macro_rules! on {
 
 on!(softhsm2, tokens::Which::SoftHsm);
 on!(kryoptic, tokens::Which::Kryoptic);
+// These profiles, on SoftHSM with the quirks of the vendors: no hardware has run them.
+on!(aws_cloudhsm, tokens::Which::AwsCloudHsm);
+on!(luna, tokens::Which::Luna);
+on!(yubihsm2, tokens::Which::YubiHsm2);

@@ -9,6 +9,7 @@ use super::KeyMetadata;
 use crate::crash_point;
 use crate::crypto;
 use crate::kms::shape::{Member, defaulted, optional};
+use crate::kms::signature::learn_served;
 use crate::kms::tag::{Tag, check_tags, merged};
 use crate::kms::{Context, Error, Facts, Operation, object_kind, policy, shapes};
 use crate::model::{
@@ -80,6 +81,7 @@ impl Operation for CreateKey {
                 "KeySpec {spec} is not offered for imported key material."
             )));
         }
+        learn_served(cx, &record).await;
         match origin {
             Origin::External => create_without_material(cx, record).await,
             Origin::AwsKms => create_on_token(cx, record, kind, deadline).await,

@@ -26,7 +26,18 @@ pub fn served_algorithms(kms: &Kms, record: &KeyRecord) -> &'static [SigningAlgo
     }
 }
 
-/// Waits until it is known whether the key's token does what only some tokens do.
+/// Waits until it is known what the key's token does of what only some tokens do, so that [`served_algorithms`] says so; a
+/// token that cannot be asked now is taken for one that does not.
+pub async fn learn_served(cx: &Context, record: &KeyRecord) {
+    if record.spec == KeySpec::EccNistEdwards25519
+        && let Ok(token) = cx.kms.token_of(record)
+        && let Err(error) = token.prehashes(cx.request.deadline).await
+    {
+        tracing::warn!(reason = %error, "it is not known yet whether the token signs by Ed25519ph");
+    }
+}
+
+/// Refuses what the key's token does not do.
 async fn check_served(cx: &Context, key: &UsableKey, algorithm: SigningAlgorithm) -> Result<(), Error> {
     if algorithm == SigningAlgorithm::Ed25519PhSha512
         && let Offer::No(reason) = cx.kms.token_of(key.record())?.prehashes(cx.request.deadline).await?

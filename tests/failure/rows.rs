@@ -190,6 +190,40 @@ fn the_token_is_swapped() {
     assert!(seen.log.contains("another token, serial"), "{}", seen.log);
 }
 
+/// Every row of the table in README.md has its test here.
+#[test]
+fn every_row_of_the_table_is_tested() {
+    let (_, text) = README.split_once("## When a token fails\n").unwrap();
+    let (text, _) = text.split_once("\n## ").unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert_eq!(rows.len(), TESTED.len());
+    for (row, (begins, tests)) in rows.into_iter().zip(TESTED) {
+        assert!(row.starts_with(&format!("| {begins}")), "{row}");
+        for test in tests {
+            assert!(include_str!("rows.rs").contains(&format!("#[test]\nfn {test}()")), "{test}");
+        }
+    }
+}
+
+/// How a row begins, and the tests of what it says.
+const TESTED: [(&str, &[&str]); 14] = [
+    ("sessions lost", &["sessions_lost"]),
+    ("login lost", &["login_lost"]),
+    ("token gone", &["gone_for_a_second", "gone_for_longer", "gone_for_good"]),
+    ("slow: milliseconds", &["slow_by_2_ms", "slow_by_200_ms"]),
+    ("slow: longer", &["slow_by_5_s"]),
+    ("a call hangs", &["a_call_hangs"]),
+    ("every call hangs", &["every_call_hangs", "a_service_with_a_hung_token_ends_when_told"]),
+    ("busy", &["busy"]),
+    ("general error", &["general_error"]),
+    ("out of sessions", &["out_of_sessions"]),
+    ("out of object slots", &["out_of_object_slots"]),
+    ("PIN wrong", &["the_pin_is_refused", "a_wrong_or_locked_pin_at_start_ends_with_78"]),
+    ("PIN locked", &["the_pin_is_locked", "a_wrong_or_locked_pin_at_start_ends_with_78"]),
+    ("another token", &["the_token_is_swapped"]),
+];
+const README: &str = include_str!("../../README.md");
+
 /// A service on two tokens under load.
 struct Trial {
     rig: Rig,

@@ -8,7 +8,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
-use super::error::{Class, Error, Failure, class, not_logged_in};
+use super::error::{Error, Failure, not_logged_in};
 use super::kind::{KeyKind, OID_ED25519};
 use super::login::is_logged_in;
 use super::profile::Profile;
@@ -141,10 +141,9 @@ pub(super) fn prove(
     kind: KeyKind,
     token: bool,
 ) -> Result<(), Failure> {
-    let (omitted, wanted): (Vec<_>, Vec<_>) =
-        proof(profile, name, kind, token).into_iter().partition(|attribute| profile.omits(attribute.attribute_type()));
+    let mut wanted = proof(profile, name, kind, token);
+    wanted.retain(|attribute| !profile.omits(attribute.attribute_type()));
     require(session, object, name, &wanted)?;
-    require_if_told(session, object, name, &omitted)?;
     match (kind.modulus_len(), kind.secret_len()) {
         (Some(len), _) => prove_modulus(session, object, name, len),
         (None, Some(len)) if name.purpose == Purpose::Imported => prove_length(session, object, name, len),
@@ -188,24 +187,6 @@ fn require(session: &Session, object: ObjectHandle, name: &ObjectName, wanted: &
         // A session that lost its login sees no attributes: that is an outage and proves nothing.
         Some(error) => require_login(session).and(Err(error.into())),
     }
-}
-
-/// As [`require`], but of what templates go without, the token need not tell anything.
-fn require_if_told(
-    session: &Session,
-    object: ObjectHandle,
-    name: &ObjectName,
-    omitted: &[Attribute],
-) -> Result<(), Failure> {
-    for wanted in omitted {
-        match session.get_attributes(object, &[wanted.attribute_type()]) {
-            Ok(found) if !found.is_empty() => require(session, object, name, std::slice::from_ref(wanted))?,
-            Ok(_) => {}
-            Err(error) if matches!(class(&error), Class::Refused | Class::Bug) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// SoftHSM names the curve of an Ed25519 key by a word, however it was named to it (PKCS#11 v3.0 §2.3.10 has both).

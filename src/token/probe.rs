@@ -297,7 +297,7 @@ fn wrong_tag(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<()
     let (raw, numbers) = (&shared.module.raw, &shared.profile.mechanisms);
     let key = WrappingKey { raw, numbers, session, handle: key };
     let iv = HostIv::random().map_err(|error| error.to_string())?;
-    let mut forged = mechanism::wrap(&key, way, &iv, ASSOCIATED, &SEED).map_err(|error| reason(&error))?;
+    let mut forged = mechanism::wrap(&key, way, &iv, ASSOCIATED, &SEED).map_err(told)?;
     if let Some(last) = forged.last_mut() {
         *last ^= 1;
     }

@@ -103,7 +103,7 @@ pub(super) struct Objects {
     /// By what an object is found.
     pub found_by: Mark,
     /// Attributes that the token does not take in a template, without `CKA_` and in lower case; what a key is for is said all
-    /// the same. They are proved only where the token tells them.
+    /// the same. They are not proved.
     #[serde(deserialize_with = "attribute_types")]
     pub omit: Vec<AttributeType>,
     /// Attributes that the vendor wants in the template of every key.

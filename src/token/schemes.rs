@@ -53,6 +53,17 @@ impl Schemes {
         way.ok_or_else(|| self.not_done(scheme.number()))
     }
 
+    /// A scheme that is done here, with which this one's ciphertexts are unwrapped: itself, or AES-GCM with an IV that is
+    /// given, if that is what they come to. An HSM that left its FIPS mode opens what it sealed in it.
+    pub fn unwrapping(&self, scheme: Scheme) -> Result<(Scheme, Way), Error> {
+        match self.way(scheme) {
+            Err(_) if scheme.opens_with_its_iv() && self.way(Scheme::AesGcmHostIv).is_ok() => {
+                Ok((Scheme::AesGcmHostIv, Way::GcmHostIv))
+            }
+            way => way.map(|way| (scheme, way)),
+        }
+    }
+
     /// What is said of a scheme that is not done here.
     pub fn not_done(&self, number: u8) -> Error {
         Error::Scheme { asked: number, offered: self.to_string() }
@@ -145,10 +156,12 @@ fn try_scheme(
             Ok(seed) if scheme.authenticates() || seed.expose() == SEED => {
                 return Err(Error::Wrong("a forged ciphertext is opened").into());
             }
-            Err(error) if is_lost(&error) => return Err(error.into()),
+            Err(error) if is_lost(&error) && !tells_bad_tag(profile, &error) => return Err(error.into()),
             Ok(_) | Err(_) => {}
         }
     }
+    // The token is still there, and the session is good.
+    unwrap(ASSOCIATED, &wrapped)?;
     Ok(way)
 }
 
@@ -185,6 +198,10 @@ fn is_outage(failure: &Failure) -> bool {
 
 fn is_lost(error: &CryptokiError) -> bool {
     matches!(class(error), Class::LoginLost | Class::DeviceGone)
+}
+
+fn tells_bad_tag(profile: &Profile, error: &CryptokiError) -> bool {
+    matches!(error, CryptokiError::Pkcs11(code, _) if profile.tells_bad_tag(*code))
 }
 
 fn told(failure: Failure) -> Error {

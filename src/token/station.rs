@@ -131,7 +131,12 @@ impl Station {
         let way = self.serving.schemes.way(scheme)?;
         let key = self.key(name, KeyKind::Aes256)?;
         self.count();
-        Ok(Answer::Bytes(mechanism::wrap(&self.wrapping_key(key), way, iv, associated, seed.expose())?))
+        let wrapped = mechanism::wrap(&self.wrapping_key(key), way, iv, associated, seed.expose());
+        if let Err(Failure::Final(error @ Error::Wrong(_))) = &wrapped {
+            // It showed otherwise when its sessions were opened, so that is to be done again before anything else.
+            self.shared.report_lost(self.serving.epoch, error.to_string());
+        }
+        wrapped.map(Answer::Bytes)
     }
 
     fn wrapping_key(&self, handle: ObjectHandle) -> WrappingKey<'_> {
@@ -146,7 +151,7 @@ impl Station {
         associated: &[u8],
         wrapped: &[u8],
     ) -> Result<Answer, Failure> {
-        let way = self.serving.schemes.way(scheme)?;
+        let probing = self.serving.schemes.unwrapping(scheme)?;
         let key = self.key(name, KeyKind::Aes256)?;
         self.count();
         match mechanism::unwrap(&self.wrapping_key(key), scheme, associated, wrapped) {
@@ -156,7 +161,7 @@ impl Station {
                     object::require_login(&self.session)?;
                     return Err(Error::BadData.into());
                 }
-                self.probe(name, scheme, way, key)?;
+                self.probe(name, probing, key)?;
                 let again = || mechanism::unwrap(&self.wrapping_key(key), scheme, associated, wrapped);
                 self.bad_for_certain(again).map(Answer::Secret)
             }
@@ -240,7 +245,7 @@ impl Station {
     ///
     /// The first probe of a key wraps zeros, and later ones unwrap what came out, so that forged ciphertexts cannot use
     /// up the key's budget of IVs.
-    fn probe(&mut self, name: &ObjectName, scheme: Scheme, way: Way, key: ObjectHandle) -> Result<(), Failure> {
+    fn probe(&mut self, name: &ObjectName, (scheme, way): (Scheme, Way), key: ObjectHandle) -> Result<(), Failure> {
         self.count();
         let key = self.wrapping_key(key);
         let known = self.held.get(name).and_then(|held| held.known.as_ref());

@@ -6,6 +6,8 @@
 #[path = "../token/process.rs"]
 #[allow(dead_code)] // for SoftHSM alone
 mod process;
+#[path = "../support/shim.rs"]
+mod shim;
 mod tokens;
 mod work;
 
@@ -48,3 +50,7 @@ macro_rules! on {
 
 on!(softhsm2, tokens::Which::SoftHsm);
 on!(kryoptic, tokens::Which::Kryoptic);
+// These profiles, on SoftHSM with the quirks of the vendors: no hardware has run them.
+on!(aws_cloudhsm, tokens::Which::AwsCloudHsm);
+on!(luna, tokens::Which::Luna);
+on!(yubihsm2, tokens::Which::YubiHsm2);

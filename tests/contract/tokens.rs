@@ -6,12 +6,16 @@ use std::process::Command;
 use hsm_kms::token::{Settings, Token, init_token};
 
 use crate::process::{LABEL, PIN, again, assert_passed, dir_of, pin, softhsm_dir};
+use crate::shim;
 
 /// A token that the suite runs on.
 #[derive(Clone, Copy)]
 pub enum Which {
     SoftHsm,
     Kryoptic,
+    AwsCloudHsm,
+    Luna,
+    YubiHsm2,
 }
 
 /// An empty token of a test, not opened yet.
@@ -38,6 +42,9 @@ impl Which {
         match self {
             Which::SoftHsm => "softhsm2",
             Which::Kryoptic => "kryoptic",
+            Which::AwsCloudHsm => "aws-cloudhsm",
+            Which::Luna => "luna",
+            Which::YubiHsm2 => "yubihsm2",
         }
     }
 
@@ -45,6 +52,33 @@ impl Which {
         match self {
             Which::SoftHsm => crate::process::MODULE.into(),
             Which::Kryoptic => kryoptic(),
+            Which::AwsCloudHsm | Which::Luna | Which::YubiHsm2 => shim::module(),
+        }
+    }
+
+    /// The PIN of the token, in the shape that the vendor wants.
+    pub fn pin(self) -> &'static str {
+        match self {
+            Which::SoftHsm | Which::Kryoptic | Which::Luna => PIN,
+            Which::AwsCloudHsm => "kms_user:password1",
+            Which::YubiHsm2 => "0001password",
+        }
+    }
+
+    /// The quirks that make SoftHSM this vendor's token.
+    fn quirks(self) -> &'static str {
+        match self {
+            Which::SoftHsm | Which::Kryoptic => "",
+            Which::AwsCloudHsm => {
+                "library_manufacturer Amazon\ngcm_iv zeroed\nvendor_gcm\nbad_tag CKR_ENCRYPTED_DATA_INVALID\n\
+                 sessions 1024\nread_only refused\ndata 16224\nrenumber\nhide 0x2109 0x210a 0x1055 0x1057\n"
+            }
+            Which::Luna => {
+                "library_manufacturer SafeNet\ngcm_iv appended\nbad_tag CKR_ENCRYPTED_DATA_INVALID\nrenumber\n"
+            }
+            Which::YubiHsm2 => {
+                "library_manufacturer Yubico\nsessions 16 unsaid\nobjects 256\nid_max 2\nhide 0x1087 0x2109 0x210a\n"
+            }
         }
     }
 
@@ -53,17 +87,23 @@ impl Which {
         match self {
             Which::SoftHsm => Vec::new(),
             Which::Kryoptic => vec![("KRYOPTIC_CONF", kryoptic_configuration(dir))],
+            Which::AwsCloudHsm | Which::Luna | Which::YubiHsm2 => {
+                let shim = shim::Shim::in_dir(dir);
+                shim.rules(self.quirks());
+                let (variable, path) = shim.environment();
+                vec![(variable, path.to_owned())]
+            }
         }
     }
 
     fn make(self) {
-        init_token(&self.module(), LABEL, &pin("12345678"), &pin(PIN)).unwrap();
+        init_token(&self.module(), LABEL, &pin("12345678"), &pin(self.pin())).unwrap();
     }
 }
 
 impl Place<'_> {
     pub fn open(&self) -> Token {
-        Token::open(&self.settings(), pin(PIN), || panic!("hopeless")).unwrap()
+        Token::open(&self.settings(), pin(self.which.pin()), || panic!("hopeless")).unwrap()
     }
 
     fn settings(&self) -> Settings {

@@ -21,7 +21,9 @@ mod words;
 mod wrapping;
 
 pub use account::AccountId;
-pub use algorithm::{EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm};
+pub use algorithm::{
+    EncapsulationAlgorithm, EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm,
+};
 pub use alias_name::{AliasName, InvalidAliasName};
 pub use arn::{Arn, KeyRef, KeyRefError, key_arn};
 pub use clock::{Clock, SystemClock, Timestamp};

@@ -83,7 +83,7 @@ pub enum Error {
     Unfit(KeyKind),
     /// The algorithm is one of the spec, and is not offered, for this reason.
     #[error("{0} is not offered: {1}")]
-    NotOffered(SigningAlgorithm, &'static str),
+    NotOffered(SigningAlgorithm, String),
     /// What was unwrapped is no key of the kind: another length or spec, or numbers that do not belong together.
     #[error("the material is not that of {0}")]
     IncorrectMaterial(KeyKind),

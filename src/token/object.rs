@@ -220,6 +220,12 @@ fn read_public(session: &Session, public: ObjectHandle, spec: KeyPairSpec) -> Re
     if spec.modulus_len().is_some() {
         return read_rsa(session, public, spec);
     }
+    if spec.is_lattice() {
+        return match session.get_attributes(public, &[AttributeType::Value])?.pop() {
+            Some(Attribute::Value(raw)) => PublicKey::from_lattice(spec, &raw).map_err(|_| CryptokiError::InvalidValue),
+            _ => Err(CryptokiError::InvalidValue),
+        };
+    }
     let len = spec.coordinate_len().map_or(ED25519_POINT_LEN, |width| 1 + 2 * width);
     let point = read_point(session, public, len)?;
     PublicKey::from_point(spec, &point).map_err(|_| CryptokiError::InvalidValue)
@@ -332,6 +338,7 @@ fn plainly(attribute: &Attribute) -> String {
         Attribute::ValueLen(len) => len.to_string(),
         Attribute::Id(id) => hex::encode(id),
         Attribute::EcParams(params) => hex::encode(params),
+        Attribute::ParameterSet(set) => format!("number {}", u64::from(**set)),
         Attribute::Label(label) => format!("`{}`", String::from_utf8_lossy(label).escape_debug()),
         Attribute::Token(yes)
         | Attribute::Private(yes)
@@ -342,6 +349,7 @@ fn plainly(attribute: &Attribute) -> String {
         | Attribute::Wrap(yes)
         | Attribute::Unwrap(yes)
         | Attribute::Derive(yes)
+        | Attribute::Decapsulate(yes)
         | Attribute::Sign(yes)
         | Attribute::SignRecover(yes)
         | Attribute::Verify(yes)
@@ -368,7 +376,9 @@ fn pkcs11_name(kind: AttributeType) -> &'static str {
         AttributeType::Wrap => "CKA_WRAP",
         AttributeType::Unwrap => "CKA_UNWRAP",
         AttributeType::Derive => "CKA_DERIVE",
+        AttributeType::Decapsulate => "CKA_DECAPSULATE",
         AttributeType::EcParams => "CKA_EC_PARAMS",
+        AttributeType::ParameterSet => "CKA_PARAMETER_SET",
         AttributeType::Sign => "CKA_SIGN",
         AttributeType::SignRecover => "CKA_SIGN_RECOVER",
         AttributeType::Verify => "CKA_VERIFY",

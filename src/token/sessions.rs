@@ -50,6 +50,8 @@ pub(super) enum Request {
     Exists { name: ObjectName, kind: KeyKind },
     /// Whether the token can do what such keys are for.
     Offers(KeyKind),
+    /// Whether the token signs by Ed25519ph.
+    Prehashes,
     /// Find out which material the token unwraps by itself.
     TryImports,
     /// All objects with our labels.
@@ -192,6 +194,8 @@ pub(super) struct Shared {
     pub schemes: Mutex<Arc<Schemes>>,
     /// What was found out about kinds of keys.
     pub offers: Mutex<HashMap<KeyKind, Offer>>,
+    /// Whether the token signs by Ed25519ph, once that was tried.
+    pub prehashes: OnceLock<Offer>,
     /// Which material the token unwraps by itself, once that was tried.
     pub unwraps: OnceLock<HashSet<(KeyKind, EncryptionAlgorithm)>>,
     pub pool: Arc<Pool>,

@@ -106,6 +106,7 @@ impl Station {
             Request::Destroy { name } => self.destroy(name, deadline),
             Request::Exists { name, kind } => self.exists(name, *kind),
             Request::Offers(kind) => Ok(Answer::Offer(probe::offer(&self.shared, &self.session, *kind)?)),
+            Request::Prehashes => Ok(Answer::Offer(probe::prehashes(&self.shared, &self.session)?)),
             Request::TryImports => {
                 let found = import::unwrapped_on_token(&self.shared, &self.session)?;
                 let _ = self.shared.unwraps.set(found);
@@ -183,6 +184,9 @@ impl Station {
             (Task::Agree(point), KeyKind::Agree(spec)) => {
                 let len = spec.coordinate_len().ok_or(Error::Unfit(kind))?;
                 Answer::Secret(private::agree(session, key, len, point)?)
+            }
+            (Task::Decapsulate(ciphertext), KeyKind::Decapsulate(_)) => {
+                Answer::Secret(private::decapsulate(session, key, ciphertext)?)
             }
             (Task::Decrypt(how, ciphertext), KeyKind::Decrypt(spec)) => {
                 Answer::Secret(self.decrypt(key, spec, *how, ciphertext)?)

@@ -142,7 +142,7 @@ impl Worker {
 
     fn limit(&self, request: &Request) -> Duration {
         match request {
-            Request::TryImports | Request::SelfTest => self.shared.profile.limits.generation(),
+            Request::Prehashes | Request::TryImports | Request::SelfTest => self.shared.profile.limits.generation(),
             Request::Generate { kind, .. } | Request::Offers(kind) if kind.is_pair() => {
                 self.shared.profile.limits.generation()
             }

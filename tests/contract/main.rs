@@ -3,11 +3,16 @@
 //! Which kinds of keys a token has is written in `offers/`, one file for each; what is new there, and what is gone, is a
 //! failure. Whatever is offered is then done, with keys that stay on the token.
 
+#[path = "../support/clients.rs"]
+mod clients;
 #[path = "../token/process.rs"]
 #[allow(dead_code)] // for SoftHSM alone
 mod process;
+mod service;
 #[path = "../support/shim.rs"]
 mod shim;
+#[path = "../support/mod.rs"]
+mod support;
 mod tokens;
 mod work;
 

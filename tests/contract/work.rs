@@ -179,6 +179,7 @@ async fn works(token: &Token, name: &ObjectName, kind: KeyKind) {
         (KeyKind::Sign(spec), Some(public)) => signs(token, name, spec, &public).await,
         (KeyKind::Decrypt(spec), Some(public)) => decrypts(token, name, spec, &public).await,
         (KeyKind::Agree(spec), Some(public)) => agrees(token, name, spec, &public).await,
+        (KeyKind::Decapsulate(spec), Some(public)) => decapsulates(token, name, spec, &public).await,
         (KeyKind::Mac(spec), None) => macs(token, name, spec).await,
         (kind, public) => panic!("{kind} with {public:?}"),
     }
@@ -189,6 +190,7 @@ async fn works(token: &Token, name: &ObjectName, kind: KeyKind) {
 async fn signs(token: &Token, name: &ObjectName, spec: KeyPairSpec, public: &PublicKey) {
     for algorithm in spec.signing_algorithms() {
         if *algorithm == SigningAlgorithm::Ed25519PhSha512 {
+            prehashes(token, name, public).await;
             continue;
         }
         let signature = token.sign(name, spec, *algorithm, Message::Raw(MESSAGE), soon()).await.unwrap();
@@ -199,6 +201,42 @@ async fn signs(token: &Token, name: &ObjectName, spec: KeyPairSpec, public: &Pub
             let signature = token.sign(name, spec, *algorithm, Message::Digest(&digest), soon()).await.unwrap();
             public.verify(*algorithm, Message::Raw(MESSAGE), &signature).unwrap();
         }
+    }
+}
+
+/// Ed25519ph, which is another signature than Ed25519's, or none at all.
+async fn prehashes(token: &Token, name: &ObjectName, public: &PublicKey) {
+    let (spec, prehashed) = (KeyPairSpec::EccNistEdwards25519, SigningAlgorithm::Ed25519PhSha512);
+    let digest = crypto::digest(prehashed, MESSAGE).unwrap();
+    let signature = token.sign(name, spec, prehashed, Message::Digest(&digest), soon()).await;
+    match token.prehashes(soon()).await.unwrap() {
+        Offer::No(_) => assert!(matches!(signature, Err(Error::NotOffered(..))), "{signature:?}"),
+        Offer::Yes => {
+            let signature = signature.unwrap();
+            public.verify(prehashed, Message::Digest(&digest), &signature).unwrap();
+            let plain = SigningAlgorithm::Ed25519Sha512;
+            assert!(public.verify(plain, Message::Raw(&digest), &signature).is_err());
+            assert!(public.verify(plain, Message::Raw(MESSAGE), &signature).is_err());
+            assert!(public.verify(prehashed, Message::Digest(&[7; 64]), &signature).is_err());
+        }
+    }
+}
+
+async fn decapsulates(token: &Token, name: &ObjectName, spec: KeyPairSpec, public: &PublicKey) {
+    let made = crypto::encapsulate(public).unwrap();
+    assert_eq!(made.ciphertext.len(), spec.encapsulated_len().unwrap());
+    let back = token.decapsulate(name, spec, &made.ciphertext, soon()).await.unwrap();
+    assert_eq!((back.expose(), back.expose().len()), (made.secret.expose(), 32), "{spec}");
+    for at in [0, 400, made.ciphertext.len() - 1] {
+        let mut forged = made.ciphertext.clone();
+        forged[at] ^= 1;
+        let other = token.decapsulate(name, spec, &forged, soon()).await.unwrap();
+        assert_ne!(other.expose(), made.secret.expose(), "{spec}");
+        let again = token.decapsulate(name, spec, &forged, soon()).await.unwrap();
+        assert_eq!(other.expose(), again.expose(), "what is rejected is rejected alike");
+    }
+    for wrong in [&made.ciphertext[1..], &[&made.ciphertext[..], &[0]].concat(), &[]] {
+        assert!(matches!(token.decapsulate(name, spec, wrong, soon()).await, Err(Error::BadData)), "{spec}");
     }
 }
 
@@ -336,6 +374,12 @@ fn every_kind() -> Vec<(KeyKind, &'static str)> {
         (KeyKind::Agree(EccNistP384), "ECDH with P-384"),
         (KeyKind::Agree(EccNistP521), "ECDH with P-521"),
         (KeyKind::Sign(EccNistEdwards25519), "Ed25519"),
+        (KeyKind::Sign(MlDsa44), "ML-DSA-44"),
+        (KeyKind::Sign(MlDsa65), "ML-DSA-65"),
+        (KeyKind::Sign(MlDsa87), "ML-DSA-87"),
+        (KeyKind::Decapsulate(MlKem512), "ML-KEM-512"),
+        (KeyKind::Decapsulate(MlKem768), "ML-KEM-768"),
+        (KeyKind::Decapsulate(MlKem1024), "ML-KEM-1024"),
         (KeyKind::Mac(HmacSpec::Hmac224), "HMAC with SHA-224"),
         (KeyKind::Mac(HmacSpec::Hmac256), "HMAC with SHA-256"),
         (KeyKind::Mac(HmacSpec::Hmac384), "HMAC with SHA-384"),

@@ -55,6 +55,7 @@ macro_rules! on {
 
 on!(softhsm2, tokens::Which::SoftHsm);
 on!(kryoptic, tokens::Which::Kryoptic);
+on!(opencryptoki, tokens::Which::OpenCryptoki);
 // These profiles, on SoftHSM with the quirks of the vendors: no hardware has run them.
 on!(aws_cloudhsm, tokens::Which::AwsCloudHsm);
 on!(luna, tokens::Which::Luna);

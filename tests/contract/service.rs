@@ -41,7 +41,7 @@ fn keys_of_lattices_serve_and_are_there_after_a_restart() {
 fn ask(service: &Service, dir: &Path, part: &str) {
     let mut python = Command::new(venv().join("bin/python"));
     python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract/lattice.py")).arg(part).arg(dir.join("kept"));
-    run(service, &mut python, &dir.join("home"), "us-east-1");
+    run(service, &mut python, &dir.join(format!("home-{part}")), "us-east-1");
 }
 
 fn settings(dir: &Path) -> String {

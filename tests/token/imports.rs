@@ -492,9 +492,11 @@ fn public_of(dir: &Path, spec: KeyPairSpec, private: &[u8]) -> PublicKey {
 
 fn kind_pair(kind: KeyKind) -> Option<KeyPairSpec> {
     match kind {
-        KeyKind::Sign(spec) | KeyKind::Decrypt(spec) | KeyKind::Agree(spec) | KeyKind::ImportWrapping(spec) => {
-            Some(spec)
-        }
+        KeyKind::Sign(spec)
+        | KeyKind::Decrypt(spec)
+        | KeyKind::Agree(spec)
+        | KeyKind::Decapsulate(spec)
+        | KeyKind::ImportWrapping(spec) => Some(spec),
         KeyKind::Aes256 | KeyKind::Mac(_) => None,
     }
 }
@@ -618,7 +620,7 @@ fn is_the_material(
             let secret = block_on(token.derive(name, spec, &peer.public_key, soon())).unwrap();
             assert_eq!(secret.expose(), peer.agree(public.unwrap()).unwrap().expose());
         }
-        KeyKind::ImportWrapping(_) => unreachable!("is not imported"),
+        KeyKind::Decapsulate(_) | KeyKind::ImportWrapping(_) => unreachable!("is not imported"),
     }
 }
 

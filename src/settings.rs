@@ -67,7 +67,7 @@ pub struct ServerSettings {
     pub listen: std::net::SocketAddr,
     /// Connections at once. Default 1,024.
     pub max_connections: usize,
-    /// How long requests in flight may take at shutdown, in seconds. Default 15.
+    /// How long requests in flight may take at shutdown, in seconds. Default 10.
     pub drain_seconds: u64,
 }
 
@@ -277,7 +277,7 @@ const MAX_NONCE_BUDGET: u64 = 1 << 32;
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        ServerSettings { listen: ([127, 0, 0, 1], 9911).into(), max_connections: 1_024, drain_seconds: 15 }
+        ServerSettings { listen: ([127, 0, 0, 1], 9911).into(), max_connections: 1_024, drain_seconds: 10 }
     }
 }
 

@@ -53,7 +53,7 @@ fn the_words_of_algorithms_and_key_specs_are_the_models() {
         let words = model["shapes"][shape]["enum"].as_array().expect("an enumeration");
         words.iter().map(|word| word.as_str().expect("a word").to_owned()).collect()
     };
-    let all: [(&str, &[&str]); 5] = [
+    let all: [(&str, &[&str]); 6] = [
         ("SigningAlgorithmSpec", SigningAlgorithm::NAMES),
         ("EncryptionAlgorithmSpec", EncryptionAlgorithm::NAMES),
         ("MacAlgorithmSpec", MacAlgorithm::NAMES),

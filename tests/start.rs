@@ -295,6 +295,23 @@ fn two_processes_on_one_data_folder() {
     assert!(env.contains(&service.address()));
 }
 
+/// With data folders of their own, so that nothing but the token is in the way.
+#[test]
+fn two_processes_on_one_softhsm_token() {
+    let machine = Machine::new();
+    let service = machine.serve();
+    let data = machine.path("data").display().to_string();
+    let others = machine.settings().replace(&format!("data = {data:?}"), &format!("data = {:?}", data + "-of-another"));
+    assert_ne!(others, machine.settings());
+    says(machine.refusal_of(&others), 1, &["is in use by another hsm-kms process", "a SoftHSM token serves one"]);
+    assert_eq!(list_keys(&service), json!([]));
+    let probe = ["token", "probe", "--module", SOFTHSM, "--label", "hsm-kms", "--pin-file", "pin"];
+    assert_eq!(machine.run(&probe).code, 0, "who only looks is no second service");
+    service.kill9();
+    machine.write("settings.toml", &machine.settings());
+    assert_eq!(list_keys(&machine.serve()), json!([]), "who was killed has let go of it");
+}
+
 #[test]
 fn dev_serves_on_loopback_only() {
     let machine = Machine::empty();

@@ -163,6 +163,9 @@ impl From<token::Error> for Error {
                 Error::UnsupportedOperation(error.to_string())
             }
             token::Error::IncorrectMaterial(_) => Error::IncorrectKeyMaterial(error.to_string()),
+            token::Error::Full(_) => {
+                Error::LimitExceeded("The token has no room for one more key. Delete keys that nobody needs.".into())
+            }
             _ => Error::Internal(format!("token: {error}")),
         }
     }

@@ -154,6 +154,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another process has the token.
+    #[error(
+        "the token in {} is in use by another hsm-kms process, and a SoftHSM token serves one; stop that one first, or \
+         use another token",
+        path.display()
+    )]
+    InUse {
+        /// The token's folder.
+        path: PathBuf,
+    },
     /// A file of the token cannot be kept safe.
     #[error("{action} {} failed: {source}", path.display())]
     File {
@@ -172,6 +182,9 @@ pub enum Error {
         /// The return code.
         code: String,
     },
+    /// The token has no room for one more object.
+    #[error("the token has no room for one more object: {0}")]
+    Full(String),
     /// The operating system gave no random bytes or no thread.
     #[error("the operating system refused {0}")]
     System(String),
@@ -205,6 +218,8 @@ pub(super) enum Class {
     Refused,
     /// The data is not what was sealed.
     BadData,
+    /// There is no room on the device.
+    Full,
     /// The call was wrong: our mistake.
     Bug,
 }
@@ -254,7 +269,19 @@ pub(super) fn outcome(error: &CryptokiError) -> Error {
         Class::FreshSession | Class::HandleGone | Class::LoginLost | Class::DeviceGone => {
             Error::Unavailable(reason(error))
         }
+        Class::Full => no_room(error),
         Class::BadData | Class::Refused | Class::Bug => refused(error),
+    }
+}
+
+/// What makes an object needs room for good; everything else needs it for a moment.
+fn no_room(error: &CryptokiError) -> Error {
+    use Function::{CopyObject, CreateObject, DeriveKey, GenerateKey, GenerateKeyPair, UnwrapKey};
+    match error {
+        CryptokiError::Pkcs11(_, CopyObject | CreateObject | DeriveKey | GenerateKey | GenerateKeyPair | UnwrapKey) => {
+            Error::Full(reason(error))
+        }
+        _ => Error::Unavailable(reason(error)),
     }
 }
 
@@ -290,7 +317,6 @@ fn class_of_code(code: RvError) -> Class {
         | OperationActive
         | OperationNotInitialized
         | HostMemory
-        | DeviceMemory
         | UnknownErrorCode(_)
         | VendorDefined(_) => Class::FreshSession,
         KeyHandleInvalid | ObjectHandleInvalid => Class::HandleGone,
@@ -298,6 +324,7 @@ fn class_of_code(code: RvError) -> Class {
         DeviceError | DeviceRemoved | TokenNotPresent | TokenNotRecognized | SlotIdInvalid | CryptokiNotInitialized => {
             Class::DeviceGone
         }
+        DeviceMemory => Class::Full,
         EncryptedDataInvalid | EncryptedDataLenRange => Class::BadData,
         ArgumentsBad
         | BufferTooSmall
@@ -328,6 +355,13 @@ mod tests {
             let told = outcome(&CryptokiError::Pkcs11(code, Function::Decrypt));
             assert!(matches!(told, Error::Unavailable(_)), "{code:?}: {told}");
         }
+    }
+
+    #[test]
+    fn a_full_token_is_no_outage_for_what_would_stay_on_it() {
+        let told = |function| outcome(&CryptokiError::Pkcs11(RvError::DeviceMemory, function));
+        assert!(matches!(told(Function::GenerateKey), Error::Full(_)));
+        assert!(matches!(told(Function::Decrypt), Error::Unavailable(_)));
     }
 
     #[test]

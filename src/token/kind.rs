@@ -73,7 +73,7 @@ impl KeyKind {
     }
 
     /// Whether the object is a private key, made with a public one.
-    pub(super) fn is_pair(self) -> bool {
+    pub fn is_pair(self) -> bool {
         self.pair().is_some()
     }
 

@@ -211,6 +211,8 @@ impl Token {
             copies_dir: settings.copies_dir.clone(),
             pin,
             logins: Arc::clone(&counters.logins),
+            first: OnceLock::new(),
+            claim: OnceLock::new(),
         };
         let anchor = door.open_or_heal()?;
         door.profile.check_sessions(anchor.token.max_sessions)?;
@@ -308,7 +310,9 @@ impl Token {
         if let Some(known) = probe::known(self.shared(), kind) {
             return Ok(known);
         }
-        match self.shared().ask(LaneName::Making, Request::Offers(kind), deadline).await? {
+        // What is found out in a moment does not wait behind what takes seconds.
+        let lane = if kind.is_pair() { LaneName::Making } else { LaneName::Slow };
+        match self.shared().ask(lane, Request::Offers(kind), deadline).await? {
             Answer::Offer(offer) => Ok(offer),
             _ => Err(Error::mixed_up()),
         }
@@ -624,6 +628,18 @@ impl Status {
     pub fn is_ready(&self) -> bool {
         *self == Status::Ready
     }
+
+    /// The status in a few words that never change, for who may know no more.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Status::Ready => "ready",
+            Status::Recovering(_) => "recovering",
+            Status::Unavailable(_) => "unavailable",
+            Status::PinRefused => "PIN refused",
+            Status::PinLocked => "PIN locked",
+            Status::Stopped => "stopped",
+        }
+    }
 }
 
 impl fmt::Display for Status {
@@ -695,6 +711,7 @@ fn start(
         keeper_busy: Busy::new(),
         stuck: AtomicBool::new(false),
         stopped: AtomicBool::new(false),
+        trouble: Mutex::default(),
     });
     keeper::Keeper::start(Arc::clone(&shared), door, told, anchor)?;
     watchdog::start(Arc::clone(&shared), max_sessions, on_hopeless)?;

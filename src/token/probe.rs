@@ -158,7 +158,7 @@ fn judged(session: &Session, tried: Result<(), Failure>) -> Result<(Offer, bool)
         }
         Err(Failure::Final(error)) => return Err(error.into()),
         Err(Failure::Call(error)) => match class(&error) {
-            Class::LoginLost | Class::DeviceGone => return Err(error.into()),
+            Class::LoginLost | Class::DeviceGone | Class::Full => return Err(error.into()),
             _ if !is_logged_in(session) => return Err(error.into()),
             // Who asks next may hear better.
             Class::FreshSession | Class::HandleGone => (Offer::No(reason(&error)), false),
@@ -351,7 +351,7 @@ fn wrong_tag(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<()
     let (raw, numbers) = (&shared.module.raw, &shared.profile.mechanisms);
     let key = WrappingKey { raw, numbers, session, handle: key };
     let iv = HostIv::random().map_err(|error| error.to_string())?;
-    let mut forged = mechanism::wrap(&key, way, &iv, ASSOCIATED, &SEED).map_err(|error| reason(&error))?;
+    let mut forged = mechanism::wrap(&key, way, &iv, ASSOCIATED, &SEED).map_err(told)?;
     if let Some(last) = forged.last_mut() {
         *last ^= 1;
     }

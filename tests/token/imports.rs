@@ -492,12 +492,10 @@ fn public_of(dir: &Path, spec: KeyPairSpec, private: &[u8]) -> PublicKey {
 
 fn kind_pair(kind: KeyKind) -> Option<KeyPairSpec> {
     match kind {
-        KeyKind::Sign(spec)
-        | KeyKind::Decrypt(spec)
-        | KeyKind::Agree(spec)
-        | KeyKind::Decapsulate(spec)
-        | KeyKind::ImportWrapping(spec) => Some(spec),
-        KeyKind::Aes256 | KeyKind::Mac(_) => None,
+        KeyKind::Sign(spec) | KeyKind::Decrypt(spec) | KeyKind::Agree(spec) | KeyKind::ImportWrapping(spec) => {
+            Some(spec)
+        }
+        KeyKind::Aes256 | KeyKind::Mac(_) | KeyKind::Decapsulate(_) => None,
     }
 }
 

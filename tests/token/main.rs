@@ -8,6 +8,8 @@ mod planted;
 mod process;
 mod race;
 mod schemes;
+#[path = "../support/shim.rs"]
+mod shim;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

@@ -5,6 +5,8 @@
 
 #[path = "../support/clients.rs"]
 mod clients;
+#[path = "../support/in_process.rs"]
+mod in_process;
 #[path = "../token/process.rs"]
 #[allow(dead_code)] // for SoftHSM alone
 mod process;

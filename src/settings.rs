@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::model::{AccountId, ClusterId, Region};
+use crate::model::{AccountId, ClusterId, Region, TokenUri};
 
 /// Everything that can be set. Unknown fields are refused.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,10 +49,12 @@ pub struct Settings {
 pub struct TokenSettings {
     /// The PKCS#11 module of the vendor.
     pub module: PathBuf,
-    /// The label of the token; not needed if the serial number is given.
+    /// The label of the token; not needed if the serial number or the URI is given. All that are given must fit.
     pub label: Option<String>,
     /// The serial number of the token.
     pub serial: Option<String>,
+    /// The token's URI, `pkcs11:token=…;serial=…;manufacturer=…;model=…` (RFC 7512).
+    pub uri: Option<TokenUri>,
     /// A file with the user PIN, and nothing else but a final newline.
     pub pin_file: PathBuf,
     /// A profile to use instead of the built-in one.
@@ -72,6 +74,8 @@ pub struct ClusterSettings {
     pub label: Option<String>,
     /// The serial number of the token.
     pub serial: Option<String>,
+    /// The token's URI, as for other tokens.
+    pub uri: Option<TokenUri>,
     /// A profile to use instead of the built-in one.
     pub profile: Option<PathBuf>,
     /// Whether custom key stores on it do no more than AWS's: symmetric keys made on the token, without rotation, import
@@ -91,7 +95,7 @@ pub struct ServerSettings {
     pub listen: std::net::SocketAddr,
     /// Connections at once. Default 1,024.
     pub max_connections: usize,
-    /// How long requests in flight may take at shutdown, in seconds. Default 15.
+    /// How long requests in flight may take at shutdown, in seconds. Default 10.
     pub drain_seconds: u64,
 }
 
@@ -155,7 +159,9 @@ pub enum Error {
     #[error("settings: kms.nonce_budget {0} is not within 64 and 4294967296; leave it out but for tests")]
     NonceBudget(u64),
     /// The token is not named.
-    #[error("settings: token.label or token.serial must say which token to use; `hsm-kms token list` shows them")]
+    #[error(
+        "settings: token.label, token.serial or token.uri must say which token to use; `hsm-kms token list` shows them"
+    )]
     NoToken,
     /// Every Region has one token, and every further token a Region.
     #[error("settings: {token}.regions {what}")]
@@ -223,10 +229,11 @@ impl Settings {
         if self.regions.is_empty() {
             return Err(Error::NoRegion);
         }
-        if self.all_tokens().any(|token| token.label.is_none() && token.serial.is_none()) {
+        if self.all_tokens().any(|token| token.label.is_none() && token.serial.is_none() && token.uri.is_none()) {
             return Err(Error::NoToken);
         }
-        if self.clusters.values().any(|cluster| cluster.label.is_none() && cluster.serial.is_none()) {
+        let clusters = self.clusters.values();
+        if clusters.clone().any(|it| it.label.is_none() && it.serial.is_none() && it.uri.is_none()) {
             return Err(Error::NoToken);
         }
         self.check_tokens_differ()?;
@@ -260,11 +267,11 @@ impl Settings {
     fn check_tokens_differ(&self) -> Result<(), Error> {
         let first = ("token".to_owned(), &self.token);
         let tokens = std::iter::once(first).chain(self.tokens.iter().map(|(name, it)| (format!("tokens.{name}"), it)));
-        let tokens = tokens.map(|(path, it)| (path, TokenNames::of(&it.module, &it.label, &it.serial)));
+        let tokens = tokens.map(|(path, it)| (path, TokenNames::of(&it.module, &it.label, &it.serial, &it.uri)));
         let clusters = self
             .clusters
             .iter()
-            .map(|(id, it)| (format!("clusters.\"{id}\""), TokenNames::of(&it.module, &it.label, &it.serial)));
+            .map(|(id, it)| (format!("clusters.\"{id}\""), TokenNames::of(&it.module, &it.label, &it.serial, &it.uri)));
         let all: Vec<_> = tokens.chain(clusters).collect();
         for (at, (one, names)) in all.iter().enumerate() {
             if let Some((other, _)) = all[..at].iter().find(|(_, other)| other.may_be(names)) {
@@ -313,8 +320,13 @@ struct TokenNames<'s> {
 }
 
 impl<'s> TokenNames<'s> {
-    fn of(module: &'s Path, label: &'s Option<String>, serial: &'s Option<String>) -> Self {
-        TokenNames { module, label: label.as_deref(), serial: serial.as_deref() }
+    fn of(module: &'s Path, label: &'s Option<String>, serial: &'s Option<String>, uri: &'s Option<TokenUri>) -> Self {
+        let (by_uri, serial_by_uri) = uri.as_ref().map_or((&None, &None), |uri| (&uri.token, &uri.serial));
+        TokenNames {
+            module,
+            label: label.as_ref().or(by_uri.as_ref()).map(String::as_str),
+            serial: serial.as_ref().or(serial_by_uri.as_ref()).map(String::as_str),
+        }
     }
 
     /// Whether both name one token by the same label or serial number.
@@ -377,7 +389,7 @@ const MAX_NONCE_BUDGET: u64 = 1 << 32;
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        ServerSettings { listen: ([127, 0, 0, 1], 9911).into(), max_connections: 1_024, drain_seconds: 15 }
+        ServerSettings { listen: ([127, 0, 0, 1], 9911).into(), max_connections: 1_024, drain_seconds: 10 }
     }
 }
 

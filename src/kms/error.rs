@@ -184,6 +184,9 @@ impl From<token::Error> for Error {
                 Error::UnsupportedOperation(error.to_string())
             }
             token::Error::IncorrectMaterial(_) => Error::IncorrectKeyMaterial(error.to_string()),
+            token::Error::Full(_) => {
+                Error::LimitExceeded("The token has no room for one more key. Delete keys that nobody needs.".into())
+            }
             _ => Error::Internal(format!("token: {error}")),
         }
     }
@@ -205,8 +208,8 @@ mod tests {
         assert!(matches!(told(token::Error::Unfit(kind)), Error::UnsupportedOperation(_)));
         assert!(matches!(told(token::Error::HostUnwrapRefused), Error::UnsupportedOperation(_)));
         assert!(matches!(told(token::Error::IncorrectMaterial(kind)), Error::IncorrectKeyMaterial(_)));
-        let prehashed = token::Error::NotOffered(SigningAlgorithm::Ed25519PhSha512, "nothing verifies it");
+        let prehashed = token::Error::NotOffered(SigningAlgorithm::Ed25519PhSha512, "it signs without the hash".into());
         let Error::UnsupportedOperation(text) = told(prehashed) else { panic!("of another class") };
-        assert_eq!(text, "ED25519_PH_SHA_512 is not offered: nothing verifies it");
+        assert_eq!(text, "ED25519_PH_SHA_512 is not offered: it signs without the hash");
     }
 }

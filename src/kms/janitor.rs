@@ -121,7 +121,7 @@ impl Kms {
         let own = |intent: &IntentRecord| intent.owner == self.instance;
         let in_the_making = self.store.intents().into_iter().filter(|row| own(&row.record));
         let in_the_making: HashSet<_> = in_the_making.map(|row| row.record.name.cka_label()).collect();
-        let Reconciliation { mut orphans, mut missing } = reconcile(&[token.clone()], &known()).await;
+        let Reconciliation { mut orphans, mut missing } = reconcile(std::slice::from_ref(&token), &known()).await;
         // Requests are served meanwhile: what they make and destroy is neither.
         let still_known = known();
         let labels: HashSet<_> = still_known.keys().map(|name| token.label(name)).collect();

@@ -83,7 +83,7 @@ pub enum Error {
     Unfit(KeyKind),
     /// The algorithm is one of the spec, and is not offered, for this reason.
     #[error("{0} is not offered: {1}")]
-    NotOffered(SigningAlgorithm, &'static str),
+    NotOffered(SigningAlgorithm, String),
     /// What was unwrapped is no key of the kind: another length or spec, or numbers that do not belong together.
     #[error("the material is not that of {0}")]
     IncorrectMaterial(KeyKind),
@@ -160,6 +160,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another process has the token.
+    #[error(
+        "the token in {} is in use by another hsm-kms process, and a SoftHSM token serves one; stop that one first, or \
+         use another token",
+        path.display()
+    )]
+    InUse {
+        /// The token's folder.
+        path: PathBuf,
+    },
     /// A file of the token cannot be kept safe.
     #[error("{action} {} failed: {source}", path.display())]
     File {
@@ -178,6 +188,9 @@ pub enum Error {
         /// The return code.
         code: String,
     },
+    /// The token has no room for one more object.
+    #[error("the token has no room for one more object: {0}")]
+    Full(String),
     /// The operating system gave no random bytes or no thread.
     #[error("the operating system refused {0}")]
     System(String),
@@ -211,6 +224,8 @@ pub(super) enum Class {
     Refused,
     /// The data is not what was sealed.
     BadData,
+    /// There is no room on the device.
+    Full,
     /// The call was wrong: our mistake.
     Bug,
 }
@@ -260,7 +275,19 @@ pub(super) fn outcome(error: &CryptokiError) -> Error {
         Class::FreshSession | Class::HandleGone | Class::LoginLost | Class::DeviceGone => {
             Error::Unavailable(reason(error))
         }
+        Class::Full => no_room(error),
         Class::BadData | Class::Refused | Class::Bug => refused(error),
+    }
+}
+
+/// What makes an object needs room for good; everything else needs it for a moment.
+fn no_room(error: &CryptokiError) -> Error {
+    use Function::{CopyObject, CreateObject, DeriveKey, GenerateKey, GenerateKeyPair, UnwrapKey};
+    match error {
+        CryptokiError::Pkcs11(_, CopyObject | CreateObject | DeriveKey | GenerateKey | GenerateKeyPair | UnwrapKey) => {
+            Error::Full(reason(error))
+        }
+        _ => Error::Unavailable(reason(error)),
     }
 }
 
@@ -296,7 +323,6 @@ fn class_of_code(code: RvError) -> Class {
         | OperationActive
         | OperationNotInitialized
         | HostMemory
-        | DeviceMemory
         | UnknownErrorCode(_)
         | VendorDefined(_) => Class::FreshSession,
         KeyHandleInvalid | ObjectHandleInvalid => Class::HandleGone,
@@ -304,6 +330,7 @@ fn class_of_code(code: RvError) -> Class {
         DeviceError | DeviceRemoved | TokenNotPresent | TokenNotRecognized | SlotIdInvalid | CryptokiNotInitialized => {
             Class::DeviceGone
         }
+        DeviceMemory => Class::Full,
         EncryptedDataInvalid | EncryptedDataLenRange => Class::BadData,
         ArgumentsBad
         | BufferTooSmall
@@ -334,6 +361,13 @@ mod tests {
             let told = outcome(&CryptokiError::Pkcs11(code, Function::Decrypt));
             assert!(matches!(told, Error::Unavailable(_)), "{code:?}: {told}");
         }
+    }
+
+    #[test]
+    fn a_full_token_is_no_outage_for_what_would_stay_on_it() {
+        let told = |function| outcome(&CryptokiError::Pkcs11(RvError::DeviceMemory, function));
+        assert!(matches!(told(Function::GenerateKey), Error::Full(_)));
+        assert!(matches!(told(Function::Decrypt), Error::Unavailable(_)));
     }
 
     #[test]

@@ -28,9 +28,14 @@ pub(super) struct Keeper {
     next_try: Option<Instant>,
     /// When to have every kind of key tried, in the background.
     try_all_at: Option<Instant>,
-    pause: Duration,
+    /// The last pause after a login of no use: the next one is twice as long.
+    login_pause: Duration,
+    /// How many logins there had been when a pause was last chosen.
+    logins: u64,
     /// When the last recovery ended.
     recovered_at: Option<Instant>,
+    /// Why the last try failed, so that the log has it once.
+    given_up: Option<String>,
 }
 
 impl Keeper {
@@ -44,8 +49,10 @@ impl Keeper {
             epoch: 0,
             next_try: None,
             try_all_at: None,
-            pause: Duration::ZERO,
+            login_pause: Duration::ZERO,
+            logins: 0,
             recovered_at: None,
+            given_up: None,
         };
         if let Err(error) = keeper.hire_all().and_then(|()| keeper.admit_all()) {
             keeper.shut_down(FAILED_START_PATIENCE);
@@ -103,12 +110,14 @@ impl Keeper {
     fn begin(&mut self, why: &str) {
         tracing::warn!(epoch = self.epoch, reason = why, "the token's sessions are lost; recovering");
         self.shared.counters.recoveries.fetch_add(1, Ordering::Relaxed);
-        let in_vain = self.recovered_at.is_some_and(|at| at.elapsed() < PAUSE_MIN);
-        self.pause = if in_vain { self.longer_pause() } else { Duration::ZERO };
-        let status = if self.pause > PAUSE_MIN { Status::Unavailable } else { Status::Recovering };
+        let (mut pause, _) = self.pause();
+        if self.recovered_at.is_none_or(|at| at.elapsed() >= PAUSE_MIN) {
+            (pause, self.login_pause) = (Duration::ZERO, Duration::ZERO);
+        }
+        let status = if pause > PAUSE_MIN { Status::Unavailable } else { Status::Recovering };
         self.shared.set_connection(status(why.to_owned()));
         self.dismiss_all();
-        self.next_try = Some(Instant::now() + self.pause);
+        self.next_try = Some(Instant::now() + pause);
     }
 
     fn recover(&mut self) {
@@ -117,6 +126,7 @@ impl Keeper {
                 tracing::info!(epoch = self.epoch, "the token is back");
                 self.recovered_at = Some(Instant::now());
                 self.next_try = None;
+                self.given_up = None;
                 self.shared.set_connection(Status::Ready);
             }
             Err(error) => self.give_up(&error),
@@ -125,13 +135,19 @@ impl Keeper {
 
     fn give_up(&mut self, error: &Error) {
         self.dismiss_all();
-        self.pause = self.longer_pause();
-        tracing::warn!(reason = %error, next_try_seconds = self.pause.as_secs(), "the token does not come back");
+        let (pause, has_tried) = self.pause();
         let (status, next_try) = match error {
             Error::PinIncorrect => (Status::PinRefused, None),
-            Error::PinLocked => (Status::PinLocked, Some(PAUSE_MAX)),
-            other => (Status::Unavailable(other.to_string()), Some(self.pause)),
+            Error::PinLocked if has_tried => (Status::PinLocked, Some(PAUSE_MAX)),
+            Error::PinLocked => (Status::PinLocked, Some(pause)),
+            other => (Status::Unavailable(other.to_string()), Some(pause)),
         };
+        let reason = error.to_string();
+        if self.given_up.as_ref() != Some(&reason) {
+            let next_try_seconds = next_try.map(|pause| pause.as_secs());
+            tracing::warn!(reason, next_try_seconds, "the token does not come back");
+            self.given_up = Some(reason);
+        }
         self.shared.set_connection(status);
         self.next_try = next_try.map(|pause| Instant::now() + pause);
         for hand in &self.shared.crew().hands {
@@ -141,8 +157,15 @@ impl Keeper {
         self.shared.drain();
     }
 
-    fn longer_pause(&self) -> Duration {
-        (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX)
+    /// How long to wait before the next try, and whether there was a login since the last time: after one it is longer
+    /// every time; to see whether the token is there again costs nothing.
+    fn pause(&mut self) -> (Duration, bool) {
+        let before = std::mem::replace(&mut self.logins, self.shared.counters.logins.load(Ordering::Relaxed));
+        if before == self.logins {
+            return (PAUSE_MIN, false);
+        }
+        self.login_pause = (self.login_pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        (self.login_pause, true)
     }
 
     /// Uses the anchor if it is still logged in, else logs in once.
@@ -223,12 +246,14 @@ impl Keeper {
         self.shared.drain();
         let deadline = Instant::now() + patience;
         let mut all_ended = true;
-        for hand in crew.hands.into_iter().chain(crew.lost) {
+        for hand in crew.hands {
             while !hand.thread.is_finished() && Instant::now() < deadline {
                 std::thread::sleep(JOIN_TICK);
             }
             all_ended &= hand.thread.is_finished();
         }
+        // For those written off nobody waits any more.
+        all_ended &= crew.lost.iter().all(|hand| hand.thread.is_finished());
         if all_ended && let Some(anchor) = self.anchor.take() {
             close(anchor.session);
         }

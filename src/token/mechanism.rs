@@ -20,6 +20,7 @@ use cryptoki::session::Session;
 use cryptoki_sys::CK_MECHANISM_TYPE;
 use serde::Deserialize;
 
+use super::error::{Error, Failure};
 use super::iv::{BLOCK, HostIv, MakesIvs, OwnIvKey};
 use super::profile::Mechanisms;
 use super::raw::{GcmIv, Raw};
@@ -127,6 +128,11 @@ impl Scheme {
         self.authenticates() && self != Scheme::AesKwp
     }
 
+    /// Whether `CKM_AES_GCM` opens it with the IV that comes with it.
+    pub fn opens_with_its_iv(self) -> bool {
+        self.binds_associated() && self != Scheme::AesGcmPrependedIv
+    }
+
     /// How the token gives its IV; `None` if it does not make one.
     pub fn own_iv(self, numbers: &Mechanisms) -> Option<OwnIv> {
         match self {
@@ -181,20 +187,34 @@ pub(super) fn wrap(
     iv: &HostIv,
     associated: &[u8],
     seed: &[u8],
-) -> Result<Vec<u8>, CryptokiError> {
+) -> Result<Vec<u8>, Failure> {
     let &WrappingKey { raw, numbers, session, handle } = key;
-    match way {
-        Way::GcmOwnIv(makes_ivs) => wrap_own_iv(raw, session, &makes_ivs.key(handle), associated, seed),
+    let wrapped = match way {
+        Way::GcmOwnIv(makes_ivs) => return wrap_own_iv(raw, session, &makes_ivs.key(handle), associated, seed),
         Way::GcmHostIv => {
             behind(iv.nonce(), seed.len() + TAG_LEN, |out| raw.encrypt_gcm(session, handle, iv, associated, seed, out))
         }
         Way::CbcHostIv => behind(iv.block(), seed.len(), |out| raw.encrypt_cbc(session, handle, iv, seed, out)),
         Way::Kwp => behind(&[], seed.len() + 8, |out| raw.encrypt_plain(session, handle, numbers.aes_kwp, seed, out)),
-    }
+    };
+    Ok(wrapped?)
 }
 
-/// Wraps a seed with an IV that the token makes.
+/// Wraps a seed with an IV that the token makes. Fails with [`Error::Wrong`] if that is zeros: then what was wrapped is
+/// given to nobody.
 pub(super) fn wrap_own_iv(
+    raw: &Raw,
+    session: &Session,
+    key: &OwnIvKey,
+    associated: &[u8],
+    seed: &[u8],
+) -> Result<Vec<u8>, Failure> {
+    let wrapped = encrypt_own_iv(raw, session, key, associated, seed)?;
+    let (iv, _) = key.how().split(&wrapped);
+    if iv.iter().all(|byte| *byte == 0) { Err(Error::Wrong(ZERO_IV).into()) } else { Ok(wrapped) }
+}
+
+fn encrypt_own_iv(
     raw: &Raw,
     session: &Session,
     key: &OwnIvKey,
@@ -279,6 +299,8 @@ fn opened(
     }
     Ok(Secret::new(buffer.expose()[..written].to_vec()))
 }
+
+const ZERO_IV: &str = "it makes no IV of its own and left it at zeros, which would be the IV of every seed";
 
 #[cfg(test)]
 mod tests {

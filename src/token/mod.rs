@@ -62,7 +62,7 @@ pub use slot::{TokenEntry, TokenFlags, init_token, tokens};
 
 use crate::crypto::{self, Message, PublicKey};
 use crate::model::{
-    EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, WrappingAlgorithm,
+    EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, TokenUri, WrappingAlgorithm,
 };
 use index::Index;
 use iv::HostIv;
@@ -72,6 +72,7 @@ use private::{RsaDecryption, Task};
 use profile::Profile;
 use random::Pool;
 use sessions::{Answer, Busy, Counters, Crew, Lane, LaneName, Notice, Request, Shared};
+use slot::Wanted;
 use turn::Turn;
 
 /// Which token, and how it is used.
@@ -79,10 +80,12 @@ use turn::Turn;
 pub struct Settings {
     /// The PKCS#11 module, for example `/usr/lib/softhsm/libsofthsm2.so`.
     pub module: PathBuf,
-    /// The token's label; with `serial`, both must fit.
+    /// The token's label; of this and the next two, all that are given must fit.
     pub label: Option<String>,
     /// The token's serial number.
     pub serial: Option<String>,
+    /// The token's URI.
+    pub uri: Option<TokenUri>,
     /// Where copies of SoftHSM's `token.object` are kept; without it, a kill inside a login can cost the token.
     pub copies_dir: Option<PathBuf>,
     /// How many requests may wait in each lane; 1,024 is a good number.
@@ -226,12 +229,17 @@ impl Token {
         let mut door = Door {
             lease,
             profile,
-            label: settings.label.clone(),
-            serial: settings.serial.clone(),
+            wanted: Wanted {
+                label: settings.label.clone(),
+                serial: settings.serial.clone(),
+                uri: settings.uri.clone(),
+            },
             copies_dir: settings.copies_dir.clone(),
             pin,
             alone,
             logins: Arc::clone(&counters.logins),
+            first: OnceLock::new(),
+            claim: OnceLock::new(),
         };
         let anchor = door.open_or_heal()?;
         // Later logins repair this one.
@@ -331,10 +339,29 @@ impl Token {
         if let Some(known) = probe::known(self.shared(), kind) {
             return Ok(known);
         }
-        match self.shared().ask(LaneName::Making, Request::Offers(kind), deadline).await? {
+        // What is found out in a moment does not wait behind what takes seconds.
+        let lane = if kind.is_pair() { LaneName::Making } else { LaneName::Slow };
+        match self.shared().ask(lane, Request::Offers(kind), deadline).await? {
             Answer::Offer(offer) => Ok(offer),
             _ => Err(Error::mixed_up()),
         }
+    }
+
+    /// Whether the token signs by Ed25519ph: some take the prehash flag of `CKM_EDDSA` and sign as if it were not there.
+    /// It is tried in the background at start, and known from then on; who asks before that waits.
+    pub async fn prehashes(&self, deadline: Instant) -> Result<Offer, Error> {
+        if let Some(known) = self.shared().prehashes.get() {
+            return Ok(known.clone());
+        }
+        match self.shared().ask(LaneName::Making, Request::Prehashes, deadline).await? {
+            Answer::Offer(offer) => Ok(offer),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// Whether it is known by now that the token signs by Ed25519ph.
+    pub fn is_known_to_prehash(&self) -> bool {
+        self.shared().prehashes.get() == Some(&Offer::Yes)
     }
 
     /// Unwraps material into the new key `import.name`: sensitive, not extractable, and tried. On the token where that
@@ -384,7 +411,8 @@ impl Token {
     /// gives it, DER for ECDSA. It is not yet verified.
     ///
     /// Fails with [`Error::Unfit`] if such a key does not sign so, or the digest has another length, and with
-    /// [`Error::NotOffered`] for Ed25519ph.
+    /// [`Error::NotOffered`] for Ed25519ph where the token does not do it, and for [`Message::Mu`]: PKCS#11 v3.2 has no
+    /// mechanism that signs what represents a message.
     pub async fn sign(
         &self,
         name: &ObjectName,
@@ -394,8 +422,13 @@ impl Token {
         deadline: Instant,
     ) -> Result<Vec<u8>, Error> {
         let kind = KeyKind::Sign(spec);
-        if algorithm == probe::PREHASHED {
-            return Err(Error::NotOffered(algorithm, probe::UNVERIFIABLE));
+        if let Message::Mu(_) = message {
+            return Err(Error::NotOffered(algorithm, NO_MU.to_owned()));
+        }
+        if algorithm == SigningAlgorithm::Ed25519PhSha512
+            && let Offer::No(reason) = self.prehashes(deadline).await?
+        {
+            return Err(Error::NotOffered(algorithm, reason));
         }
         let data = private::to_be_signed(spec, algorithm, message).ok_or(Error::Unfit(kind))?;
         self.bytes(name, kind, Task::Sign(algorithm, data), deadline).await
@@ -427,6 +460,27 @@ impl Token {
         let kind = KeyKind::Agree(spec);
         let point = peer.point().filter(|_| kind.is_one() && peer.spec() == spec).ok_or(Error::Unfit(kind))?;
         self.secret(name, kind, Task::Agree(point.to_vec()), deadline).await
+    }
+
+    /// The secret, 32 bytes, that was encapsulated to the key `name`, whose kind is [`KeyKind::Decapsulate`] of this spec.
+    /// What was not encapsulated to it, but is as long, gives another secret, which nobody can foretell.
+    ///
+    /// Fails with [`Error::BadData`] if the ciphertext has not the length of the spec.
+    ///
+    /// Source: FIPS 203 §7.3.
+    pub async fn decapsulate(
+        &self,
+        name: &ObjectName,
+        spec: KeyPairSpec,
+        ciphertext: &[u8],
+        deadline: Instant,
+    ) -> Result<Secret, Error> {
+        let kind = KeyKind::Decapsulate(spec);
+        let len = spec.encapsulated_len().ok_or(Error::Unfit(kind))?;
+        if ciphertext.len() != len {
+            return Err(Error::BadData);
+        }
+        self.secret(name, kind, Task::Decapsulate(ciphertext.to_vec()), deadline).await
     }
 
     /// Decrypts what was encrypted without a label to the key `name`, whose kind is [`KeyKind::Decrypt`] of this spec.
@@ -603,6 +657,18 @@ impl Status {
     pub fn is_ready(&self) -> bool {
         *self == Status::Ready
     }
+
+    /// The status in a few words that never change, for who may know no more.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Status::Ready => "ready",
+            Status::Recovering(_) => "recovering",
+            Status::Unavailable(_) => "unavailable",
+            Status::PinRefused => "PIN refused",
+            Status::PinLocked => "PIN locked",
+            Status::Stopped => "stopped",
+        }
+    }
 }
 
 impl fmt::Display for Status {
@@ -666,6 +732,7 @@ fn start(
         index: Index::default(),
         schemes: Mutex::default(),
         offers: Mutex::default(),
+        prehashes: OnceLock::new(),
         unwraps: OnceLock::new(),
         pool: Arc::new(Pool::default()),
         counters,
@@ -673,6 +740,7 @@ fn start(
         keeper_busy: Busy::new(),
         stuck: AtomicBool::new(false),
         stopped: AtomicBool::new(false),
+        trouble: Mutex::default(),
     });
     keeper::Keeper::start(Arc::clone(&shared), door, told, anchor)?;
     watchdog::start(Arc::clone(&shared), max_sessions, on_hopeless)?;
@@ -688,6 +756,7 @@ fn exactly(seed: &Secret) -> Result<Zeroizing<[u8; SEED_LEN]>, Error> {
     Ok(bytes)
 }
 
+const NO_MU: &str = "PKCS#11 has no mechanism that signs what represents a message";
 /// How long a refill of random bytes may wait in the queue.
 const REFILL_TIME: Duration = Duration::from_secs(5);
 /// Patience when nobody says how much.

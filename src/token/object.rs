@@ -220,6 +220,12 @@ fn read_public(session: &Session, public: ObjectHandle, spec: KeyPairSpec) -> Re
     if spec.modulus_len().is_some() {
         return read_rsa(session, public, spec);
     }
+    if spec.is_lattice() {
+        return match session.get_attributes(public, &[AttributeType::Value])?.pop() {
+            Some(Attribute::Value(raw)) => PublicKey::from_lattice(spec, &raw).map_err(|_| CryptokiError::InvalidValue),
+            _ => Err(CryptokiError::InvalidValue),
+        };
+    }
     let len = spec.coordinate_len().map_or(ED25519_POINT_LEN, |width| 1 + 2 * width);
     let point = read_point(session, public, len)?;
     PublicKey::from_point(spec, &point).map_err(|_| CryptokiError::InvalidValue)
@@ -295,7 +301,11 @@ fn proof(profile: &Profile, name: &ObjectName, kind: KeyKind, token: bool) -> Ve
     let tells_secrecy =
         |attribute: &Attribute| !matches!(attribute, Attribute::Copyable(_) | Attribute::Destroyable(_));
     let here = name.purpose != Purpose::Imported;
-    let made = [Attribute::Local(here), Attribute::NeverExtractable(here), Attribute::AlwaysSensitive(here)];
+    // Of what was made elsewhere, openCryptoki says that it was never extractable; nothing hangs on that.
+    let made = match here {
+        true => vec![Attribute::Local(true), Attribute::NeverExtractable(true), Attribute::AlwaysSensitive(true)],
+        false => vec![Attribute::Local(false)],
+    };
     let has_length = |attribute: &Attribute| here || !matches!(attribute, Attribute::ValueLen(_));
     let template = template(profile, name, kind, token).into_iter().filter(tells_secrecy).filter(has_length);
     template.chain(kind.curve_attribute()).chain(made).collect()
@@ -332,6 +342,7 @@ fn plainly(attribute: &Attribute) -> String {
         Attribute::ValueLen(len) => len.to_string(),
         Attribute::Id(id) => hex::encode(id),
         Attribute::EcParams(params) => hex::encode(params),
+        Attribute::ParameterSet(set) => format!("number {}", u64::from(**set)),
         Attribute::Label(label) => format!("`{}`", String::from_utf8_lossy(label).escape_debug()),
         Attribute::Token(yes)
         | Attribute::Private(yes)
@@ -342,6 +353,7 @@ fn plainly(attribute: &Attribute) -> String {
         | Attribute::Wrap(yes)
         | Attribute::Unwrap(yes)
         | Attribute::Derive(yes)
+        | Attribute::Decapsulate(yes)
         | Attribute::Sign(yes)
         | Attribute::SignRecover(yes)
         | Attribute::Verify(yes)
@@ -368,7 +380,9 @@ fn pkcs11_name(kind: AttributeType) -> &'static str {
         AttributeType::Wrap => "CKA_WRAP",
         AttributeType::Unwrap => "CKA_UNWRAP",
         AttributeType::Derive => "CKA_DERIVE",
+        AttributeType::Decapsulate => "CKA_DECAPSULATE",
         AttributeType::EcParams => "CKA_EC_PARAMS",
+        AttributeType::ParameterSet => "CKA_PARAMETER_SET",
         AttributeType::Sign => "CKA_SIGN",
         AttributeType::SignRecover => "CKA_SIGN_RECOVER",
         AttributeType::Verify => "CKA_VERIFY",

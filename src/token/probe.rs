@@ -18,7 +18,7 @@ use super::schemes::Schemes;
 use super::sessions::{Answer, LaneName, Request, Shared};
 use super::{Token, import, mechanism, object, private};
 use crate::crypto::{self, Agreement, InvalidPublicKey, Message, PublicKey};
-use crate::model::{EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Purpose, SigningAlgorithm};
+use crate::model::{EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Purpose, Secret, SigningAlgorithm};
 
 /// One line of the self-test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +78,11 @@ pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, F
         };
         rows.push(ProbeRow { what: what.to_owned(), needed: false, failure, place: None });
     }
-    rows.push(row("Ed25519ph", false, Err(UNVERIFIABLE.to_owned())));
+    let failure = match prehashes(shared, session)? {
+        Offer::Yes => None,
+        Offer::No(why) => Some(why),
+    };
+    rows.push(ProbeRow { what: "Ed25519ph".to_owned(), needed: false, failure, place: None });
     rows.extend(import_rows(shared, session)?);
     Ok(rows)
 }
@@ -125,30 +129,64 @@ pub(super) fn offer(shared: &Shared, session: &Session, kind: KeyKind) -> Result
         return Ok(known);
     }
     let kind = smallest(kind);
-    let (offer, for_good) = match try_kind(shared, session, kind) {
-        Ok(()) => (Offer::Yes, true),
-        Err(Failure::Final(error @ (Error::Wrong(_) | Error::NotProven { .. }))) => {
-            (Offer::No(error.to_string()), true)
-        }
-        Err(Failure::Final(error)) => return Err(error.into()),
-        Err(Failure::Call(error)) => match class(&error) {
-            Class::LoginLost | Class::DeviceGone => return Err(error.into()),
-            _ if !is_logged_in(session) => return Err(error.into()),
-            // Who asks next may hear better.
-            Class::FreshSession | Class::HandleGone => (Offer::No(reason(&error)), false),
-            Class::Refused | Class::BadData | Class::Bug => (Offer::No(reason(&error)), true),
-        },
-    };
+    let (offer, for_good) = judged(session, try_kind(shared, session, kind))?;
     if for_good {
         shared.offers().insert(kind, offer.clone());
     }
     Ok(offer)
 }
 
+/// Whether the token signs by Ed25519ph; found out once.
+pub(super) fn prehashes(shared: &Shared, session: &Session) -> Result<Offer, Failure> {
+    if let Some(known) = shared.prehashes.get() {
+        return Ok(known.clone());
+    }
+    let (offer, for_good) = judged(session, try_prehash(shared, session))?;
+    if for_good {
+        // Whoever tried it before came to the same.
+        let _ = shared.prehashes.set(offer.clone());
+    }
+    Ok(offer)
+}
+
+/// What a trial says of the token, and whether for good; fails if it says nothing.
+fn judged(session: &Session, tried: Result<(), Failure>) -> Result<(Offer, bool), Failure> {
+    Ok(match tried {
+        Ok(()) => (Offer::Yes, true),
+        Err(Failure::Final(error @ (Error::Wrong(_) | Error::NotProven { .. }))) => {
+            (Offer::No(error.to_string()), true)
+        }
+        Err(Failure::Final(error)) => return Err(error.into()),
+        Err(Failure::Call(error)) => match class(&error) {
+            Class::LoginLost | Class::DeviceGone | Class::Full => return Err(error.into()),
+            _ if !is_logged_in(session) => return Err(error.into()),
+            // Who asks next may hear better.
+            Class::FreshSession | Class::HandleGone => (Offer::No(reason(&error)), false),
+            Class::Refused | Class::BadData | Class::Bug => (Offer::No(reason(&error)), true),
+        },
+    })
+}
+
+/// SoftHSM takes the mechanism's prehash flag and signs as if it were not there.
+fn try_prehash(shared: &Shared, session: &Session) -> Result<(), Failure> {
+    let (spec, algorithm) = (KeyPairSpec::EccNistEdwards25519, SigningAlgorithm::Ed25519PhSha512);
+    let (key, public) =
+        object::generate(&shared.profile, session, &passing_name(Purpose::Kms)?, KeyKind::Sign(spec), false, true)?;
+    let digest = crypto::digest(algorithm, ASSOCIATED).unwrap_or_default();
+    let signature = private::sign(&shared.module, session, key, spec, algorithm, &digest);
+    session.destroy_object(key)?;
+    let signature = signature?;
+    let verified = public.map(|public| public.verify(algorithm, Message::Digest(&digest), &signature));
+    if verified == Some(Ok(())) { Ok(()) } else { Err(Error::Wrong("it signs, but not by Ed25519ph").into()) }
+}
+
 /// Has every kind that is not known yet be tried in the background: what takes longest at last.
 pub(super) fn try_all(shared: &Shared) {
     let deadline = Instant::now() + TRYING_TIME;
     let (rsa, others): (Vec<_>, Vec<_>) = KINDS.into_iter().partition(|(_, kind)| kind.modulus_len().is_some());
+    if shared.prehashes.get().is_none() {
+        shared.tell(LaneName::Making, Request::Prehashes, deadline);
+    }
     for (_, kind) in others.into_iter().chain(rsa).filter(|(_, kind)| known(shared, *kind).is_none()) {
         shared.tell(LaneName::Making, Request::Offers(kind), deadline);
     }
@@ -174,6 +212,7 @@ pub(super) fn try_pair(
         KeyKind::Agree(spec) => try_agreement(session, key, spec, public),
         KeyKind::Decrypt(spec) | KeyKind::ImportWrapping(spec) => try_decryption(shared, session, key, spec, public),
         KeyKind::Sign(spec) => try_signatures(shared, session, key, spec, public),
+        KeyKind::Decapsulate(_) => try_decapsulation(session, key, public),
         KeyKind::Aes256 | KeyKind::Mac(_) => Ok(()),
     }
 }
@@ -200,7 +239,9 @@ fn try_signatures(
     spec: KeyPairSpec,
     public: &PublicKey,
 ) -> Result<(), Failure> {
-    for algorithm in spec.signing_algorithms().iter().filter(|algorithm| **algorithm != PREHASHED) {
+    // Whether a token has Ed25519ph is told apart from whether it has Ed25519.
+    let plain = spec.signing_algorithms().iter().filter(|algorithm| **algorithm != SigningAlgorithm::Ed25519PhSha512);
+    for algorithm in plain {
         let digest = crypto::digest(*algorithm, ASSOCIATED);
         let (data, message) = match &digest {
             Some(digest) => (&digest[..], Message::Digest(digest)),
@@ -243,6 +284,19 @@ fn try_agreement(session: &Session, key: ObjectHandle, spec: KeyPairSpec, public
     let secret = private::agree(session, key, width, point)?;
     let same = crypto::equal(secret.expose(), peer.agree(public).map_err(wrong)?.expose());
     if same { Ok(()) } else { Err(wrong(InvalidPublicKey(spec)).into()) }
+}
+
+/// What the host encapsulated comes out, and what it did not comes out as something else.
+fn try_decapsulation(session: &Session, key: ObjectHandle, public: &PublicKey) -> Result<(), Failure> {
+    let wrong = Error::Wrong("a decapsulated secret is not the one that was encapsulated");
+    let Ok(mut made) = crypto::encapsulate(public) else { return Err(wrong.into()) };
+    let same = private::decapsulate(session, key, &made.ciphertext)?;
+    if let Some(byte) = made.ciphertext.first_mut() {
+        *byte ^= 1;
+    }
+    let other = private::decapsulate(session, key, &made.ciphertext)?;
+    let right = |secret: &Secret| crypto::equal(secret.expose(), made.secret.expose());
+    if right(&same) && !right(&other) { Ok(()) } else { Err(wrong.into()) }
 }
 
 /// HMAC has no public half to compare with: twice the same, different for other messages, and not that of an empty key.
@@ -297,7 +351,7 @@ fn wrong_tag(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<()
     let (raw, numbers) = (&shared.module.raw, &shared.profile.mechanisms);
     let key = WrappingKey { raw, numbers, session, handle: key };
     let iv = HostIv::random().map_err(|error| error.to_string())?;
-    let mut forged = mechanism::wrap(&key, way, &iv, ASSOCIATED, &SEED).map_err(|error| reason(&error))?;
+    let mut forged = mechanism::wrap(&key, way, &iv, ASSOCIATED, &SEED).map_err(told)?;
     if let Some(last) = forged.last_mut() {
         *last ^= 1;
     }
@@ -330,7 +384,7 @@ fn told(failure: Failure) -> String {
 }
 
 /// Every kind of keys but for the sizes of RSA and the one that the rows before have tried.
-const KINDS: [(&str, KeyKind); 14] = [
+const KINDS: [(&str, KeyKind); 20] = [
     ("RSA signatures, PKCS #1 v1.5 and PSS, SHA-256 to 512", KeyKind::Sign(KeyPairSpec::Rsa2048)),
     ("RSA decryption, OAEP with SHA-1 and SHA-256", KeyKind::Decrypt(KeyPairSpec::Rsa2048)),
     ("ECDSA with P-256", KeyKind::Sign(KeyPairSpec::EccNistP256)),
@@ -341,15 +395,17 @@ const KINDS: [(&str, KeyKind); 14] = [
     ("ECDH with P-384", KeyKind::Agree(KeyPairSpec::EccNistP384)),
     ("ECDH with P-521", KeyKind::Agree(KeyPairSpec::EccNistP521)),
     ("Ed25519", KeyKind::Sign(KeyPairSpec::EccNistEdwards25519)),
+    ("ML-DSA-44", KeyKind::Sign(KeyPairSpec::MlDsa44)),
+    ("ML-DSA-65", KeyKind::Sign(KeyPairSpec::MlDsa65)),
+    ("ML-DSA-87", KeyKind::Sign(KeyPairSpec::MlDsa87)),
+    ("ML-KEM-512", KeyKind::Decapsulate(KeyPairSpec::MlKem512)),
+    ("ML-KEM-768", KeyKind::Decapsulate(KeyPairSpec::MlKem768)),
+    ("ML-KEM-1024", KeyKind::Decapsulate(KeyPairSpec::MlKem1024)),
     ("HMAC with SHA-224", KeyKind::Mac(HmacSpec::Hmac224)),
     ("HMAC with SHA-256", KeyKind::Mac(HmacSpec::Hmac256)),
     ("HMAC with SHA-384", KeyKind::Mac(HmacSpec::Hmac384)),
     ("HMAC with SHA-512", KeyKind::Mac(HmacSpec::Hmac512)),
 ];
-/// Every signature is verified before it leaves the service, and the host has nothing that verifies this one; SoftHSM takes
-/// the mechanism's prehash flag and signs as if it were not there.
-pub(super) const PREHASHED: SigningAlgorithm = SigningAlgorithm::Ed25519PhSha512;
-pub(super) const UNVERIFIABLE: &str = "nothing here could verify such a signature before it is given out";
 /// How long trying in the background may wait for its turn.
 const TRYING_TIME: Duration = Duration::from_secs(600);
 const ASSOCIATED: &[u8] = b"hsm-kms/self-test";

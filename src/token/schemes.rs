@@ -53,6 +53,17 @@ impl Schemes {
         way.ok_or_else(|| self.not_done(scheme.number()))
     }
 
+    /// A scheme that is done here, with which this one's ciphertexts are unwrapped: itself, or AES-GCM with an IV that is
+    /// given, if that is what they come to. An HSM that left its FIPS mode opens what it sealed in it.
+    pub fn unwrapping(&self, scheme: Scheme) -> Result<(Scheme, Way), Error> {
+        match self.way(scheme) {
+            Err(_) if scheme.opens_with_its_iv() && self.way(Scheme::AesGcmHostIv).is_ok() => {
+                Ok((Scheme::AesGcmHostIv, Way::GcmHostIv))
+            }
+            way => way.map(|way| (scheme, way)),
+        }
+    }
+
     /// What is said of a scheme that is not done here.
     pub fn not_done(&self, number: u8) -> Error {
         Error::Scheme { asked: number, offered: self.to_string() }

@@ -50,6 +50,8 @@ pub(super) enum Request {
     Exists { name: ObjectName, kind: KeyKind },
     /// Whether the token can do what such keys are for.
     Offers(KeyKind),
+    /// Whether the token signs by Ed25519ph.
+    Prehashes,
     /// Find out which material the token unwraps by itself.
     TryImports,
     /// All objects with our labels.
@@ -192,6 +194,8 @@ pub(super) struct Shared {
     pub schemes: Mutex<Arc<Schemes>>,
     /// What was found out about kinds of keys.
     pub offers: Mutex<HashMap<KeyKind, Offer>>,
+    /// Whether the token signs by Ed25519ph, once that was tried.
+    pub prehashes: OnceLock<Offer>,
     /// Which material the token unwraps by itself, once that was tried.
     pub unwraps: OnceLock<HashSet<(KeyKind, EncryptionAlgorithm)>>,
     pub pool: Arc<Pool>,
@@ -204,6 +208,8 @@ pub(super) struct Shared {
     pub stuck: AtomicBool,
     /// Ends the watchdog.
     pub stopped: AtomicBool,
+    /// When a call last failed for what is no fault of its data.
+    pub trouble: Mutex<Option<Instant>>,
 }
 
 /// Counters for metrics and tests.
@@ -344,6 +350,17 @@ impl Shared {
         let _ = self.notices.send(Notice::Lost(epoch, why));
     }
 
+    /// Takes note of a call that failed for what is no fault of its data.
+    pub fn note_trouble(&self) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether calls failed a moment ago, so that the next failure may be one more of them.
+    pub fn is_in_trouble(&self) -> bool {
+        let last = *self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|at| at.elapsed() < TROUBLE_TIME)
+    }
+
     /// The counters as they are now.
     pub fn counts(&self) -> Counts {
         Counts {
@@ -429,7 +446,9 @@ impl Busy {
 
     /// One call has returned, and another one of the same kind begins.
     pub fn renew(&self) {
-        self.since.store(millis(self.start.elapsed()), Ordering::Release);
+        if self.since.load(Ordering::Acquire) != IDLE {
+            self.since.store(millis(self.start.elapsed()), Ordering::Release);
+        }
     }
 
     /// The call has returned.
@@ -454,6 +473,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// How long one failed call makes others suspicious.
+const TROUBLE_TIME: Duration = Duration::from_secs(10);
 const IDLE: u64 = u64::MAX;
 const STOPPED: &str = "it is being shut down";
 const ENDED: &str = "the thread that had the request has ended";

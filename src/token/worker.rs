@@ -142,7 +142,8 @@ impl Worker {
 
     fn limit(&self, request: &Request) -> Duration {
         match request {
-            Request::Generate { .. } | Request::Offers(_) | Request::TryImports | Request::SelfTest => {
+            Request::Prehashes | Request::TryImports | Request::SelfTest => self.shared.profile.limits.generation(),
+            Request::Generate { kind, .. } | Request::Offers(kind) if kind.is_pair() => {
                 self.shared.profile.limits.generation()
             }
             _ => self.shared.profile.limits.call(),
@@ -151,6 +152,9 @@ impl Worker {
 
     /// After a failed call: what is lost is given up, and a job that makes nothing gets its one second try.
     fn mend(&mut self, mut job: Job, error: &CryptokiError) {
+        if matches!(class(error), Class::LoginLost | Class::DeviceGone | Class::FreshSession) {
+            self.shared.note_trouble();
+        }
         match class(error) {
             Class::LoginLost | Class::DeviceGone => self.lose(reason(error)),
             // SoftHSM tells a login lost in the middle of a call by whatever it trips over, such as
@@ -165,7 +169,7 @@ impl Worker {
             _ if job.retried || !uses_key(&job.request) && class(error) != Class::HandleGone => {
                 return job.answer(Err(outcome(error)));
             }
-            Class::HandleGone | Class::Refused | Class::BadData | Class::Bug => self.forget_key_of(&job),
+            Class::HandleGone | Class::Refused | Class::BadData | Class::Full | Class::Bug => self.forget_key_of(&job),
         }
         if job.may_retry() {
             job.retried = true;

@@ -3,11 +3,18 @@
 //! Which kinds of keys a token has is written in `offers/`, one file for each; what is new there, and what is gone, is a
 //! failure. Whatever is offered is then done, with keys that stay on the token.
 
+#[path = "../support/clients.rs"]
+mod clients;
+#[path = "../support/in_process.rs"]
+mod in_process;
 #[path = "../token/process.rs"]
 #[allow(dead_code)] // for SoftHSM alone
 mod process;
+mod service;
 #[path = "../support/shim.rs"]
 mod shim;
+#[path = "../support/mod.rs"]
+mod support;
 mod tokens;
 mod work;
 
@@ -50,6 +57,7 @@ macro_rules! on {
 
 on!(softhsm2, tokens::Which::SoftHsm);
 on!(kryoptic, tokens::Which::Kryoptic);
+on!(opencryptoki, tokens::Which::OpenCryptoki);
 // These profiles, on SoftHSM with the quirks of the vendors: no hardware has run them.
 on!(aws_cloudhsm, tokens::Which::AwsCloudHsm);
 on!(luna, tokens::Which::Luna);

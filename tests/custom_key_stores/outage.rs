@@ -80,7 +80,7 @@ fn a_token_that_hangs_holds_up_nobody_else() {
             encrypt(&service, &own).await;
             assert_eq!(crate::key_state(&service, &key).await, "PendingDeletion");
             drop(locks);
-            service.app.close().await;
+            service.app.close(Duration::from_secs(10)).await;
         });
     });
 }

@@ -1,7 +1,7 @@
 //! What happens to every call: it is counted, it waits, it fails by a rule, or it is passed on.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cryptoki_sys::*;
 
@@ -135,13 +135,12 @@ impl Call {
 fn wait(label: &str, function: &'static str) -> Arc<Rules> {
     state::count(label, function);
     let rules = rules::current();
-    let latency: f64 = rules
-        .of(label, "latency")
-        .filter(|rule| rule.is_for(function, 1))
-        .map(|rule| rule.arguments[0].parse::<f64>().expect("milliseconds"))
-        .sum();
-    if latency > 0.0 {
-        std::thread::sleep(Duration::from_secs_f64(latency / 1000.0));
+    for rule in rules.of(label, "latency").filter(|rule| rule.is_for(function, 1)) {
+        let until = Instant::now() + Duration::from_secs_f64(rule.arguments[0].parse::<f64>().expect("ms") / 1000.0);
+        // A token that is fast again ends its slow calls, too.
+        while Instant::now() < until && (until - Instant::now() < LATENCY_TICK || rules::current().still_has(rule)) {
+            std::thread::sleep(LATENCY_TICK.min(until.saturating_duration_since(Instant::now())));
+        }
     }
     let hung: Vec<_> = rules.of(label, "hang").filter(|rule| rule.is_for(function, 0)).collect();
     while hung.iter().any(|rule| rules::current().still_has(rule)) {
@@ -157,5 +156,7 @@ fn refuse_if_removed(rules: &Rules, label: &str) -> Result<(), CK_RV> {
     }
 }
 
+/// How soon a slow call notices that its rule is gone.
+const LATENCY_TICK: Duration = Duration::from_millis(50);
 /// How soon a hung call notices that its rule is gone.
 const TICK: Duration = Duration::from_millis(5);

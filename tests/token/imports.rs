@@ -495,7 +495,7 @@ fn kind_pair(kind: KeyKind) -> Option<KeyPairSpec> {
         KeyKind::Sign(spec) | KeyKind::Decrypt(spec) | KeyKind::Agree(spec) | KeyKind::ImportWrapping(spec) => {
             Some(spec)
         }
-        KeyKind::Aes256 | KeyKind::Mac(_) => None,
+        KeyKind::Aes256 | KeyKind::Mac(_) | KeyKind::Decapsulate(_) => None,
     }
 }
 
@@ -618,7 +618,7 @@ fn is_the_material(
             let secret = block_on(token.derive(name, spec, &peer.public_key, soon())).unwrap();
             assert_eq!(secret.expose(), peer.agree(public.unwrap()).unwrap().expose());
         }
-        KeyKind::ImportWrapping(_) => unreachable!("is not imported"),
+        KeyKind::Decapsulate(_) | KeyKind::ImportWrapping(_) => unreachable!("is not imported"),
     }
 }
 

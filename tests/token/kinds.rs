@@ -18,7 +18,7 @@ fn signatures_of_every_kind_verify_elsewhere() {
     in_own_process("kinds::signatures_of_every_kind_verify_elsewhere", |dir| {
         let token = new_token(dir);
         let message = b"what is signed".as_slice();
-        for (number, spec) in (1..).zip(KeyPairSpec::ALL) {
+        for (number, spec) in (1..).zip(KeyPairSpec::ALL.iter().filter(|spec| !spec.is_lattice())) {
             let public = block_on(token.generate_key(&name(number), KeyKind::Sign(*spec), later())).unwrap().unwrap();
             for algorithm in SigningAlgorithm::ALL {
                 let sign = |message| block_on(token.sign(&name(number), *spec, *algorithm, message, soon()));

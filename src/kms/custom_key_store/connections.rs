@@ -155,12 +155,12 @@ impl Kms {
         }
     }
 
-    /// Ends all connections; false if a call into a token did not come back.
-    pub async fn end_custom_key_stores(self: &Arc<Self>) -> bool {
+    /// Ends all connections; false if a call into a token did not come back within `patience`.
+    pub async fn end_custom_key_stores(self: &Arc<Self>, patience: Duration) -> bool {
         self.custom_key_stores.links().ended = true;
         self.tend_custom_key_stores();
-        let patience = Instant::now() + CLOSE_TIME + Duration::from_secs(1);
-        while Instant::now() < patience {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
             if self.custom_key_stores.links().by_id.is_empty() {
                 return true;
             }

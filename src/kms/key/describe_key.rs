@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::KeyMetadata;
 use crate::kms::shape::{Member, optional, required};
+use crate::kms::signature::learn_served;
 use crate::kms::{Context, Error, Facts, Operation, shapes};
 
 /// Tells what is known of a key.
@@ -33,6 +34,7 @@ impl Operation for DescribeKey {
         let facts = Facts { grant_tokens: self.grant_tokens.as_deref().unwrap_or_default(), ..Facts::default() };
         let key = cx.authorize::<Self>(cx.key(&self.key_id)?, &facts)?;
         let record = &key.thing().record;
-        Ok(Output { key_metadata: KeyMetadata::of(record).in_cluster(cx.kms.cluster_of(record)) })
+        learn_served(cx, record).await;
+        Ok(Output { key_metadata: KeyMetadata::of(&cx.kms, record).in_cluster(cx.kms.cluster_of(record)) })
     }
 }

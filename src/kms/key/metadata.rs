@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::kms::{arn_of, epoch_seconds, signature};
+use crate::kms::{Kms, arn_of, epoch_seconds, signature};
 use crate::model::{
-    AccountId, ClusterId, CustomKeyStoreId, EncryptionAlgorithm, KeyAgreementAlgorithm, KeyId, KeyManager, KeySpec,
-    KeyState, KeyUsage, MacAlgorithm, Origin, SigningAlgorithm, Timestamp,
+    AccountId, ClusterId, CustomKeyStoreId, EncapsulationAlgorithm, EncryptionAlgorithm, KeyAgreementAlgorithm, KeyId,
+    KeyManager, KeySpec, KeyState, KeyUsage, MacAlgorithm, Origin, SigningAlgorithm, Timestamp,
 };
 use crate::store::{ImportedObject, KeyRecord, Material};
 
@@ -51,7 +51,7 @@ pub struct KeyMetadata {
 
 impl KeyMetadata {
     /// What a record says.
-    pub fn of(record: &KeyRecord) -> Self {
+    pub fn of(kms: &Kms, record: &KeyRecord) -> Self {
         let imported = imported(record);
         KeyMetadata {
             aws_account_id: record.account.clone(),
@@ -67,7 +67,7 @@ impl KeyMetadata {
             key_manager: KeyManager::Customer,
             customer_master_key_spec: record.spec,
             key_spec: record.spec,
-            algorithms: Algorithms::of(record.spec, record.usage),
+            algorithms: Algorithms::of(kms, record),
             valid_to: imported.clone().filter_map(|object| object.valid_to).min(),
             expiration_model: imported.clone().map(expiration_model).max(),
             multi_region: record.key_id.is_multi_region(),
@@ -94,23 +94,32 @@ pub struct Algorithms {
     signing_algorithms: &'static [SigningAlgorithm],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     key_agreement_algorithms: &'static [KeyAgreementAlgorithm],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    encapsulation_algorithms: &'static [EncapsulationAlgorithm],
     #[serde(skip_serializing_if = "Option::is_none")]
     mac_algorithms: Option<[MacAlgorithm; 1]>,
 }
 
 impl Algorithms {
-    /// The lists of a key of this spec and usage.
-    pub fn of(spec: KeySpec, usage: KeyUsage) -> Self {
+    /// The lists of a key, by its spec, its usage, and what its token is known to do.
+    pub fn of(kms: &Kms, record: &KeyRecord) -> Self {
+        let (spec, usage) = (record.spec, record.usage);
         let none = Algorithms {
             encryption_algorithms: &[],
             signing_algorithms: &[],
             key_agreement_algorithms: &[],
+            encapsulation_algorithms: &[],
             mac_algorithms: None,
         };
         match usage {
             KeyUsage::EncryptDecrypt => Algorithms { encryption_algorithms: spec.encryption_algorithms(), ..none },
-            KeyUsage::SignVerify => Algorithms { signing_algorithms: signature::served_algorithms(spec), ..none },
+            KeyUsage::SignVerify => {
+                Algorithms { signing_algorithms: signature::served_algorithms(kms, record), ..none }
+            }
             KeyUsage::KeyAgreement => Algorithms { key_agreement_algorithms: spec.key_agreement_algorithms(), ..none },
+            KeyUsage::EncapsulateDecapsulate => {
+                Algorithms { encapsulation_algorithms: spec.encapsulation_algorithms(), ..none }
+            }
             KeyUsage::GenerateVerifyMac => {
                 Algorithms { mac_algorithms: spec.mac_algorithm().map(|algorithm| [algorithm]), ..none }
             }

@@ -358,6 +358,7 @@ fn token_settings(settings: &TokenSettings, data: &Path) -> token::Settings {
         module: settings.module.clone(),
         label: settings.label.clone(),
         serial: settings.serial.clone(),
+        uri: settings.uri.clone(),
         copies_dir: Some(data.join("token-copies")),
         queue: 1_024,
         profile: settings.profile.clone(),

@@ -81,6 +81,7 @@ impl Dev {
                 module: self.module.clone().map_or_else(softhsm_module, Ok)?,
                 label: Some(TOKEN_LABEL.into()),
                 serial: None,
+                uri: None,
                 pin_file: self.data.join("pin"),
                 profile: None,
                 regions: Vec::new(),

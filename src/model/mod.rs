@@ -16,6 +16,7 @@ mod key_specs;
 mod object_name;
 mod region;
 mod secret;
+mod token_uri;
 mod words;
 mod wrapping;
 
@@ -37,4 +38,5 @@ pub use key_specs::{HmacSpec, KeyPairSpec};
 pub use object_name::{ObjectName, Purpose};
 pub use region::{InvalidRegion, Region};
 pub use secret::Secret;
+pub use token_uri::{InvalidTokenUri, TokenUri};
 pub use wrapping::{WrappingAlgorithm, WrappingKeySpec};

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::error::{Error, outcome};
 use super::module::Lease;
 use super::profile::Profile;
-use super::slot::{self, Listed, TokenFlags};
+use super::slot::{self, Listed, TokenFlags, Wanted};
 use super::softhsm_files::{self, Directory};
 use crate::crypto;
 
@@ -21,8 +21,7 @@ use crate::crypto;
 pub(super) struct Door {
     pub lease: Lease,
     pub profile: Profile,
-    pub label: Option<String>,
-    pub serial: Option<String>,
+    pub wanted: Wanted,
     pub copies_dir: Option<PathBuf>,
     pub pin: SecretString,
     /// How often `C_Login` was called.
@@ -91,7 +90,7 @@ impl Door {
     }
 
     fn find(&self) -> Result<Listed, Error> {
-        let found = slot::find(&slot::list(self.lease.module())?, self.label.as_deref(), self.serial.as_deref())?;
+        let found = slot::find(&slot::list(self.lease.module())?, &self.wanted)?;
         let (first, serial) = (self.first.get_or_init(|| found.entry.serial.clone()), &found.entry.serial);
         if first == serial {
             return Ok(found);

@@ -62,7 +62,7 @@ pub use slot::{TokenEntry, TokenFlags, init_token, tokens};
 
 use crate::crypto::{self, Message, PublicKey};
 use crate::model::{
-    EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, WrappingAlgorithm,
+    EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, TokenUri, WrappingAlgorithm,
 };
 use index::Index;
 use iv::HostIv;
@@ -72,6 +72,7 @@ use private::{RsaDecryption, Task};
 use profile::Profile;
 use random::Pool;
 use sessions::{Answer, Busy, Counters, Crew, Lane, LaneName, Notice, Request, Shared};
+use slot::Wanted;
 use turn::Turn;
 
 /// Which token, and how it is used.
@@ -79,10 +80,12 @@ use turn::Turn;
 pub struct Settings {
     /// The PKCS#11 module, for example `/usr/lib/softhsm/libsofthsm2.so`.
     pub module: PathBuf,
-    /// The token's label; with `serial`, both must fit.
+    /// The token's label; of this and the next two, all that are given must fit.
     pub label: Option<String>,
     /// The token's serial number.
     pub serial: Option<String>,
+    /// The token's URI.
+    pub uri: Option<TokenUri>,
     /// Where copies of SoftHSM's `token.object` are kept; without it, a kill inside a login can cost the token.
     pub copies_dir: Option<PathBuf>,
     /// How many requests may wait in each lane; 1,024 is a good number.
@@ -206,8 +209,11 @@ impl Token {
         let door = Door {
             lease,
             profile,
-            label: settings.label.clone(),
-            serial: settings.serial.clone(),
+            wanted: Wanted {
+                label: settings.label.clone(),
+                serial: settings.serial.clone(),
+                uri: settings.uri.clone(),
+            },
             copies_dir: settings.copies_dir.clone(),
             pin,
             logins: Arc::clone(&counters.logins),

@@ -388,6 +388,11 @@ impl Profile {
         if profile.schemes.is_empty() {
             return Err(refuse(format!("schemes is empty; name some of {}", names(Scheme::ALL))));
         }
+        if let Some(twice) =
+            (1..profile.schemes.len()).find(|at| profile.schemes[..*at].contains(&profile.schemes[*at]))
+        {
+            return Err(refuse(format!("schemes names {} twice", profile.schemes[twice])));
+        }
         if let Some(wrong) = profile.objects.add.iter().find(|attribute| attribute.number < VENDOR_DEFINED) {
             return Err(refuse(format!(
                 "objects.add: {:#x} is not a vendor's, which begin at 0x80000000",
@@ -398,11 +403,12 @@ impl Profile {
             return Err(refuse("limits.random_bytes must be at least 1".to_owned()));
         }
         let Sessions { fast_workers, private_workers, slow_workers, making_workers, .. } = profile.sessions;
-        if [fast_workers, private_workers, slow_workers, making_workers].contains(&0) {
-            return Err(refuse(
-                "fast_workers, private_workers, slow_workers and making_workers in [sessions] must be at least 1"
-                    .to_owned(),
-            ));
+        let workers = [fast_workers, private_workers, slow_workers, making_workers];
+        if workers.iter().any(|workers| !(1..=WORKERS_MAX).contains(workers)) {
+            return Err(refuse(format!(
+                "fast_workers, private_workers, slow_workers and making_workers in [sessions] must be at least 1, and at \
+                 most {WORKERS_MAX}"
+            )));
         }
         if let Some(word) = profile.errors.auth_failure.iter().find(|word| !AUTH_FAILURES.contains(&word.as_str())) {
             return Err(refuse(format!("errors.auth_failure: `{word}` is none of {}", AUTH_FAILURES.join(", "))));
@@ -529,6 +535,8 @@ fn is_use(attribute: &Attribute) -> bool {
     matches!(attribute, Encrypt(true) | Decrypt(true) | Sign(true) | Unwrap(true) | Derive(true))
 }
 
+/// More threads than any HSM gains from.
+const WORKERS_MAX: usize = 256;
 const VENDOR_DEFINED: CK_ATTRIBUTE_TYPE = 0x8000_0000;
 const USER_PIN: &str = "a user's name, a colon and his password: `user:password`";
 const HEX_PIN: &str = "the authentication key's id as four hexadecimal digits and its password of at least 8 characters, \
@@ -536,7 +544,10 @@ const HEX_PIN: &str = "the authentication key's id as four hexadecimal digits an
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::model::{KeyId, Purpose};
 
     #[test]
     fn softhsm_is_known_and_a_stranger_gets_the_cautious_profile() {
@@ -572,4 +583,80 @@ mod tests {
         assert!(schemes("[\"aes_ecb\"]").contains("aes_ecb"));
         assert!(Profile::parse(&LEAST.replace("= 1", "= 2"), "test").unwrap_err().to_string().contains("schema 1"));
     }
+
+    #[test]
+    fn every_built_in_profile_is_one_and_named_like_its_folder() {
+        for (name, text) in BUILT_IN {
+            let profile = Profile::parse(text, name).unwrap();
+            assert_eq!(profile.name, *name);
+            assert_eq!(Profile::read(Path::new(name)).unwrap().name, *name);
+            profile.check_sessions(None).unwrap();
+        }
+        for (manufacturer, name) in [
+            ("SafeNet", "luna"),
+            ("nCipher Corp. Ltd", "nshield"),
+            ("Yubico (www.yubico.com)", "yubihsm2"),
+            ("Utimaco IS GmbH", "generic"),
+        ] {
+            assert_eq!(Profile::matching(manufacturer, "1.0").unwrap().name, name);
+        }
+        assert!(Profile::read(Path::new("generic")).unwrap().check_sessions(Some(4)).is_err());
+    }
+
+    #[test]
+    fn a_short_label_tells_objects_apart_and_fits() {
+        let profile = Profile::read(Path::new("yubihsm2")).unwrap();
+        let name = |purpose, material| ObjectName { purpose, key_id: KeyId::from_bytes([7; 16]), material };
+        let labels =
+            [name(Purpose::Kms, 1), name(Purpose::Kms, 2), name(Purpose::Imported, 1)].map(|n| profile.label(&n));
+        assert_eq!(labels[0], "hsm-kms/VGHxHtYAHs4NhlOUP71mduzHu7RQ-PbT");
+        assert!(labels.iter().all(|label| label.len() == 40));
+        assert!(labels[0] != labels[1] && labels[0] != labels[2] && labels[1] != labels[2]);
+    }
+
+    fn any_value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<i64>().prop_map(|n| n.to_string()),
+            any::<bool>().prop_map(|b| b.to_string()),
+            "\"[a-z_]{0,12}\""
+        ]
+    }
+
+    proptest! {
+        /// A profile that is accepted has workers, schemes and bytes, whatever else it says.
+        #[test]
+        fn any_profile_is_refused_or_usable(
+            lines in proptest::collection::vec((0..KEYS.len(), any_value()), 0..6),
+            schemes in proptest::collection::vec(0..8_usize, 0..4),
+        ) {
+            let names: Vec<String> = schemes
+                .iter()
+                .map(|index| Scheme::ALL.get(*index).map_or("none".to_owned(), Scheme::to_string))
+                .map(|name| format!("\"{name}\""))
+                .collect();
+            let mut text = format!("schema = 1\nname = \"x\"\nschemes = [{}]\n", names.join(", "));
+            for (key, value) in lines {
+                text.push_str(&format!("{} = {value}\n", KEYS[key]));
+            }
+            if let Ok(profile) = Profile::parse(&text, "test") {
+                let Sessions { fast_workers, private_workers, slow_workers, making_workers, .. } = profile.sessions;
+                prop_assert!(![fast_workers, private_workers, slow_workers, making_workers].contains(&0));
+                prop_assert!(profile.sessions_wanted() <= 1 + 4 * 1024);
+                prop_assert!(!profile.schemes.is_empty() && profile.limits.random_bytes > 0);
+                let tried = profile.schemes_to_try();
+                prop_assert_eq!(tried.iter().collect::<std::collections::HashSet<_>>().len(), tried.len());
+            }
+        }
+    }
+
+    const KEYS: [&str; 8] = [
+        "sessions.fast_workers",
+        "sessions.max",
+        "sessions.nothing",
+        "login.pin",
+        "objects.found_by",
+        "limits.random_bytes",
+        "mechanisms.aes_kwp",
+        "rsa.oaep_sha256",
+    ];
 }

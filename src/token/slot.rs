@@ -1,5 +1,6 @@
 //! Which tokens there are, which one is meant, and how a new one is made.
 
+use std::fmt;
 use std::path::Path;
 
 use cryptoki::session::UserType;
@@ -14,6 +15,7 @@ use super::error::{Error, outcome, reason};
 use super::module::Module;
 use super::profile::Profile;
 use super::softhsm_files;
+use crate::model::TokenUri;
 
 /// A token as its module describes it.
 ///
@@ -82,21 +84,46 @@ pub(super) fn list(module: &Module) -> Result<Vec<Listed>, Error> {
     Ok(slots.into_iter().filter_map(|slot| describe(module, slot)).collect())
 }
 
-/// The one token with this label and serial number, as far as they are given.
-pub(super) fn find(listed: &[Listed], label: Option<&str>, serial: Option<&str>) -> Result<Listed, Error> {
-    let fits = |token: &&Listed| {
-        token.entry.flags.initialized
-            && label.is_none_or(|label| token.entry.label == label)
-            && serial.is_none_or(|serial| token.entry.serial == serial)
-    };
+/// Which token is meant: what is given must fit.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub label: Option<String>,
+    pub serial: Option<String>,
+    pub uri: Option<TokenUri>,
+}
+
+impl Wanted {
+    fn fits(&self, token: &TokenEntry) -> bool {
+        let TokenEntry { label, serial, manufacturer, model, .. } = token;
+        self.label.as_ref().is_none_or(|wanted| wanted == label)
+            && self.serial.as_ref().is_none_or(|wanted| wanted == serial)
+            && self.uri.as_ref().is_none_or(|uri| uri.fits(label, serial, manufacturer, model))
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = self.label.as_ref().map(|label| format!("label `{label}`"));
+        let serial = self.serial.as_ref().map(|serial| format!("serial number {serial}"));
+        let uri = self.uri.as_ref().map(|uri| format!("URI {uri}"));
+        match [label, serial, uri].into_iter().flatten().collect::<Vec<_>>().join(" and ") {
+            given if given.is_empty() => f.write_str("any label"),
+            given => f.write_str(&given),
+        }
+    }
+}
+
+/// The one token that fits.
+pub(super) fn find(listed: &[Listed], wanted: &Wanted) -> Result<Listed, Error> {
+    let fits = |token: &&Listed| token.entry.flags.initialized && wanted.fits(&token.entry);
     let mut found: Vec<&Listed> = listed.iter().filter(fits).collect();
     match (found.pop(), found.is_empty()) {
         (Some(token), true) => Ok(token.clone()),
         (Some(token), false) => {
             found.push(token);
-            Err(Error::TokenAmbiguous { wanted: wanted(label, serial), found: names(found.into_iter()) })
+            Err(Error::TokenAmbiguous { wanted: wanted.to_string(), found: names(found.into_iter()) })
         }
-        (None, _) => Err(Error::TokenMissing { wanted: wanted(label, serial), present: present(listed) }),
+        (None, _) => Err(Error::TokenMissing { wanted: wanted.to_string(), present: present(listed) }),
     }
 }
 
@@ -179,15 +206,6 @@ fn text(padded: &[u8]) -> String {
 fn max_sessions(info: &CK_TOKEN_INFO) -> Option<u64> {
     let limits = [info.ulMaxSessionCount, info.ulMaxRwSessionCount].into_iter();
     limits.filter(|max| *max != 0 && *max != CK_UNAVAILABLE_INFORMATION).min()
-}
-
-fn wanted(label: Option<&str>, serial: Option<&str>) -> String {
-    match (label, serial) {
-        (Some(label), Some(serial)) => format!("label `{label}` and serial number {serial}"),
-        (Some(label), None) => format!("label `{label}`"),
-        (None, Some(serial)) => format!("serial number {serial}"),
-        (None, None) => "any label".to_owned(),
-    }
 }
 
 fn present(listed: &[Listed]) -> String {

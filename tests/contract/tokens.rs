@@ -135,6 +135,7 @@ impl Place<'_> {
             module: self.which.module(),
             label: Some(LABEL.to_owned()),
             serial: None,
+            uri: None,
             copies_dir: Some(self.dir.join("copies")),
             queue: 1024,
             profile: None,

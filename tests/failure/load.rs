@@ -83,6 +83,13 @@ impl Load {
         count as f64 / (to - from).as_secs_f64()
     }
 
+    /// How long half of the answers took at most that began in the time given.
+    pub fn median(&self, from: Instant, to: Instant) -> Duration {
+        let mut times: Vec<Duration> = self.asked(from, to).into_iter().map(|outcome| outcome.took).collect();
+        times.sort();
+        times.get(times.len() / 2).copied().unwrap_or(Duration::MAX)
+    }
+
     /// What was asked in the time given, as far as it has an answer.
     pub fn asked(&self, from: Instant, to: Instant) -> Vec<Outcome> {
         self.outcomes().iter().filter(|outcome| (from..to).contains(&outcome.begun)).cloned().collect()
@@ -208,8 +215,8 @@ fn get(address: &str, path: &str) -> Option<(u16, String)> {
 /// What is encrypted, in base64.
 const PLAINTEXT: &str = "c2l4dGVlbiBieXRlcyEhIQ==";
 /// Callers of a Region that use a key.
-const USERS: usize = 3;
+const USERS: usize = 2;
 /// From the beginning of one request of theirs to that of the next.
-const PACE: Duration = Duration::from_millis(20);
+const PACE: Duration = Duration::from_millis(30);
 /// The same for the one who makes keys.
-const MAKER_PACE: Duration = Duration::from_millis(150);
+const MAKER_PACE: Duration = Duration::from_millis(200);

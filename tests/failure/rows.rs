@@ -73,7 +73,7 @@ fn slow_by_200_ms() {
 fn slow_by_5_s() {
     let trial = Trial::start(&[]);
     let seen = trial.fails_for(&format!("@one latency 5000 {WORK}"), Duration::from_secs(2)).recovers().ends();
-    assert!(seen.only(&[TIMEOUT]) && seen.exceptions("Encrypt") == [TIMEOUT], "{seen:?}");
+    assert!(seen.only(&[TIMEOUT]) && seen.during.iter().any(|outcome| !outcome.is_success()), "{seen:?}");
     assert_eq!(seen.logins, 0, "slow is not lost");
     assert!(!seen.log.contains("does not return"), "and no worker is written off");
 }
@@ -190,6 +190,40 @@ fn the_token_is_swapped() {
     assert!(seen.log.contains("another token, serial"), "{}", seen.log);
 }
 
+/// Every row of the table in README.md has its test here.
+#[test]
+fn every_row_of_the_table_is_tested() {
+    let (_, text) = README.split_once("## When a token fails\n").unwrap();
+    let (text, _) = text.split_once("\n## ").unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert_eq!(rows.len(), TESTED.len());
+    for (row, (begins, tests)) in rows.into_iter().zip(TESTED) {
+        assert!(row.starts_with(&format!("| {begins}")), "{row}");
+        for test in tests {
+            assert!(include_str!("rows.rs").contains(&format!("#[test]\nfn {test}()")), "{test}");
+        }
+    }
+}
+
+/// How a row begins, and the tests of what it says.
+const TESTED: [(&str, &[&str]); 14] = [
+    ("sessions lost", &["sessions_lost"]),
+    ("login lost", &["login_lost"]),
+    ("token gone", &["gone_for_a_second", "gone_for_longer", "gone_for_good"]),
+    ("slow: milliseconds", &["slow_by_2_ms", "slow_by_200_ms"]),
+    ("slow: longer", &["slow_by_5_s"]),
+    ("a call hangs", &["a_call_hangs"]),
+    ("every call hangs", &["every_call_hangs", "a_service_with_a_hung_token_ends_when_told"]),
+    ("busy", &["busy"]),
+    ("general error", &["general_error"]),
+    ("out of sessions", &["out_of_sessions"]),
+    ("out of object slots", &["out_of_object_slots"]),
+    ("PIN wrong", &["the_pin_is_refused", "a_wrong_or_locked_pin_at_start_ends_with_78"]),
+    ("PIN locked", &["the_pin_is_locked", "a_wrong_or_locked_pin_at_start_ends_with_78"]),
+    ("another token", &["the_token_is_swapped"]),
+];
+const README: &str = include_str!("../../README.md");
+
 /// A service on two tokens under load.
 struct Trial {
     rig: Rig,
@@ -197,15 +231,14 @@ struct Trial {
     one: Load,
     two: Load,
     doctor: Doctor,
-    /// Successes a second of both while all is well.
-    quiet: (f64, f64),
+    /// Successes a second while all is well, and how long half of the other token's answers take then.
+    quiet: (f64, Duration),
     logins_before: u64,
     broken: Instant,
     mended: Instant,
 }
 
 /// What was seen, from the failure to the recovery.
-#[derive(Debug)]
 struct Seen {
     during: Vec<Outcome>,
     logins: u64,
@@ -228,9 +261,10 @@ impl Trial {
         let (one, two) = (Load::start(&service, "us-east-1"), Load::start(&service, "eu-west-1"));
         let doctor = Doctor::start(&service);
         let begun = Instant::now();
-        let rates = || (one.rate(begun, Instant::now()), two.rate(begun, Instant::now()));
-        until("both are under load", || begun.elapsed() > MOMENT && rates().0 > 20.0 && rates().1 > 20.0);
-        let (quiet, now) = (rates(), Instant::now());
+        let rate = |load: &Load| load.rate(begun, Instant::now());
+        until("both are under load", || begun.elapsed() > MOMENT && rate(&one) > 20.0 && rate(&two) > 20.0);
+        let now = Instant::now();
+        let quiet = (rate(&one), two.median(begun, now));
         let logins_before = rig.shim.calls_of("one", "C_Login");
         Trial { rig, service, one, two, doctor, quiet, logins_before, broken: now, mended: now }
     }
@@ -281,15 +315,16 @@ impl Trial {
     fn ends(self) -> Seen {
         assert_eq!(self.doctor.readiness("/us-east-1").0, 200);
         let (logins, log) = (self.logins(), self.service.log());
-        let slowed = self.two.rate(self.broken, self.mended);
-        assert!(slowed > self.quiet.1 * 0.6, "the other token's callers: {slowed} of {}", self.quiet.1);
+        let (slowed, quiet) = (self.two.median(self.broken, self.mended), self.quiet.1);
+        assert!(slowed < NOT_SLOWED.max(quiet * 5), "the other token's callers: {slowed:?}, before {quiet:?}");
         self.doctor.discharge();
         let during = self.one.stop(&self.service);
         for outcome in &during {
             assert!(outcome.took < DEADLINE + SLACK, "not by its deadline: {outcome:?}");
         }
         let others = self.two.stop(&self.service);
-        assert!(others.iter().all(Outcome::is_success), "{others:?}");
+        let refused: Vec<_> = others.iter().filter(|outcome| !outcome.is_success()).collect();
+        assert!(refused.is_empty(), "{refused:?}");
         let audit = self.service.audit();
         let recorded = |code: &str| audit.iter().filter(|line| line["event"]["errorCode"] == code).count();
         for code in [UNAVAILABLE, TIMEOUT] {
@@ -321,6 +356,14 @@ impl Trial {
     }
 }
 
+impl std::fmt::Debug for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let refused = self.during.iter().filter(|outcome| !outcome.is_success());
+        let told: std::collections::BTreeSet<_> = refused.map(|told| (told.operation, &told.exception)).collect();
+        write!(f, "{told:?} of {} requests, {} logins, {}", self.during.len(), self.logins, self.log)
+    }
+}
+
 impl Seen {
     /// Whether nothing else than these was ever refused.
     fn only(&self, exceptions: &[&str]) -> bool {
@@ -344,6 +387,8 @@ const TIMEOUT: &str = "DependencyTimeoutException";
 const DEADLINE: Duration = Duration::from_millis(1_500);
 /// Beyond the deadline, for the way there and back on a busy machine.
 const SLACK: Duration = Duration::from_millis(1_000);
+/// Whoever waits for the other token waits longer than this.
+const NOT_SLOWED: Duration = Duration::from_millis(100);
 const MOMENT: Duration = Duration::from_millis(400);
 const PROFILE: &str = include_str!("../../hsm-config/softhsm2/profile.toml");
 /// A call is hung after one second.

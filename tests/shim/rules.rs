@@ -195,7 +195,7 @@ static LOADED: RwLock<(Stamp, Option<Arc<Rules>>)> = RwLock::new((None, None));
 static RELOAD: Mutex<()> = Mutex::new(());
 
 /// The first word of every rule, and how many arguments it needs.
-const WORDS: [(&str, usize); 27] = [
+const WORDS: [(&str, usize); 28] = [
     ("hide", 1),
     ("alias", 2),
     ("gcm_iv", 1),
@@ -207,6 +207,7 @@ const WORDS: [(&str, usize); 27] = [
     ("objects", 1),
     ("id_max", 1),
     ("renumber", 0),
+    ("blind", 0),
     ("latency", 2),
     ("hang", 1),
     ("fail", 2),

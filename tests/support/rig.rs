@@ -29,7 +29,12 @@ pub struct Rig {
 impl Rig {
     /// New tokens with these labels. The first one has the keys of us-east-1, and the second one those of eu-west-1.
     pub fn new(labels: &[&str]) -> Rig {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        Rig::new_in(&std::env::temp_dir(), labels)
+    }
+
+    /// As `new`, in a folder of a folder.
+    pub fn new_in(folder: &Path, labels: &[&str]) -> Rig {
+        let folder = tempfile::tempdir_in(folder).expect("a temporary folder");
         let rig = Rig {
             shim: Shim::in_dir(folder.path()),
             labels: labels.iter().map(|label| (*label).to_owned()).collect(),

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
-use hsm_kms::model::{ObjectName, Purpose};
+use hsm_kms::model::{ObjectName, Purpose, TokenUri};
 use hsm_kms::token::{Error, Place, Settings, Status, Token, init_token, self_test, tokens};
 use process::*;
 
@@ -212,6 +212,17 @@ fn two_tokens_with_one_label_are_told_apart_by_serial_number() {
         let refused = Token::open(&settings(dir), pin(PIN), || {}).unwrap_err().to_string();
         assert!(refused.starts_with("several tokens have label `test`"), "{refused}");
         assert!(refused.contains(&first.serial) && refused.contains(&second.serial), "{refused}");
+
+        let both = TokenUri { token: Some(LABEL.to_owned()), ..TokenUri::default() };
+        let by_uri = Settings { label: None, uri: Some(both), ..settings(dir) };
+        let refused = Token::open(&by_uri, pin(PIN), || {}).unwrap_err().to_string();
+        assert!(refused.starts_with("several tokens have URI pkcs11:token=test: "), "{refused}");
+        assert!(refused.contains(&first.serial) && refused.contains(&second.serial), "{refused}");
+        let mut one = by_uri.uri.clone().unwrap();
+        one.serial = Some(second.serial.clone());
+        let token = Token::open(&Settings { uri: Some(one), ..by_uri }, pin(PIN), || {}).unwrap();
+        assert_eq!(token.identity().serial, second.serial);
+        assert!(token.shutdown(Duration::from_secs(5)));
 
         // Both at once, and each for itself.
         let one = |serial: &str| Settings { serial: Some(serial.to_owned()), ..settings(dir) };

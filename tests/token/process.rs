@@ -136,6 +136,7 @@ pub fn settings(dir: &Path) -> Settings {
         module: MODULE.into(),
         label: Some(LABEL.to_owned()),
         serial: None,
+        uri: None,
         copies_dir: Some(dir.join("copies")),
         queue: 1024,
         profile: None,

@@ -114,8 +114,8 @@ impl Context {
     /// use hsm_kms::kms::{Context, Error, UsableKey};
     /// use hsm_kms::model::Secret;
     ///
-    /// async fn decapsulate(cx: &Context, key: &UsableKey) -> Result<Secret, Error> {
-    ///     cx.decapsulate(key, b"ciphertext").await
+    /// async fn recover(cx: &Context, key: &UsableKey) -> Result<Secret, Error> {
+    ///     cx.recover_secret(key, b"ciphertext").await
     /// }
     /// ```
     ///
@@ -125,11 +125,11 @@ impl Context {
     /// use hsm_kms::kms::{Context, Error, KeyRow};
     /// use hsm_kms::model::Secret;
     ///
-    /// async fn decapsulate(cx: &Context, key: &KeyRow) -> Result<Secret, Error> {
-    ///     cx.decapsulate(key, b"ciphertext").await
+    /// async fn recover(cx: &Context, key: &KeyRow) -> Result<Secret, Error> {
+    ///     cx.recover_secret(key, b"ciphertext").await
     /// }
     /// ```
-    pub async fn decapsulate(&self, key: &UsableKey, ciphertext: &[u8]) -> Result<Secret, Error> {
+    pub async fn recover_secret(&self, key: &UsableKey, ciphertext: &[u8]) -> Result<Secret, Error> {
         let spec = key.public_key()?.spec();
         let (token, name) = (self.token_of(key)?, object(key, key.current_material()?)?);
         let secret = token.decapsulate(&name, spec, ciphertext, self.request.deadline).await?;

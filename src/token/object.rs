@@ -301,7 +301,11 @@ fn proof(profile: &Profile, name: &ObjectName, kind: KeyKind, token: bool) -> Ve
     let tells_secrecy =
         |attribute: &Attribute| !matches!(attribute, Attribute::Copyable(_) | Attribute::Destroyable(_));
     let here = name.purpose != Purpose::Imported;
-    let made = [Attribute::Local(here), Attribute::NeverExtractable(here), Attribute::AlwaysSensitive(here)];
+    // Of what was made elsewhere, openCryptoki says that it was never extractable; nothing hangs on that.
+    let made = match here {
+        true => vec![Attribute::Local(true), Attribute::NeverExtractable(true), Attribute::AlwaysSensitive(true)],
+        false => vec![Attribute::Local(false)],
+    };
     let has_length = |attribute: &Attribute| here || !matches!(attribute, Attribute::ValueLen(_));
     let template = template(profile, name, kind, token).into_iter().filter(tells_secrecy).filter(has_length);
     template.chain(kind.curve_attribute()).chain(made).collect()

@@ -488,6 +488,7 @@ const AUTH_FAILURES: [&str; 5] =
 const BUILT_IN: &[(&str, &str)] = &[
     ("softhsm2", include_str!("../../hsm-config/softhsm2/profile.toml")),
     ("kryoptic", include_str!("../../hsm-config/kryoptic/profile.toml")),
+    ("opencryptoki", include_str!("../../hsm-config/opencryptoki/profile.toml")),
     ("aws-cloudhsm", include_str!("../../hsm-config/aws-cloudhsm/profile.toml")),
     ("luna", include_str!("../../hsm-config/luna/profile.toml")),
     ("nshield", include_str!("../../hsm-config/nshield/profile.toml")),

@@ -48,7 +48,9 @@ async fn every_operation_is_called() {
     let events = events.iter().map(|line| &line["event"]).filter(|event| event["errorCode"].is_null());
     let called: BTreeSet<&str> = events.filter_map(|event| event["eventName"].as_str()).collect();
     let of_kms = OPERATIONS.iter().filter(|route| route.source == EventSource::Kms).map(|route| route.name);
-    let missing: Vec<&str> = of_kms.filter(|name| !called.contains(name)).collect();
+    // No key of SoftHSM does these: tests/contract/lattice.py asks for them on a token that has such keys.
+    let elsewhere = ["Decapsulate", "Encapsulate"];
+    let missing: Vec<&str> = of_kms.filter(|name| !called.contains(name) && !elsewhere.contains(name)).collect();
     assert!(missing.is_empty(), "without a good answer here: {missing:?}");
 }
 

@@ -5,6 +5,8 @@
 
 #[path = "../support/clients.rs"]
 mod clients;
+#[path = "../support/in_process.rs"]
+mod in_process;
 #[path = "../token/process.rs"]
 #[allow(dead_code)] // for SoftHSM alone
 mod process;
@@ -55,6 +57,7 @@ macro_rules! on {
 
 on!(softhsm2, tokens::Which::SoftHsm);
 on!(kryoptic, tokens::Which::Kryoptic);
+on!(opencryptoki, tokens::Which::OpenCryptoki);
 // These profiles, on SoftHSM with the quirks of the vendors: no hardware has run them.
 on!(aws_cloudhsm, tokens::Which::AwsCloudHsm);
 on!(luna, tokens::Which::Luna);

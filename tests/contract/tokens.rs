@@ -13,6 +13,7 @@ use crate::shim;
 pub enum Which {
     SoftHsm,
     Kryoptic,
+    OpenCryptoki,
     AwsCloudHsm,
     Luna,
     YubiHsm2,
@@ -32,7 +33,9 @@ pub fn on(which: Which, test: &str, body: impl FnOnce(&Place)) {
         return body(&place);
     }
     let dir = softhsm_dir();
-    let output = again(test, "", dir.path()).envs(which.environment(dir.path())).output().unwrap();
+    let mut program = again(test, "", dir.path());
+    program.envs(which.environment(dir.path()));
+    let output = which.run(program).output().unwrap();
     assert_passed(test, &output);
 }
 
@@ -42,6 +45,7 @@ impl Which {
         match self {
             Which::SoftHsm => "softhsm2",
             Which::Kryoptic => "kryoptic",
+            Which::OpenCryptoki => "opencryptoki",
             Which::AwsCloudHsm => "aws-cloudhsm",
             Which::Luna => "luna",
             Which::YubiHsm2 => "yubihsm2",
@@ -52,6 +56,7 @@ impl Which {
         match self {
             Which::SoftHsm => crate::process::MODULE.into(),
             Which::Kryoptic => kryoptic(),
+            Which::OpenCryptoki => OPENCRYPTOKI.into(),
             Which::AwsCloudHsm | Which::Luna | Which::YubiHsm2 => shim::module(),
         }
     }
@@ -59,7 +64,7 @@ impl Which {
     /// The PIN of the token, in the shape that the vendor wants.
     pub fn pin(self) -> &'static str {
         match self {
-            Which::SoftHsm | Which::Kryoptic | Which::Luna => PIN,
+            Which::SoftHsm | Which::Kryoptic | Which::OpenCryptoki | Which::Luna => PIN,
             Which::AwsCloudHsm => "kms_user:password1",
             Which::YubiHsm2 => "0001password",
         }
@@ -68,7 +73,7 @@ impl Which {
     /// The quirks that make SoftHSM this vendor's token.
     fn quirks(self) -> &'static str {
         match self {
-            Which::SoftHsm | Which::Kryoptic => "",
+            Which::SoftHsm | Which::Kryoptic | Which::OpenCryptoki => "",
             Which::AwsCloudHsm => {
                 "library_manufacturer Amazon\ngcm_iv zeroed\nvendor_gcm\nbad_tag CKR_ENCRYPTED_DATA_INVALID\n\
                  sessions 1024\nread_only refused\ndata 16224\nrenumber\nhide 0x2109 0x210a 0x1055 0x1057\n"
@@ -85,7 +90,7 @@ impl Which {
     /// What the module reads where it finds its files, which are made here.
     fn environment(self, dir: &Path) -> Vec<(&'static str, PathBuf)> {
         match self {
-            Which::SoftHsm => Vec::new(),
+            Which::SoftHsm | Which::OpenCryptoki => Vec::new(),
             Which::Kryoptic => vec![("KRYOPTIC_CONF", kryoptic_configuration(dir))],
             Which::AwsCloudHsm | Which::Luna | Which::YubiHsm2 => {
                 let shim = shim::Shim::in_dir(dir);
@@ -96,7 +101,26 @@ impl Which {
         }
     }
 
+    /// The program as it is to be run: openCryptoki's has a machine of its own.
+    fn run(self, program: Command) -> Command {
+        let Which::OpenCryptoki = self else { return program };
+        assert!(
+            Path::new(OPENCRYPTOKI).is_file(),
+            "{OPENCRYPTOKI} is missing: install opencryptoki, as scripts/test does"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--ipc", "--pid", "--fork", "--mount-proc"]);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract/opencryptoki.sh")).args([LABEL, PIN]);
+        command.arg(program.get_program()).args(program.get_args());
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
     fn make(self) {
+        if let Which::OpenCryptoki = self {
+            // By its own tools, before the test began: it wants PINs changed that PKCS#11 has no word for.
+            return;
+        }
         init_token(&self.module(), LABEL, &pin("12345678"), &pin(self.pin())).unwrap();
     }
 }
@@ -118,6 +142,9 @@ impl Place<'_> {
         }
     }
 }
+
+/// Debian's module of openCryptoki.
+const OPENCRYPTOKI: &str = "/usr/lib/x86_64-linux-gnu/opencryptoki/libopencryptoki.so.0";
 
 /// The module of kryoptic, which is never left out: without it, the test fails.
 pub fn kryoptic() -> PathBuf {

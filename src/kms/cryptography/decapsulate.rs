@@ -50,7 +50,7 @@ impl Operation for Decapsulate {
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);
         }
-        let shared_secret = Blob(cx.decapsulate(&key, ciphertext).await?);
+        let shared_secret = Blob(cx.recover_secret(&key, ciphertext).await?);
         Ok(Output { key_id: key.arn(), shared_secret, encapsulation_algorithm: self.encapsulation_algorithm })
     }
 }

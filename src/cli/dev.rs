@@ -15,7 +15,9 @@ use super::serve::{Accept, run_service};
 use crate::app::{App, DataDir};
 use crate::crypto;
 use crate::model::{AccountId, AliasName, Region};
-use crate::settings::{AuditSettings, ImportSettings, KmsSettings, ServerSettings, Settings, TokenSettings};
+use crate::settings::{
+    AuditSettings, ClusterSettings, ImportSettings, KmsSettings, ServerSettings, Settings, TokenSettings,
+};
 use crate::token;
 
 /// Run on this machine for development: makes a token, a store and a root user under the data folder if they are not
@@ -39,6 +41,10 @@ pub struct Dev {
     /// A Region to serve; may be given again. The first is the one in `env`.
     #[arg(long = "region", default_value = "us-east-1")]
     regions: Vec<Region>,
+    /// Also make a second token, to be the CloudHSM cluster `cluster-softhsm2dev` of a custom key store; its password is
+    /// in the folder's `cluster-password`.
+    #[arg(long)]
+    cluster: bool,
     #[command(flatten)]
     accept: Accept,
 }
@@ -73,12 +79,17 @@ impl Dev {
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
+        let module = self.module.clone().map_or_else(softhsm_module, Ok)?;
+        let clusters = match self.cluster {
+            true => BTreeMap::from([(CLUSTER_ID.parse().map_err(Failure::now)?, cluster(&module))]),
+            false => BTreeMap::new(),
+        };
         Ok(Settings {
             data: self.data.clone(),
             account: self.account.clone(),
             regions: self.regions.clone(),
             token: TokenSettings {
-                module: self.module.clone().map_or_else(softhsm_module, Ok)?,
+                module,
                 label: Some(TOKEN_LABEL.into()),
                 serial: None,
                 uri: None,
@@ -87,6 +98,7 @@ impl Dev {
                 regions: Vec::new(),
             },
             tokens: BTreeMap::new(),
+            clusters,
             server: ServerSettings { listen: self.listen, ..ServerSettings::default() },
             audit: AuditSettings::default(),
             kms: KmsSettings::default(),
@@ -105,6 +117,11 @@ impl Dev {
             set_unfinished_token_aside(&folder)?;
             configure_softhsm(&folder)?;
         }
+        self.make_token(settings, &folder)?;
+        if self.cluster { make_cluster(&settings.token.module, &folder) } else { Ok(()) }
+    }
+
+    fn make_token(&self, settings: &Settings, folder: &Path) -> Result<(), Failure> {
         if settings.token.pin_file.exists() {
             return Ok(());
         }
@@ -143,6 +160,33 @@ impl Dev {
             .zip(name.ok())
             .is_some_and(|(region, name)| app.kms().store.alias(region, &self.account, &name).is_some())
     }
+}
+
+fn cluster(module: &Path) -> ClusterSettings {
+    ClusterSettings {
+        module: module.to_owned(),
+        label: Some(CLUSTER_LABEL.into()),
+        serial: None,
+        uri: None,
+        profile: None,
+        aws_limits: false,
+        trust_anchor: None,
+    }
+}
+
+/// Makes the token of the cluster if it is not there. Its password is written first: who knows it can use the token
+/// whenever this is killed.
+fn make_cluster(module: &Path, folder: &Path) -> Result<(), Failure> {
+    let file = folder.join(CLUSTER_PASSWORD);
+    if !file.exists() {
+        write_new(&file, new_pin()?.expose_secret().as_bytes())?;
+    }
+    if token::tokens(module, None)?.iter().any(|entry| entry.label == CLUSTER_LABEL) {
+        return Ok(());
+    }
+    let password = SecretString::from(std::fs::read_to_string(&file).map_err(Failure::now)?);
+    token::init_token(module, CLUSTER_LABEL, &new_pin()?, &password)?;
+    Ok(())
 }
 
 /// A first start that was killed leaves a token whose PIN nobody knows, since the PIN is written last. It has no key,
@@ -232,6 +276,10 @@ const SETTINGS: &str = "dev.toml";
 /// SoftHSM2's configuration, in a folder whose token is made here.
 const SOFTHSM_CONF: &str = "softhsm2.conf";
 const TOKEN_LABEL: &str = "hsm-kms";
+/// What stands for a CloudHSM cluster: eleven letters and digits from 2 to 7.
+const CLUSTER_ID: &str = "cluster-softhsm2dev";
+const CLUSTER_LABEL: &str = "hsm-kms-cluster";
+const CLUSTER_PASSWORD: &str = "cluster-password";
 const FIRST_ALIAS: &str = "alias/key1";
 
 const FIRST_COMMANDS: &str = "  \

@@ -39,7 +39,7 @@ impl Operation for GetKeyRotationStatus {
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
-        check_rotates_by_itself(&key)?;
+        check_rotates_by_itself(&cx.kms, &key)?;
         let schedule = schedule(&key.record);
         let running = rotation_of(&cx.kms.store, &key.record);
         let on_demand = running.filter(|intent| intent.record.kind == IntentKind::RotateOnDemand);
@@ -57,6 +57,8 @@ impl Operation for GetKeyRotationStatus {
 fn schedule(key: &KeyRecord) -> Option<AutomaticRotation> {
     match key.state {
         KeyState::PendingDeletion | KeyState::Destroying => None,
-        KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => key.automatic_rotation,
+        KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport | KeyState::Unavailable => {
+            key.automatic_rotation
+        }
     }
 }

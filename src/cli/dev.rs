@@ -41,10 +41,10 @@ pub struct Dev {
     /// A Region to serve; may be given again. The first is the one in `env`.
     #[arg(long = "region", default_value = "us-east-1")]
     regions: Vec<Region>,
-    /// Also make a second token, to be the CloudHSM cluster `cluster-softhsm2dev` of a custom key store; its password is
-    /// in the folder's `cluster-password`.
-    #[arg(long)]
-    cluster: bool,
+    /// So many further tokens to be CloudHSM clusters for custom key stores: `cluster-softhsm2dev`, `cluster-softhsm3dev`
+    /// and so on. The folder's `cluster-password` has the `KeyStorePassword` of all.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=6))]
+    clusters: u8,
     #[command(flatten)]
     accept: Accept,
 }
@@ -80,10 +80,11 @@ impl Dev {
 
     fn settings(&self) -> Result<Settings, Failure> {
         let module = self.module.clone().map_or_else(softhsm_module, Ok)?;
-        let clusters = match self.cluster {
-            true => BTreeMap::from([(CLUSTER_ID.parse().map_err(Failure::now)?, cluster(&module))]),
-            false => BTreeMap::new(),
-        };
+        let clusters = self.cluster_names().map(|name| {
+            let id = format!("cluster-{name}").parse().map_err(Failure::now)?;
+            Ok((id, cluster(&module, &name)))
+        });
+        let clusters = clusters.collect::<Result<_, Failure>>()?;
         Ok(Settings {
             data: self.data.clone(),
             account: self.account.clone(),
@@ -118,7 +119,12 @@ impl Dev {
             configure_softhsm(&folder)?;
         }
         self.make_token(settings, &folder)?;
-        if self.cluster { make_cluster(&settings.token.module, &folder) } else { Ok(()) }
+        self.cluster_names().try_for_each(|name| make_cluster(&settings.token.module, &folder, &name))
+    }
+
+    /// What the tokens are called that are clusters: a cluster's id has no digits but 2 to 7.
+    fn cluster_names(&self) -> impl Iterator<Item = String> {
+        (2..2 + self.clusters).map(|number| format!("softhsm{number}dev"))
     }
 
     fn make_token(&self, settings: &Settings, folder: &Path) -> Result<(), Failure> {
@@ -162,10 +168,10 @@ impl Dev {
     }
 }
 
-fn cluster(module: &Path) -> ClusterSettings {
+fn cluster(module: &Path, name: &str) -> ClusterSettings {
     ClusterSettings {
         module: module.to_owned(),
-        label: Some(CLUSTER_LABEL.into()),
+        label: Some(name.into()),
         serial: None,
         uri: None,
         profile: None,
@@ -176,16 +182,16 @@ fn cluster(module: &Path) -> ClusterSettings {
 
 /// Makes the token of the cluster if it is not there. Its password is written first: who knows it can use the token
 /// whenever this is killed.
-fn make_cluster(module: &Path, folder: &Path) -> Result<(), Failure> {
+fn make_cluster(module: &Path, folder: &Path, name: &str) -> Result<(), Failure> {
     let file = folder.join(CLUSTER_PASSWORD);
     if !file.exists() {
         write_new(&file, new_pin()?.expose_secret().as_bytes())?;
     }
-    if token::tokens(module, None)?.iter().any(|entry| entry.label == CLUSTER_LABEL) {
+    if token::tokens(module, None)?.iter().any(|entry| entry.label == name) {
         return Ok(());
     }
     let password = SecretString::from(std::fs::read_to_string(&file).map_err(Failure::now)?);
-    token::init_token(module, CLUSTER_LABEL, &new_pin()?, &password)?;
+    token::init_token(module, name, &new_pin()?, &password)?;
     Ok(())
 }
 
@@ -276,9 +282,6 @@ const SETTINGS: &str = "dev.toml";
 /// SoftHSM2's configuration, in a folder whose token is made here.
 const SOFTHSM_CONF: &str = "softhsm2.conf";
 const TOKEN_LABEL: &str = "hsm-kms";
-/// What stands for a CloudHSM cluster: eleven letters and digits from 2 to 7.
-const CLUSTER_ID: &str = "cluster-softhsm2dev";
-const CLUSTER_LABEL: &str = "hsm-kms-cluster";
 const CLUSTER_PASSWORD: &str = "cluster-password";
 const FIRST_ALIAS: &str = "alias/key1";
 

@@ -105,6 +105,7 @@ fn value(shape: &'static Shape) -> BoxedStrategy<Value> {
         Shape::String { min, max, pattern } => {
             let letters = match pattern.map(|pattern| pattern.text) {
                 Some("^[a-f0-9]+$") => "[a-f0-9]",
+                Some("^([a-z]+-){2,3}\\d+$") => "[a-z0-9-]",
                 Some(text) if text.contains("\\u") => "[ -~]",
                 Some(text) if text.contains(['_', 'w']) => "[a-zA-Z0-9_]",
                 Some(_) => "[a-zA-Z0-9]",

@@ -153,7 +153,7 @@ impl Kms {
             token.destroy(&name, deadline()).await?;
         }
         crash_point::reached("object-destroyed");
-        let change = Change::new(self.now()).delete(key);
+        let change = self.without_replica(Change::new(self.now()).delete(key), &key.record);
         let aliases = self.store.aliases_of_key(region, key_id);
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
         let counts = self.store.wrap_counts_of(region, key_id);
@@ -173,6 +173,7 @@ impl Kms {
         IntentRecord {
             kind,
             name,
+            key_id: Some(key.key_id).filter(|key_id| *key_id != name.key_id),
             region: key.region.clone(),
             custom_key_store: key.custom_key_store.clone(),
             account: key.account.clone(),
@@ -194,8 +195,19 @@ impl Kms {
         if self.store.key(&key.region, &key.key_id).is_some_and(|key| key.record.objects().contains(name)) {
             return;
         }
+        match self.token_of(key) {
+            Ok(token) => self.take_back(&token, name).await,
+            Err(error) => {
+                tracing::warn!(%error, object = %name, "an object of a request that failed is destroyed later")
+            }
+        }
+    }
+
+    /// Undoes the creation of an object that no record names; leaves it to the service's own round if the token does not
+    /// answer.
+    pub(super) async fn take_back(&self, token: &Token, name: &ObjectName) {
         let undo = async {
-            self.token_of(key)?.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
+            token.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
             // None if it was undone before the token had made it.
             let Some(intent) = self.store.intent(name) else { return Ok(()) };
             self.commit_step(Change::new(self.now()).delete(&*intent), None).await.map_err(Error::from)
@@ -295,6 +307,11 @@ impl Kms {
         for IntentRecord { name, region, custom_key_store, .. } in self.store.intents().iter().map(|row| &row.record) {
             known.insert(name.cka_label(), self.token(region, custom_key_store.as_ref()).ok());
         }
+        let tokens = self.tokens();
+        for row in self.store.replication_keys() {
+            let token = tokens.iter().find(|token| token.identity().serial == row.record.serial);
+            known.insert(row.record.object().cka_label(), token.cloned());
+        }
         for row in self.store.wrapping_keys() {
             let WrappingKeyRecord { region, custom_key_store, .. } = &row.record;
             known.insert(row.record.object().cka_label(), self.token(region, custom_key_store.as_ref()).ok());
@@ -318,7 +335,8 @@ fn undoing(intent: &IntentRecord) -> Option<&'static str> {
     match (intent.kind, intent.name.purpose) {
         (IntentKind::Create, Purpose::Imported) => Some("UndoImportKeyMaterial"),
         (IntentKind::Create, Purpose::ImportWrapping) => Some("UndoGetParametersForImport"),
-        (IntentKind::Create, Purpose::Kms | Purpose::StoreRoot) => Some("UndoCreateKey"),
+        (IntentKind::Create, Purpose::Replication) => Some("UndoCreateReplicationKey"),
+        (IntentKind::Create, Purpose::Kms | Purpose::MultiRegion | Purpose::StoreRoot) => Some("UndoCreateKey"),
         (IntentKind::RotateOnDemand | IntentKind::RotateAutomatically, _) => Some("UndoRotateKey"),
         (IntentKind::Destroy | IntentKind::DestroyExpired | IntentKind::DestroyReplaced, _) => None,
     }

@@ -95,6 +95,8 @@ pub enum KeyState {
     PendingImport,
     /// Waiting for its deletion date.
     PendingDeletion,
+    /// A primary key that waits until its last replica is gone; then its waiting time begins.
+    PendingReplicaDeletion,
     /// Its token objects are being destroyed: no way back. Callers see `PendingDeletion`.
     Destroying,
 }
@@ -158,6 +160,7 @@ impl KeyState {
             KeyState::Disabled => "Disabled",
             KeyState::PendingImport => "PendingImport",
             KeyState::PendingDeletion | KeyState::Destroying => "PendingDeletion",
+            KeyState::PendingReplicaDeletion => "PendingReplicaDeletion",
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum KeyKind {
     Mac(HmacSpec),
     /// An RSA pair that unwraps material which is imported. Its objects have a purpose of their own.
     ImportWrapping(KeyPairSpec),
+    /// An RSA pair that unwraps material from other tokens. Its objects have a purpose of their own.
+    Replication(KeyPairSpec),
 }
 
 impl fmt::Display for KeyKind {
@@ -36,6 +38,7 @@ impl fmt::Display for KeyKind {
             KeyKind::Agree(spec) => write!(f, "a key agreement key of the spec {spec}"),
             KeyKind::Mac(spec) => write!(f, "a key of the spec {spec}"),
             KeyKind::ImportWrapping(spec) => write!(f, "a wrapping key of the spec {spec}"),
+            KeyKind::Replication(spec) => write!(f, "a replication key of the spec {spec}"),
         }
     }
 }
@@ -45,23 +48,31 @@ impl KeyKind {
     pub(super) fn is_one(self) -> bool {
         match self {
             KeyKind::Aes256 | KeyKind::Mac(_) | KeyKind::Sign(_) => true,
-            KeyKind::Decrypt(spec) | KeyKind::ImportWrapping(spec) => !spec.encryption_algorithms().is_empty(),
+            KeyKind::Decrypt(spec) | KeyKind::ImportWrapping(spec) | KeyKind::Replication(spec) => {
+                !spec.encryption_algorithms().is_empty()
+            }
             KeyKind::Agree(spec) => !spec.key_agreement_algorithms().is_empty(),
         }
     }
 
     /// Whether an object of this purpose can be of this kind.
     pub(super) fn serves(self, purpose: Purpose) -> bool {
-        matches!(self, KeyKind::ImportWrapping(_)) == (purpose == Purpose::ImportWrapping)
+        match self {
+            KeyKind::ImportWrapping(_) => purpose == Purpose::ImportWrapping,
+            KeyKind::Replication(_) => purpose == Purpose::Replication,
+            _ => !matches!(purpose, Purpose::ImportWrapping | Purpose::Replication),
+        }
     }
 
     /// The spec of the pair; nothing for secret keys.
     pub(super) fn pair(self) -> Option<KeyPairSpec> {
         match self {
             KeyKind::Aes256 | KeyKind::Mac(_) => None,
-            KeyKind::Sign(spec) | KeyKind::Decrypt(spec) | KeyKind::Agree(spec) | KeyKind::ImportWrapping(spec) => {
-                Some(spec)
-            }
+            KeyKind::Sign(spec)
+            | KeyKind::Decrypt(spec)
+            | KeyKind::Agree(spec)
+            | KeyKind::ImportWrapping(spec)
+            | KeyKind::Replication(spec) => Some(spec),
         }
     }
 
@@ -102,7 +113,7 @@ impl KeyKind {
         let mut attributes = vec![
             Attribute::Sign(matches!(self, KeyKind::Sign(_) | KeyKind::Mac(_))),
             Attribute::Decrypt(matches!(self, KeyKind::Aes256 | KeyKind::Decrypt(_) | KeyKind::ImportWrapping(_))),
-            Attribute::Unwrap(matches!(self, KeyKind::ImportWrapping(_))),
+            Attribute::Unwrap(matches!(self, KeyKind::ImportWrapping(_) | KeyKind::Replication(_))),
             Attribute::Derive(matches!(self, KeyKind::Agree(_))),
         ];
         if self.is_pair() {

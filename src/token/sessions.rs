@@ -20,6 +20,7 @@ use super::probe::{Offer, ProbeRow};
 use super::profile::Profile;
 use super::random::{Order, Pool};
 use super::softhsm_files::Directory;
+use super::transfer::{Done, Step};
 use super::turn::Turn;
 use super::{Counts, Objects, Status};
 use crate::crypto::{NONCE_LEN, PublicKey};
@@ -41,12 +42,16 @@ pub(super) enum Request {
     Generate { name: ObjectName, kind: KeyKind },
     /// Make a key of wrapped material, at this place.
     Import(Box<Import>, Place),
+    /// One step of a transfer between tokens.
+    Transfer(Box<Step>),
     /// Destroy a key and every copy of it.
     Destroy { name: ObjectName },
     /// Whether the key is there, and proved.
     Exists { name: ObjectName, kind: KeyKind },
     /// Whether the token can do what such keys are for.
     Offers(KeyKind),
+    /// Whether material of such keys can be transferred.
+    OffersTransfer(KeyKind),
     /// Find out which material the token unwraps by itself.
     TryImports,
     /// All objects with our labels.
@@ -67,6 +72,8 @@ pub(super) enum Answer {
     Made(Option<PublicKey>),
     /// What became of an import.
     Unwrapped(Unwrapped),
+    /// What a step of a transfer came to.
+    Transferred(Done),
     /// Whether the token can do it.
     Offer(Offer),
     /// A seed, a plaintext, a shared secret or random bytes.
@@ -178,6 +185,8 @@ pub(super) struct Shared {
     pub index: Index,
     /// What was found out about kinds of keys.
     pub offers: Mutex<HashMap<KeyKind, Offer>>,
+    /// What was found out about transfers of them.
+    pub transfers: Mutex<HashMap<KeyKind, Offer>>,
     /// Which material the token unwraps by itself, once that was tried.
     pub unwraps: OnceLock<HashSet<(KeyKind, EncryptionAlgorithm)>>,
     pub pool: Arc<Pool>,
@@ -309,6 +318,11 @@ impl Shared {
         self.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was found out about transfers, locked.
+    pub fn transfers(&self) -> MutexGuard<'_, HashMap<KeyKind, Offer>> {
+        self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells the keeper that something was lost in this epoch.
     pub fn report_lost(&self, epoch: u64, why: String) {
         // Without a keeper the token is being shut down.
@@ -370,7 +384,7 @@ impl Job {
     pub fn may_retry(&self) -> bool {
         !self.retried
             && Instant::now() < self.deadline
-            && !matches!(self.request, Request::Generate { .. } | Request::Import(..))
+            && !matches!(self.request, Request::Generate { .. } | Request::Import(..) | Request::Transfer(_))
     }
 }
 

@@ -141,9 +141,12 @@ impl Worker {
 
     fn limit(&self, request: &Request) -> Duration {
         match request {
-            Request::Generate { .. } | Request::Offers(_) | Request::TryImports | Request::SelfTest => {
-                self.shared.profile.limits.generation()
-            }
+            Request::Generate { .. }
+            | Request::Offers(_)
+            | Request::OffersTransfer(_)
+            | Request::TryImports
+            | Request::SelfTest => self.shared.profile.limits.generation(),
+            Request::Transfer(step) if step.makes_a_pair() => self.shared.profile.limits.generation(),
             _ => self.shared.profile.limits.call(),
         }
     }

@@ -1,6 +1,8 @@
 //! Several Regions in one service, each on its own token.
 
 mod machine;
+mod pairs;
+mod replicas;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use crate::audit::EventSource;
 use crate::kms::shape::{self, Member};
 use crate::kms::{
-    Context, Document, Error, Operation, alias, cryptography, grant, import, key, mac, policy, rotation, signature,
-    sts, tag,
+    Context, Document, Error, Operation, alias, cryptography, grant, import, key, mac, multi_region, policy, rotation,
+    signature, sts, tag,
 };
 
 /// A future on the heap.
@@ -68,6 +68,7 @@ pub const OPERATIONS: &[Route] = &[
     kms::<grant::ListRetirableGrants>(),
     kms::<policy::PutKeyPolicy>(),
     kms::<cryptography::ReEncrypt>(),
+    kms::<multi_region::ReplicateKey>(),
     kms::<grant::RetireGrant>(),
     kms::<grant::RevokeGrant>(),
     kms::<rotation::RotateKeyOnDemand>(),
@@ -77,6 +78,7 @@ pub const OPERATIONS: &[Route] = &[
     kms::<tag::UntagResource>(),
     kms::<alias::UpdateAlias>(),
     kms::<key::UpdateKeyDescription>(),
+    kms::<multi_region::UpdatePrimaryRegion>(),
     kms::<signature::Verify>(),
     kms::<mac::VerifyMac>(),
     row::<sts::AssumeRole>(EventSource::Sts),

@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 
 use super::help;
 use crate::api::admin::{Member, OPERATIONS, Route, Shape};
+use crate::audit::EventSource;
 use crate::model::AccountId;
 
 /// A command for every operation.
 pub fn all() -> impl Iterator<Item = Command> {
-    OPERATIONS.iter().map(command)
+    OPERATIONS.iter().filter(|route| route.source == EventSource::Iam).map(command)
 }
 
 /// The request that a verb and its flags make, as one line.

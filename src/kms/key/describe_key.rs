@@ -32,6 +32,6 @@ impl Operation for DescribeKey {
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let facts = Facts { grant_tokens: self.grant_tokens.as_deref().unwrap_or_default(), ..Facts::default() };
         let key = cx.authorize::<Self>(cx.key(&self.key_id)?, &facts)?;
-        Ok(Output { key_metadata: KeyMetadata::of(&key.thing().record) })
+        Ok(Output { key_metadata: KeyMetadata::of(&cx.kms.store, &key.thing().record) })
     }
 }

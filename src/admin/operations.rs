@@ -32,6 +32,13 @@ pub struct Route {
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 type Prepare = for<'a> fn(&'a Kms, &'a AccountId, &'a Document<'a>) -> BoxFuture<'a, Result<(), Error>>;
 
+impl Route {
+    /// Whether it is about principals, and not about tokens.
+    pub fn is_of_principals(&self) -> bool {
+        self.source == EventSource::Iam
+    }
+}
+
 /// What was decided, the answer written out.
 pub(super) struct Planned {
     pub(super) change: Option<Change>,

@@ -43,7 +43,7 @@ fn only_paired_tokens_exchange_material_and_a_rotation_waits_for_both() {
     assert_eq!(refused(&service, EAST, "ReplicateKey", replicate.clone()).0, "UnsupportedOperationException");
     let confirmed = confirm(&machine, [&east, &west]);
     assert!(confirmed.0 == 0 && confirmed.1.contains("\"Paired\": true"), "{confirmed:?}");
-    let paired = service.audit().into_iter().filter(|line| line["event"]["eventName"] == "PairTokens").last().unwrap();
+    let paired = service.audit().into_iter().rfind(|line| line["event"]["eventName"] == "PairTokens").unwrap();
     let event = &paired["event"];
     assert_eq!(event["responseElements"]["tokens"][1]["Fingerprint"], west.as_str(), "{event}");
     assert_eq!(event["requestParameters"]["confirm"][0], east.as_str(), "{event}");

@@ -8,12 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::help;
 use crate::api::admin::{Member, OPERATIONS, Route, Shape};
-use crate::audit::EventSource;
 use crate::model::AccountId;
 
 /// A command for every operation.
 pub fn all() -> impl Iterator<Item = Command> {
-    OPERATIONS.iter().filter(|route| route.source == EventSource::Iam).map(command)
+    OPERATIONS.iter().filter(|route| route.is_of_principals()).map(command)
 }
 
 /// The request that a verb and its flags make, as one line.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::model::{AccountId, Region};
+use crate::model::{AccountId, Region, TokenUri};
 
 /// Everything that can be set. Unknown fields are refused.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,10 +46,12 @@ pub struct Settings {
 pub struct TokenSettings {
     /// The PKCS#11 module of the vendor.
     pub module: PathBuf,
-    /// The label of the token; not needed if the serial number is given.
+    /// The label of the token; not needed if the serial number or the URI is given. All that are given must fit.
     pub label: Option<String>,
     /// The serial number of the token.
     pub serial: Option<String>,
+    /// The token's URI, `pkcs11:token=…;serial=…;manufacturer=…;model=…` (RFC 7512).
+    pub uri: Option<TokenUri>,
     /// A file with the user PIN, and nothing else but a final newline.
     pub pin_file: PathBuf,
     /// A profile to use instead of the built-in one.
@@ -67,7 +69,7 @@ pub struct ServerSettings {
     pub listen: std::net::SocketAddr,
     /// Connections at once. Default 1,024.
     pub max_connections: usize,
-    /// How long requests in flight may take at shutdown, in seconds. Default 15.
+    /// How long requests in flight may take at shutdown, in seconds. Default 10.
     pub drain_seconds: u64,
 }
 
@@ -131,7 +133,9 @@ pub enum Error {
     #[error("settings: kms.nonce_budget {0} is not within 64 and 4294967296; leave it out but for tests")]
     NonceBudget(u64),
     /// The token is not named.
-    #[error("settings: token.label or token.serial must say which token to use; `hsm-kms token list` shows them")]
+    #[error(
+        "settings: token.label, token.serial or token.uri must say which token to use; `hsm-kms token list` shows them"
+    )]
     NoToken,
     /// Every Region has one token, and every further token a Region.
     #[error("settings: {token}.regions {what}")]
@@ -181,7 +185,7 @@ impl Settings {
         if self.regions.is_empty() {
             return Err(Error::NoRegion);
         }
-        if self.all_tokens().any(|token| token.label.is_none() && token.serial.is_none()) {
+        if self.all_tokens().any(|token| token.label.is_none() && token.serial.is_none() && token.uri.is_none()) {
             return Err(Error::NoToken);
         }
         self.check_token_regions()?;
@@ -277,7 +281,7 @@ const MAX_NONCE_BUDGET: u64 = 1 << 32;
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        ServerSettings { listen: ([127, 0, 0, 1], 9911).into(), max_connections: 1_024, drain_seconds: 15 }
+        ServerSettings { listen: ([127, 0, 0, 1], 9911).into(), max_connections: 1_024, drain_seconds: 10 }
     }
 }
 

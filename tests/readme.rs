@@ -182,4 +182,25 @@ fn read(folder: &Path, text: &str) -> Settings {
 
 const README: &str = include_str!("../README.md");
 const CHANGELOG: &str = include_str!("../CHANGELOG.md");
+/// Every folder of a vendor has its steps, and settings that this program reads.
+#[test]
+fn every_vendors_folder_is_whole() {
+    let folders = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/hsm-config")).unwrap();
+    let mut names = Vec::new();
+    for folder in folders.map(|entry| entry.unwrap().path()) {
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let settings = hsm_kms::settings::Settings::read(&folder.join("hsm-kms.toml")).unwrap();
+        let steps = std::fs::read_to_string(folder.join("README.md")).unwrap();
+        assert!(steps.contains("## Steps") && steps.contains("hsm-kms token probe"), "{name}");
+        assert!(steps.contains(settings.token.module.to_str().unwrap()) || name == "generic", "{name}: its module");
+        if let Some(profile) = settings.token.profile {
+            assert_eq!(profile.to_str(), Some(name.as_str()));
+        }
+        names.push(name);
+    }
+    names.sort();
+    let vendors = ["aws-cloudhsm", "generic", "luna", "nshield", "softhsm2", "utimaco", "yubihsm2"];
+    assert!(vendors.iter().all(|vendor| names.iter().any(|name| name == vendor)), "{names:?}");
+}
+
 const EXAMPLE: &str = include_str!("../hsm-config/softhsm2/hsm-kms.toml");

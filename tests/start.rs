@@ -295,6 +295,23 @@ fn two_processes_on_one_data_folder() {
     assert!(env.contains(&service.address()));
 }
 
+/// With data folders of their own, so that nothing but the token is in the way.
+#[test]
+fn two_processes_on_one_softhsm_token() {
+    let machine = Machine::new();
+    let service = machine.serve();
+    let data = machine.path("data").display().to_string();
+    let others = machine.settings().replace(&format!("data = {data:?}"), &format!("data = {:?}", data + "-of-another"));
+    assert_ne!(others, machine.settings());
+    says(machine.refusal_of(&others), 1, &["is in use by another hsm-kms process", "a SoftHSM token serves one"]);
+    assert_eq!(list_keys(&service), json!([]));
+    let probe = ["token", "probe", "--module", SOFTHSM, "--label", "hsm-kms", "--pin-file", "pin"];
+    assert_eq!(machine.run(&probe).code, 0, "who only looks is no second service");
+    service.kill9();
+    machine.write("settings.toml", &machine.settings());
+    assert_eq!(list_keys(&machine.serve()), json!([]), "who was killed has let go of it");
+}
+
 #[test]
 fn dev_serves_on_loopback_only() {
     let machine = Machine::empty();
@@ -403,14 +420,36 @@ fn tokens_are_made_listed_and_probed() {
     let probed = probe("json", "first");
     assert_eq!(probed.code, 0, "{probed:?}");
     let rows: Value = serde_json::from_str(&probed.stdout).unwrap();
+    assert_eq!((rows["token"]["label"].as_str(), rows["profile"].as_str()), (Some("first"), Some("softhsm2")));
+    assert_eq!(rows["scheme"], json!({ "number": 1, "name": "aes_gcm_host_iv" }));
+    assert_eq!(rows["sessions"], json!({ "used": 6, "max": null }));
+    assert!(rows["mechanisms"].as_array().unwrap().contains(&json!("0x00001087")), "CKM_AES_GCM");
     let rows = rows["probe"].as_array().unwrap();
     assert!(!rows.is_empty() && rows.iter().all(|row| row["passed"] == true || row["needed"] == false), "{rows:?}");
-    let table = probe("table", "first");
+    let by_uri = |uri: &str, profile: &str| {
+        let module = ["token", "probe", "--module", SOFTHSM, "--pin-file", "pin", "--profile", profile];
+        machine.run(&[&module[..], &["--uri", uri]].concat())
+    };
+    let uri = format!("pkcs11:token=first;serial={serial};manufacturer=SoftHSM%20project;model=SoftHSM%20v2");
+    let table = by_uri(&uri, "softhsm2");
     assert_eq!(
         table.stdout.lines().filter(|line| line.starts_with("pass")).count(),
         rows.iter().filter(|row| row["passed"] == true).count()
     );
+    for fact in [
+        "token     first, serial number ",
+        "profile   softhsm2",
+        "scheme    1, aes_gcm_host_iv",
+        "sessions  6, no limit",
+    ] {
+        assert!(table.stdout.contains(fact), "{}", table.stdout);
+    }
     says(probe("json", "nothing").refusal(), 1, &["there is no token with label `nothing`", "`first`"]);
+    says(by_uri("pkcs11:serial=0", "generic").refusal(), 1, &["there is no token with URI pkcs11:serial=0", "`first`"]);
+    let unknown = by_uri("pkcs11:object=x", "generic");
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.stderr.contains("`object` is none of token, serial, manufacturer and model"), "{}", unknown.stderr);
+    says(by_uri(&uri, "yubihsm2").refusal(), 78, &["the PIN was not tried: with the profile yubihsm2 it is"]);
     let left = Command::new("pkcs11-tool")
         .args(["--module", SOFTHSM, "--token-label", "first", "--login", "--pin", "001199", "--list-objects"])
         .env("SOFTHSM2_CONF", machine.path("softhsm2.conf"))

@@ -9,6 +9,11 @@ mod client;
 mod machine;
 mod process;
 mod report;
+#[path = "../../tests/support/rig.rs"]
+mod rig;
+#[path = "../../tests/support/shim.rs"]
+mod shim;
+mod tokens;
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -51,6 +56,12 @@ struct Options {
     /// How often every measurement is made; the middle one counts.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
+    /// Instead of all this: tokens that are slow, one beside another, and one with many keys.
+    #[arg(long)]
+    tokens: bool,
+    /// How many keys are many.
+    #[arg(long, default_value_t = 10_000)]
+    keys: usize,
     /// The folder for data; it decides which disk is measured.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     folder: PathBuf,
@@ -62,6 +73,9 @@ struct Options {
 fn main() {
     let options = Options::parse();
     assert!(options.seconds > 0.0 && options.seconds <= 10.0, "--seconds is more than 0 and at most 10");
+    if options.tokens {
+        return tokens::measure(options.seconds, options.keys, &options.folder);
+    }
     let folder = tempfile::tempdir_in(&options.folder).expect("a folder for data");
     // First of all, because the environment must be set before any thread exists.
     let token = BareToken::new(&folder.path().join("bare"));

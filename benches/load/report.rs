@@ -16,7 +16,8 @@ pub struct Cell {
     /// Requests a second.
     pub per_second: f64,
     p50: Duration,
-    p99: Duration,
+    /// 99 of 100 requests took no longer.
+    pub p99: Duration,
     /// Processor time of the server for a request, µs.
     pub cpu_micros: f64,
     usage: Usage,

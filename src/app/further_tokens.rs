@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use secrecy::SecretString;
 
-use super::{Error, end_process, token_settings};
-use crate::audit::Audit;
+use super::{Error, token_settings};
 use crate::kms::{self, Seat};
 use crate::settings::{FIRST_TOKEN, Settings};
 use crate::token::{self, Token};
@@ -28,7 +27,6 @@ struct Further {
 struct Opener {
     settings: token::Settings,
     pin: SecretString,
-    audit: Arc<Audit>,
     seat: Arc<Seat>,
     names: Arc<Names>,
 }
@@ -40,12 +38,7 @@ impl FurtherTokens {
     /// Begins to open all of them, and waits for the first try of each, for [`FIRST_TRY`] at most.
     ///
     /// Fails with what no second try can mend: a wrong PIN, a profile that is none, a token that the settings name twice.
-    pub(super) async fn open(
-        settings: &Settings,
-        data: &std::path::Path,
-        first: &Token,
-        audit: &Arc<Audit>,
-    ) -> Result<Self, Error> {
+    pub(super) async fn open(settings: &Settings, data: &std::path::Path, first: &Token) -> Result<Self, Error> {
         let first = (first.identity().serial.clone(), FIRST_TOKEN.to_owned());
         let names = Arc::new(Names(Mutex::new([first].into())));
         let mut further = BTreeMap::new();
@@ -53,7 +46,7 @@ impl FurtherTokens {
         for (name, of_token) in &settings.tokens {
             let seat = Arc::new(Seat::empty(name));
             let (settings, pin) = (token_settings(of_token, data), of_token.pin()?);
-            let opener = Opener { settings, pin, audit: audit.clone(), seat: seat.clone(), names: names.clone() };
+            let opener = Opener { settings, pin, seat: seat.clone(), names: names.clone() };
             let ((stop, stopped), (tried, first_try)) = (bounded(0), tokio::sync::oneshot::channel());
             let thread = std::thread::Builder::new().name(format!("open {name}"));
             let thread = thread.spawn(move || opener.run(&stopped, tried));
@@ -104,9 +97,11 @@ impl Opener {
         loop {
             let outcome = self.open();
             let failed = outcome.as_ref().err().map(ToString::to_string);
+            let is_missing = matches!(outcome, Err(Error::Token(token::Error::TokenMissing { .. })));
             let for_good = outcome.as_ref().is_err_and(Error::is_for_good);
-            if let Some(why) = &failed {
-                self.seat.explain(why.clone());
+            if let Some(why) = &failed
+                && self.seat.explain(why.clone())
+            {
                 tracing::error!(token = self.seat.name(), why, for_good, "a token is not open; its Regions get errors");
             }
             let told = tried.take().map(|tried| tried.send(outcome.err().filter(|_| for_good)));
@@ -118,13 +113,13 @@ impl Opener {
             if stopped.recv_timeout(pause) != Err(crossbeam_channel::RecvTimeoutError::Timeout) {
                 return;
             }
-            pause = (pause * 2).min(MAX_PAUSE);
+            // To see whether it is there again costs nothing.
+            pause = if is_missing { MIN_PAUSE } else { (pause * 2).min(MAX_PAUSE) };
         }
     }
 
     fn open(&self) -> Result<(), Error> {
-        let audit = self.audit.clone();
-        let token = Token::open(&self.settings, self.pin.clone(), move || end_process(&audit))?;
+        let token = Token::open(&self.settings, self.pin.clone(), give_up(self.seat.name().to_owned()))?;
         let serial = token.identity().serial.clone();
         if let Some(other) = self.names.enter(&serial, self.seat.name()) {
             let (name, label) = (self.seat.name().to_owned(), token.identity().label.clone());
@@ -134,6 +129,11 @@ impl Opener {
         self.seat.take(token);
         Ok(())
     }
+}
+
+/// Only a new process can help, and that would cost the other tokens' Regions: an operator is to choose the time.
+fn give_up(name: String) -> impl FnOnce() + Send + 'static {
+    move || tracing::error!(token = name, "every call into the token hangs; restart the service when the token is well")
 }
 
 impl Names {

@@ -12,7 +12,8 @@ use crate::store::{self, Change, KeyRecord};
 pub struct Housekeeping {
     kms: Arc<Kms>,
     trusted_time: Mutex<TrustedTime>,
-    rounds: AtomicU64,
+    watches: AtomicU64,
+    works: AtomicU64,
     tampering_recorded: AtomicBool,
 }
 
@@ -22,30 +23,47 @@ impl Housekeeping {
         Housekeeping {
             kms,
             trusted_time: Mutex::new(trusted_time),
-            rounds: AtomicU64::new(0),
+            watches: AtomicU64::new(0),
+            works: AtomicU64::new(0),
             tampering_recorded: AtomicBool::new(false),
         }
     }
 
-    /// One round; failures are logged and tried again in a later one.
+    /// One round of everything; failures are logged and tried again in a later one.
     pub async fn round(&self) {
-        let round = self.rounds.fetch_add(1, Ordering::Relaxed);
+        self.watch().await;
+        self.work().await;
+    }
+
+    /// A round of what needs no token, and so never waits for one.
+    pub async fn watch(&self) {
+        let round = self.watches.fetch_add(1, Ordering::Relaxed);
         self.watch_store(round).await;
         if self.kms.store.guard().is_err() {
             return;
         }
         log("copy the outbox", self.kms.tend_outbox().await);
-        self.kms.rotate_spent_keys().await;
         if round.is_multiple_of(10) {
             log("write the last uses of keys", self.kms.store.flush_usage().await.map_err(Error::from));
+        }
+        if round % 3_600 == 3_599 {
+            log("record the time", self.kms.commit(Change::new(self.kms.now())).await.map(drop).map_err(Error::from));
+        }
+    }
+
+    /// A round of what is done on tokens.
+    pub async fn work(&self) {
+        let round = self.works.fetch_add(1, Ordering::Relaxed);
+        if self.kms.store.guard().is_err() {
+            return;
+        }
+        self.kms.rotate_spent_keys().await;
+        if round.is_multiple_of(10) {
             log("do what has its time", self.do_what_is_due().await);
             self.kms.destroy_expired_wrapping_keys().await;
         }
         if round.is_multiple_of(60) {
             self.undo_creations().await;
-        }
-        if round % 3_600 == 3_599 {
-            log("record the time", self.kms.commit(Change::new(self.kms.now())).await.map(drop).map_err(Error::from));
         }
     }
 

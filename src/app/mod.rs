@@ -149,6 +149,9 @@ impl Error {
                     | token::Error::PinNotSet { .. }
                     | token::Error::TokenAmbiguous { .. }
                     | token::Error::Profile { .. }
+                    | token::Error::NoScheme { .. }
+                    | token::Error::PinShape { .. }
+                    | token::Error::TooManyWorkers { .. }
             ),
             Error::Locked(_)
             | Error::DataDir { .. }
@@ -174,8 +177,9 @@ impl App {
         let data = DataDir::lock(&settings.data)?;
         let (audit, recovered) = Audit::open(&audit_settings(&settings, &data))?;
         let audit = Arc::new(audit);
-        let token = open_token(&settings.token, &data, pin, audit.clone()).await?;
-        let further_tokens = FurtherTokens::open(&settings, data.path(), &token, &audit).await?;
+        let ended = audit.clone();
+        let token = open_token(&settings.token, &data, pin, move || end_process(&ended)).await?;
+        let further_tokens = FurtherTokens::open(&settings, data.path(), &token).await?;
         let may_be_new = recovered.last_epoch == 0 || accepted.rollback;
         let opened = open_store(&data, &token, may_be_new, recovered.last_epoch).await;
         if let Err(Error::Store(error @ store::Error::Tampered { .. })) = &opened {
@@ -238,9 +242,14 @@ impl App {
         &self.kms
     }
 
-    /// One round of what the service does unasked; `serve` does this every second.
+    /// One round of what the service does unasked.
     pub async fn housekeep(&self) {
         self.housekeeping.round().await;
+    }
+
+    /// Does what is done unasked every second, until dropped: what waits for a token holds up nothing else.
+    pub async fn keep_house(&self) {
+        tokio::join!(every_second(|| self.housekeeping.watch()), every_second(|| self.housekeeping.work()));
     }
 
     /// The API with its health addresses.
@@ -254,10 +263,10 @@ impl App {
         health::routes(move |region| readiness(&kms, region)).merge(json::router(gate))
     }
 
-    /// Stops everything in order. False if a call into the token's module never came back: then the process must
-    /// end without running exit handlers.
-    pub async fn close(self) -> bool {
-        self.housekeeping.round().await;
+    /// Stops everything in order, waiting so long for calls into tokens. False if one never came back: then the process
+    /// must end without running exit handlers.
+    pub async fn close(self, patience: Duration) -> bool {
+        self.housekeeping.watch().await;
         if let Err(error) = self.kms.store.flush_usage().await {
             tracing::warn!(%error, "the last uses of keys were not written");
         }
@@ -268,8 +277,8 @@ impl App {
         self.kms.audit.shutdown();
         let (first, further) = (self.token.clone(), self.further_tokens);
         let endings: [tokio::task::JoinHandle<bool>; 2] = [
-            tokio::task::spawn_blocking(move || first.shutdown(SHUTDOWN_PATIENCE)),
-            tokio::task::spawn_blocking(move || further.shut_down(SHUTDOWN_PATIENCE)),
+            tokio::task::spawn_blocking(move || first.shutdown(patience)),
+            tokio::task::spawn_blocking(move || further.shut_down(patience)),
         ];
         let mut clean = true;
         for ended in endings {
@@ -291,6 +300,15 @@ impl App {
             self.kms.record_act("ReconcileTokenObjects", details).await?;
         }
         Ok(())
+    }
+}
+
+async fn every_second<F: Future<Output = ()>>(round: impl Fn() -> F) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        second.tick().await;
+        round().await;
     }
 }
 
@@ -319,7 +337,7 @@ fn readiness(kms: &Kms, region: Option<&str>) -> Option<Readiness> {
         part("audit", kms.audit.begin().is_ok(), "cannot write"),
     ];
     let works = parts.iter().all(|part| part.ready);
-    parts.extend(kms.seats().iter().map(|seat| part(seat.name(), seat.is_ready(), "unavailable")));
+    parts.extend(kms.seats().iter().map(|seat| part(seat.name(), seat.is_ready(), seat.word())));
     let tokens = match region {
         Some(region) => region?,
         None => kms.seats().iter().any(|seat| seat.is_ready()),
@@ -340,6 +358,7 @@ fn token_settings(settings: &TokenSettings, data: &Path) -> token::Settings {
         module: settings.module.clone(),
         label: settings.label.clone(),
         serial: settings.serial.clone(),
+        uri: settings.uri.clone(),
         copies_dir: Some(data.join("token-copies")),
         queue: 1_024,
         profile: settings.profile.clone(),
@@ -350,10 +369,10 @@ async fn open_token(
     settings: &TokenSettings,
     data: &DataDir,
     pin: SecretString,
-    audit: Arc<Audit>,
+    on_hopeless: impl FnOnce() + Send + 'static,
 ) -> Result<Token, Error> {
     let token = token_settings(settings, data.path());
-    let opened = tokio::task::spawn_blocking(move || Token::open(&token, pin, move || end_process(&audit)));
+    let opened = tokio::task::spawn_blocking(move || Token::open(&token, pin, on_hopeless));
     Ok(opened.await.map_err(|error| kms::Error::Internal(format!("opening the token panicked: {error}")))??)
 }
 
@@ -426,10 +445,11 @@ async fn create_store(path: &Path, token: &Token) -> Result<(Store, Secret, Meta
     token.generate(&name, soon()).await?;
     let mut seed = zeroize::Zeroizing::new([0; crypto::KEY_LEN]);
     seed.copy_from_slice(token.random(crypto::KEY_LEN, soon()).await?.expose());
+    let scheme = token.scheme();
     let meta = Meta {
         store_id,
-        wrapped_key: token.wrap_seed(&name, STORE_ROOT, &seed, soon()).await?,
-        scheme: token.scheme(),
+        wrapped_key: token.wrap_seed(&name, scheme, STORE_ROOT, &seed, soon()).await?,
+        scheme,
         token_label: token.identity().label.clone(),
         token_serial: token.identity().serial.clone(),
     };
@@ -449,7 +469,5 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-/// How long a call into a token may take at the end.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 /// What the store's seed is bound to on the token.
 const STORE_ROOT: &[u8] = b"hsm-kms/store-root/v1";

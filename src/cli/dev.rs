@@ -81,6 +81,7 @@ impl Dev {
                 module: self.module.clone().map_or_else(softhsm_module, Ok)?,
                 label: Some(TOKEN_LABEL.into()),
                 serial: None,
+                uri: None,
                 pin_file: self.data.join("pin"),
                 profile: None,
                 regions: Vec::new(),
@@ -109,7 +110,7 @@ impl Dev {
         }
         let (so_pin, pin) = (new_pin()?, new_pin()?);
         write_new(&folder.join("so-pin"), so_pin.expose_secret().as_bytes())?;
-        if token::tokens(&settings.token.module)?.iter().all(|entry| entry.label != TOKEN_LABEL) {
+        if token::tokens(&settings.token.module, None)?.iter().all(|entry| entry.label != TOKEN_LABEL) {
             token::init_token(&settings.token.module, TOKEN_LABEL, &so_pin, &pin)?;
         } else {
             return Err(Failure::for_good(format!(

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use secrecy::SecretString;
@@ -94,6 +94,8 @@ async fn serve(
     let app = App::open(settings, pin, Arc::new(SystemClock), accepted, |user| tell(user, address)).await?;
     let app = Arc::new(app);
     let operators = Socket::bind(app.data()).map_err(|error| Failure::now(format!("admin.sock: {error}")))?;
+    // Before anybody is told: who knows that the service is there may end it.
+    let shutdown = shutdown().map_err(Failure::now)?;
     ready(&app, address)?;
     tracing::info!(%address, "serving");
     let limits = Limits {
@@ -101,37 +103,43 @@ async fn serve(
         drain_time: Duration::from_secs(server.drain_seconds),
         ..Limits::default()
     };
-    let keeper = tokio::spawn(keep_house(app.clone()));
+    let house = app.clone();
+    let keeper = tokio::spawn(async move { house.keep_house().await });
     let (stop, stopping) = watch::channel(false);
     let operators = tokio::spawn(operators.serve(app.desk().clone(), admin::Limits::default(), stopping));
-    crate::api::http::serve(listener, app.router(), limits, shutdown()).await;
+    let told = Arc::new(OnceLock::new());
+    let ending = told.clone();
+    let shutdown = async move {
+        shutdown.await;
+        let _ = ending.set(Instant::now());
+    };
+    crate::api::http::serve(listener, app.router(), limits, shutdown).await;
     stop.send_replace(true);
     let _ = operators.await;
     keeper.abort();
     let _ = keeper.await;
     tracing::info!("drained; stopping");
     match Arc::into_inner(app) {
-        Some(app) => Ok(app.close().await),
+        Some(app) => Ok(app.close(patience(told.get().map_or(Duration::ZERO, Instant::elapsed))).await),
         None => Err(Failure::now("a request outlived the server")),
     }
 }
 
-async fn keep_house(app: Arc<App>) {
-    let mut second = tokio::time::interval(Duration::from_secs(1));
-    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        second.tick().await;
-        app.housekeep().await;
-    }
+/// How long to wait for calls into tokens, so that the end comes within 15 s where requests are drained within 5 s.
+fn patience(since_told: Duration) -> Duration {
+    let left = Duration::from_secs(14).saturating_sub(since_told);
+    left.clamp(Duration::from_secs(1), Duration::from_secs(10))
 }
 
-async fn shutdown() {
-    let mut terminate = signal(SignalKind::terminate()).expect("signal handlers can be set in a new process");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("signal handlers can be set in a new process");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+/// Ends with the first SIGTERM or SIGINT from now on.
+fn shutdown() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// The log on standard error: `HSM_KMS_LOG` chooses what (else `level`), a terminal gets text, others JSON.

@@ -1,6 +1,7 @@
 //! `hsm-kms token list|init|probe|pair`.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
 use secrecy::SecretString;
@@ -8,10 +9,12 @@ use serde_json::json;
 
 use super::Failure;
 use super::principal::Principal;
-use crate::token::{self, Place, ProbeRow, Token, TokenEntry};
+use crate::model::TokenUri;
+use crate::token::{self, Identity, Place, ProbeRow, Token, TokenEntry, Usage};
 
 /// Look at tokens, make one, and try what one can do.
 #[derive(Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct TokenCommand {
     #[command(subcommand)]
     command: Command,
@@ -35,6 +38,9 @@ enum Command {
         /// The PKCS#11 module.
         #[arg(long)]
         module: PathBuf,
+        /// A profile, by its file or its built-in name, for a library that is initialised by it.
+        #[arg(long)]
+        profile: Option<PathBuf>,
     },
     /// Make a token in a free slot. The service never needs the SO PIN: keep it elsewhere.
     ///
@@ -53,9 +59,10 @@ enum Command {
         #[arg(long)]
         so_pin_file: PathBuf,
     },
-    /// Try what a token can do, by doing it.
+    /// Try what a token can do, by doing it: by which scheme it wraps seeds, and which keys and imports it offers.
     ///
-    /// Example: hsm-kms token probe --module /usr/lib/softhsm/libsofthsm2.so --label kms --pin-file pin
+    /// Nothing that is made for it stays on the token. Example: hsm-kms token probe --module
+    /// /usr/lib/softhsm/libsofthsm2.so --uri 'pkcs11:token=kms' --pin-file pin --output json
     Probe {
         /// The PKCS#11 module.
         #[arg(long)]
@@ -66,6 +73,12 @@ enum Command {
         /// The token's serial number.
         #[arg(long)]
         serial: Option<String>,
+        /// The token's URI (RFC 7512): pkcs11:token=…;serial=…;manufacturer=…;model=…
+        #[arg(long)]
+        uri: Option<TokenUri>,
+        /// A profile in place of the one that matches the library: a file, or the name of a built-in one.
+        #[arg(long)]
+        profile: Option<PathBuf>,
         /// A file with the user PIN.
         #[arg(long)]
         pin_file: PathBuf,
@@ -96,7 +109,9 @@ enum Command {
 impl TokenCommand {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::List { module } => print_tokens(&token::tokens(&module)?, self.output),
+            Command::List { module, profile } => {
+                print_tokens(&token::tokens(&module, profile.as_deref())?, self.output);
+            }
             Command::Init { module, label, pin_file, so_pin_file } => {
                 let made = token::init_token(&module, &label, &read_pin(&so_pin_file)?, &read_pin(&pin_file)?)?;
                 print_tokens(&[made], self.output);
@@ -111,21 +126,26 @@ impl TokenCommand {
                 let request = json!({ "operation": "PairTokens", "parameters": parameters });
                 Principal { data, config, line: Ok(format!("{request}\n").into_bytes()) }.run()?;
             }
-            Command::Probe { module, label, serial, pin_file } => {
-                let settings = token::Settings { module, label, serial, copies_dir: None, queue: 16, profile: None };
-                let token = Token::open(&settings, read_pin(&pin_file)?, || {})?;
-                let runtime =
-                    tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Failure::now)?;
-                let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-                let rows = runtime.block_on(token::self_test(&token, deadline))?;
-                print_probe(&rows, self.output);
-                token.shutdown(std::time::Duration::from_secs(10));
-                if rows.iter().any(|row| row.needed && row.failure.is_some()) {
-                    return Err(Failure::now("the token failed a test that this service needs"));
-                }
+            Command::Probe { module, label, serial, uri, profile, pin_file } => {
+                let settings = token::Settings { module, label, serial, uri, copies_dir: None, queue: 16, profile };
+                probe(&Token::open(&settings, read_pin(&pin_file)?, || {})?, self.output)?;
             }
         }
         Ok(())
+    }
+}
+
+fn probe(token: &Token, output: Output) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Failure::now)?;
+    let rows = runtime.block_on(token::self_test(token, Instant::now() + PROBE_TIME))?;
+    match output {
+        Output::Json => println!("{}", probe_json(token.identity(), &token.usage(), &rows)),
+        Output::Table => print_probe(token.identity(), &token.usage(), &rows),
+    }
+    token.shutdown(SHUTDOWN_TIME);
+    match rows.iter().any(|row| row.needed && row.failure.is_some()) {
+        true => Err(Failure::now("the token failed a test that this service needs")),
+        false => Ok(()),
     }
 }
 
@@ -168,12 +188,32 @@ fn token_json(entry: &TokenEntry) -> serde_json::Value {
     })
 }
 
-fn print_probe(rows: &[ProbeRow], output: Output) {
-    if output == Output::Json {
-        let rows: Vec<_> = rows.iter().map(|row| json!({ "test": row.what, "needed": row.needed, "passed": row.failure.is_none(), "reason": row.failure, "place": row.place })).collect();
-        println!("{}", json!({ "probe": rows }));
-        return;
-    }
+fn probe_json(identity: &Identity, usage: &Usage, rows: &[ProbeRow]) -> serde_json::Value {
+    let Identity { label, serial, manufacturer, model, library } = identity;
+    let mechanisms: Vec<String> = usage.mechanisms.iter().map(|number| format!("{number:#010x}")).collect();
+    json!({
+        "token": { "label": label, "serial": serial, "manufacturer": manufacturer, "model": model, "library": library },
+        "profile": usage.profile,
+        "scheme": { "number": usage.scheme_number, "name": usage.scheme },
+        "sessions": { "used": usage.sessions, "max": usage.max_sessions },
+        "mechanisms": mechanisms,
+        "probe": rows.iter().map(row_json).collect::<Vec<_>>(),
+    })
+}
+
+fn row_json(row: &ProbeRow) -> serde_json::Value {
+    let ProbeRow { what, needed, failure, place } = row;
+    json!({ "test": what, "needed": needed, "passed": failure.is_none(), "reason": failure, "place": place })
+}
+
+fn print_probe(identity: &Identity, usage: &Usage, rows: &[ProbeRow]) {
+    let Identity { label, serial, manufacturer, model, library } = identity;
+    let limit = usage.max_sessions.map_or_else(|| "no limit".to_owned(), |max| format!("at most {max}"));
+    println!("token     {label}, serial number {serial}, {manufacturer} {model}, {library}");
+    println!("profile   {}", usage.profile);
+    println!("scheme    {}, {}", usage.scheme_number, usage.scheme);
+    println!("sessions  {}, {limit}", usage.sessions);
+    println!("lists     {} mechanisms\n", usage.mechanisms.len());
     for row in rows {
         let verdict = match (&row.failure, row.needed) {
             (None, _) => "pass",
@@ -188,3 +228,10 @@ fn print_probe(rows: &[ProbeRow], output: Output) {
         println!("{verdict:<5} {:<60} {}", row.what, row.failure.as_deref().unwrap_or(place));
     }
 }
+
+/// RSA keys take seconds to make on some tokens, and several are made.
+const PROBE_TIME: Duration = Duration::from_secs(300);
+const SHUTDOWN_TIME: Duration = Duration::from_secs(10);
+const EXIT_CODES: &str = "Exit codes: 0 done, and `probe` found all that the service needs; 1 the token failed such a test, \
+                          is not there, or cannot be asked now; 2 wrong usage; 78 the PIN, the profile, or which token is \
+                          meant is wrong, and trying again does not help.";

@@ -5,6 +5,7 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 
+use super::lattice;
 use super::public_key::PublicKey;
 use crate::model::{KeyPairSpec, Secret};
 
@@ -29,6 +30,9 @@ impl KeyPair {
     /// seconds for RSA, so never make one of RSA on an async worker.
     pub fn generate(spec: KeyPairSpec) -> Result<KeyPair, NoKeyPair> {
         let (private_key, spki) = match spec {
+            KeyPairSpec::MlKem512 | KeyPairSpec::MlKem768 | KeyPairSpec::MlKem1024 => return lattice::key_pair(spec),
+            // The model has no such data key pairs.
+            KeyPairSpec::MlDsa44 | KeyPairSpec::MlDsa65 | KeyPairSpec::MlDsa87 => return Err(NoKeyPair(spec)),
             KeyPairSpec::Rsa2048 => rsa(KeySize::Rsa2048),
             KeyPairSpec::Rsa3072 => rsa(KeySize::Rsa3072),
             KeyPairSpec::Rsa4096 => rsa(KeySize::Rsa4096),

@@ -36,6 +36,7 @@ impl PrivateKey {
             KeyPairSpec::EccNistP521 => ecdsa(spec, &signature::ECDSA_P521_SHA512_ASN1_SIGNING, der),
             KeyPairSpec::EccSecgP256k1 => ecdsa(spec, &signature::ECDSA_P256K1_SHA256_ASN1_SIGNING, der),
             KeyPairSpec::EccNistEdwards25519 => ed25519(spec, der),
+            _ => None,
         };
         // Both halves name their algorithm alike, and the public one in the only form that it has.
         let read = read.filter(|(_, public)| algorithm_of(public.spki()) == Some(algorithm));

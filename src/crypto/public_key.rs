@@ -6,7 +6,10 @@ use aws_lc_rs::signature::{
     self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, RsaSubjectPublicKey, VerificationAlgorithm,
 };
 
+use ed25519_dalek::{Digest as _, Sha512, Signature, VerifyingKey};
+
 use super::ecdsa::ecdsa_raw;
+use super::lattice;
 use super::private_key::rsa_numbers;
 use crate::model::{KeyPairSpec, SigningAlgorithm};
 
@@ -28,6 +31,8 @@ pub enum Message<'a> {
     Raw(&'a [u8]),
     /// Its hash, of the algorithm's length.
     Digest(&'a [u8]),
+    /// What represents it for ML-DSA, 64 bytes (FIPS 204 §6.2).
+    Mu(&'a [u8]),
 }
 
 /// The bytes are no public key of that spec, or not in the one form that it has.
@@ -38,7 +43,7 @@ pub struct InvalidPublicKey(pub KeyPairSpec);
 /// Why a signature was not verified.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotVerified {
-    /// The algorithm does not fit the key or the kind of message, or the host does not have it (Ed25519ph).
+    /// The algorithm does not fit the key or the kind of message.
     #[error("the host cannot verify this algorithm with this key and message type")]
     Unsupported,
     /// The digest has not the length of the algorithm's hash, in bytes.
@@ -80,13 +85,34 @@ impl PublicKey {
         }
     }
 
+    /// A key of ML-DSA or ML-KEM from its bytes.
+    ///
+    /// Fails unless there are as many as the spec has, and for ML-KEM all of them encode numbers below the modulus.
+    pub fn from_lattice(spec: KeyPairSpec, raw: &[u8]) -> Result<Self, InvalidPublicKey> {
+        let parse =
+            |verifier| Some(ParsedPublicKey::new(verifier, raw).ok().map(|key| (SigningAlgorithm::MlDsaShake256, key)));
+        let verifiers = match lattice::verifier(spec).and_then(parse) {
+            Some(parsed) => parsed.map(|verifier| vec![verifier]),
+            None => lattice::is_encapsulation_key(spec, raw).then(Vec::new),
+        };
+        match (lattice::spki(spec, raw), verifiers) {
+            (Some(spki), Some(verifiers)) => Ok(PublicKey { spec, spki, verifiers }),
+            _ => Err(InvalidPublicKey(spec)),
+        }
+    }
+
     /// A key from its DER `SubjectPublicKeyInfo`, in exactly the form that [`PublicKey::spki`] gives: `rsaEncryption`
-    /// with NULL, a named curve with an uncompressed point, or Ed25519 without parameters; nothing after it.
+    /// with NULL, a named curve with an uncompressed point, or Ed25519, ML-DSA or ML-KEM without parameters; nothing after
+    /// it.
     ///
     /// Fails as [`PublicKey::from_rsa`] and [`PublicKey::from_point`] do, and for every other encoding of the same key.
     ///
-    /// Source: RFC 5280 §4.1.2.7, RFC 3279 §2.3.1, RFC 5480 §2.1.1, RFC 8410 §4.
+    /// Source: RFC 5280 §4.1.2.7, RFC 3279 §2.3.1, RFC 5480 §2.1.1, RFC 8410 §4, RFC 9881 §4, RFC 9935 §4.
     pub fn from_spki(spec: KeyPairSpec, spki: &[u8]) -> Result<Self, InvalidPublicKey> {
+        if spec.is_lattice() {
+            let raw = lattice::raw(spec, spki).ok_or(InvalidPublicKey(spec))?;
+            return Self::from_lattice(spec, raw);
+        }
         let parse = |algorithm: &SigningAlgorithm| {
             let verifier = verifier(spec, *algorithm)?;
             Some(ParsedPublicKey::new(verifier, spki).map(|key| (*algorithm, key)))
@@ -115,7 +141,12 @@ impl PublicKey {
         &self.spki
     }
 
-    /// The public point as [`PublicKey::from_point`] takes it; `None` for RSA.
+    /// The bytes of a key of ML-DSA or ML-KEM; `None` for the others.
+    pub fn lattice(&self) -> Option<&[u8]> {
+        lattice::raw(self.spec, &self.spki)
+    }
+
+    /// The public point as [`PublicKey::from_point`] takes it; `None` for all but curves.
     pub fn point(&self) -> Option<&[u8]> {
         let len = match self.spec.coordinate_len() {
             Some(width) => 1 + 2 * width,
@@ -134,8 +165,45 @@ impl PublicKey {
 
     /// Whether the signature is this key's over the message: ECDSA's in minimal DER, PSS with a salt of the hash's length.
     ///
-    /// Source: RFC 8017 §8, FIPS 186-5 §6.4.2, RFC 8032 §5.1.7.
+    /// The digest that Ed25519ph takes is the message of RFC 8032, which is hashed once more.
+    ///
+    /// Source: RFC 8017 §8, FIPS 186-5 §6.4.2 and §7.8.2, RFC 8032 §5.1.7, FIPS 204 §5.3.
     pub fn verify(
+        &self,
+        algorithm: SigningAlgorithm,
+        message: Message<'_>,
+        signature: &[u8],
+    ) -> Result<(), NotVerified> {
+        let verified = match (algorithm, message) {
+            (SigningAlgorithm::Ed25519PhSha512, Message::Digest(digest)) => {
+                self.verifies_prehashed(digest, signature)?
+            }
+            (SigningAlgorithm::MlDsaShake256, Message::Mu(mu)) => self.verifies_mu(mu, signature)?,
+            _ => return self.verify_by_library(algorithm, message, signature),
+        };
+        if verified { Ok(()) } else { Err(NotVerified::Invalid) }
+    }
+
+    fn verifies_prehashed(&self, digest: &[u8], signature: &[u8]) -> Result<bool, NotVerified> {
+        let point = self.point().and_then(|point| <[u8; 32]>::try_from(point).ok()).ok_or(NotVerified::Unsupported)?;
+        if digest.len() != SHA512_LEN {
+            return Err(NotVerified::DigestLength(SHA512_LEN));
+        }
+        let (Ok(key), Ok(signature)) = (VerifyingKey::from_bytes(&point), Signature::from_slice(signature)) else {
+            return Ok(false);
+        };
+        Ok(key.verify_prehashed_strict(Sha512::new_with_prefix(digest), None, &signature).is_ok())
+    }
+
+    fn verifies_mu(&self, mu: &[u8], signature: &[u8]) -> Result<bool, NotVerified> {
+        let raw = self.lattice().ok_or(NotVerified::Unsupported)?;
+        if mu.len() != MU_LEN {
+            return Err(NotVerified::DigestLength(MU_LEN));
+        }
+        Ok(lattice::verifies_mu(self.spec, raw, mu, signature))
+    }
+
+    fn verify_by_library(
         &self,
         algorithm: SigningAlgorithm,
         message: Message<'_>,
@@ -146,13 +214,16 @@ impl PublicKey {
         let digest = match message {
             Message::Raw(_) => None,
             Message::Digest(digest) => Some(imported(algorithm, digest)?),
+            Message::Mu(_) => return Err(NotVerified::Unsupported),
         };
         if self.spec.coordinate_len().is_some() && ecdsa_raw(self.spec, signature).is_err() {
             return Err(NotVerified::Invalid);
         }
         let verified = match (message, digest) {
             (_, Some(digest)) => key.verify_digest_sig(&digest, signature),
-            (Message::Raw(message) | Message::Digest(message), None) => key.verify_sig(message, signature),
+            (Message::Raw(message) | Message::Digest(message) | Message::Mu(message), None) => {
+                key.verify_sig(message, signature)
+            }
         };
         verified.map_err(|_| NotVerified::Invalid)
     }
@@ -195,7 +266,9 @@ fn verifier(spec: KeyPairSpec, algorithm: SigningAlgorithm) -> Option<&'static d
         (EcdsaSha384, _) => &signature::ECDSA_P384_SHA384_ASN1,
         (EcdsaSha512, _) => &signature::ECDSA_P521_SHA512_ASN1,
         (Ed25519Sha512, _) => &signature::ED25519,
-        (Ed25519PhSha512 | Sm2Dsa | MlDsaShake256, _) => return None,
+        (MlDsaShake256, spec) => return lattice::verifier(spec),
+        // The library does not have the first one.
+        (Ed25519PhSha512 | Sm2Dsa, _) => return None,
     })
 }
 
@@ -208,6 +281,10 @@ fn modulus_bits(spki: &[u8]) -> Option<usize> {
     let key = RsaSubjectPublicKey::from_der(spki).ok()?;
     usize::try_from(RsaParameters::public_modulus_len(key.as_ref()).ok()?).ok()
 }
+
+const SHA512_LEN: usize = 64;
+/// FIPS 204 §6.2
+const MU_LEN: usize = 64;
 
 fn without_zeros(number: &[u8]) -> &[u8] {
     let first = number.iter().position(|byte| *byte != 0).unwrap_or(number.len());

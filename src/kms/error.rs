@@ -157,11 +157,15 @@ impl From<token::Error> for Error {
             token::Error::Unavailable(_)
             | token::Error::PinIncorrect
             | token::Error::PinLocked
+            | token::Error::Scheme { .. }
             | token::Error::Wrong(_) => Error::KeyUnavailable(error.to_string()),
             token::Error::Unfit(_) | token::Error::NotOffered(..) | token::Error::HostUnwrapRefused => {
                 Error::UnsupportedOperation(error.to_string())
             }
             token::Error::IncorrectMaterial(_) => Error::IncorrectKeyMaterial(error.to_string()),
+            token::Error::Full(_) => {
+                Error::LimitExceeded("The token has no room for one more key. Delete keys that nobody needs.".into())
+            }
             _ => Error::Internal(format!("token: {error}")),
         }
     }
@@ -178,11 +182,13 @@ mod tests {
         let kind = KeyKind::Sign(KeyPairSpec::EccNistP256);
         let told = |error: token::Error| Error::from(error);
         assert!(matches!(told(token::Error::Wrong("a signature does not verify")), Error::KeyUnavailable(_)));
+        let scheme = token::Error::Scheme { asked: 4, offered: "1 (aes_gcm_host_iv)".to_owned() };
+        assert!(matches!(told(scheme), Error::KeyUnavailable(_)));
         assert!(matches!(told(token::Error::Unfit(kind)), Error::UnsupportedOperation(_)));
         assert!(matches!(told(token::Error::HostUnwrapRefused), Error::UnsupportedOperation(_)));
         assert!(matches!(told(token::Error::IncorrectMaterial(kind)), Error::IncorrectKeyMaterial(_)));
-        let prehashed = token::Error::NotOffered(SigningAlgorithm::Ed25519PhSha512, "nothing verifies it");
+        let prehashed = token::Error::NotOffered(SigningAlgorithm::Ed25519PhSha512, "it signs without the hash".into());
         let Error::UnsupportedOperation(text) = told(prehashed) else { panic!("of another class") };
-        assert_eq!(text, "ED25519_PH_SHA_512 is not offered: nothing verifies it");
+        assert_eq!(text, "ED25519_PH_SHA_512 is not offered: it signs without the hash");
     }
 }

@@ -97,14 +97,18 @@ impl Kms {
                 }
             };
             asked.insert(token.identity().serial.clone());
-            let labels: HashSet<_> = objects.into_iter().map(|object| object.label).collect();
-            reconciled.orphans.extend(labels.iter().filter(|label| !known.contains_key(*label)).cloned());
-            found.extend(labels);
+            let by_label: HashMap<String, ObjectName> = known.keys().map(|name| (token.label(name), *name)).collect();
+            for object in objects {
+                match by_label.get(&object.label) {
+                    Some(name) => drop(found.insert(*name)),
+                    None => reconciled.orphans.push(object.label),
+                }
+            }
         }
-        let is_missing = |(label, token): &(&String, &Option<Token>)| {
-            !found.contains(*label) && token.as_ref().is_some_and(|token| asked.contains(&token.identity().serial))
+        let is_missing = |(name, token): &(&ObjectName, &Option<Token>)| {
+            !found.contains(*name) && token.as_ref().is_some_and(|token| asked.contains(&token.identity().serial))
         };
-        reconciled.missing = known.iter().filter(is_missing).map(|(label, _)| label.clone()).collect();
+        reconciled.missing = known.iter().filter(is_missing).map(|(name, _)| name.cka_label()).collect();
         reconciled
     }
 
@@ -297,26 +301,26 @@ impl Kms {
         Some(first.record.account.clone())
     }
 
-    /// The labels of all objects that records name, each with the token that it is on, if that is open.
-    fn known_objects(&self, store_root: &ObjectName) -> HashMap<String, Option<Token>> {
+    /// All objects that records name, each with the token that it is on, if that is open.
+    fn known_objects(&self, store_root: &ObjectName) -> HashMap<ObjectName, Option<Token>> {
         let mut known = HashMap::new();
         for key in self.store.all_keys() {
             let token = self.token_of(&key.record).ok();
-            known.extend(key.record.objects().into_iter().map(|name| (name.cka_label(), token.clone())));
+            known.extend(key.record.objects().into_iter().map(|name| (name, token.clone())));
         }
         for IntentRecord { name, region, custom_key_store, .. } in self.store.intents().iter().map(|row| &row.record) {
-            known.insert(name.cka_label(), self.token(region, custom_key_store.as_ref()).ok());
+            known.insert(*name, self.token(region, custom_key_store.as_ref()).ok());
         }
         let tokens = self.tokens();
         for row in self.store.replication_keys() {
             let token = tokens.iter().find(|token| token.identity().serial == row.record.serial);
-            known.insert(row.record.object().cka_label(), token.cloned());
+            known.insert(row.record.object(), token.cloned());
         }
         for row in self.store.wrapping_keys() {
             let WrappingKeyRecord { region, custom_key_store, .. } = &row.record;
-            known.insert(row.record.object().cka_label(), self.token(region, custom_key_store.as_ref()).ok());
+            known.insert(row.record.object(), self.token(region, custom_key_store.as_ref()).ok());
         }
-        known.insert(store_root.cka_label(), self.tokens().into_iter().next());
+        known.insert(*store_root, self.tokens().into_iter().next());
         known
     }
 }

@@ -54,9 +54,10 @@ impl Seat {
         let _ = self.token.set(token);
     }
 
-    /// Says why there is no token yet.
-    pub fn explain(&self, why: String) {
-        *self.absence.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    /// Says why there is no token yet; false if that was said before.
+    pub fn explain(&self, why: String) -> bool {
+        let mut absence = self.absence.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *absence, why) != *absence
     }
 
     /// The token, or at once the error of an outage.
@@ -70,6 +71,11 @@ impl Seat {
     /// Whether requests can be served by it now.
     pub fn is_ready(&self) -> bool {
         self.token.get().is_some_and(|token| token.status() == Status::Ready)
+    }
+
+    /// How it is, in a few words that never change.
+    pub fn word(&self) -> &'static str {
+        self.token.get().map_or("unavailable", |token| token.status().word())
     }
 }
 

@@ -108,6 +108,35 @@ impl Context {
         Ok(secret)
     }
 
+    /// Recovers the secret that was encapsulated to a key that the caller may use.
+    ///
+    /// ```
+    /// use hsm_kms::kms::{Context, Error, UsableKey};
+    /// use hsm_kms::model::Secret;
+    ///
+    /// async fn recover(cx: &Context, key: &UsableKey) -> Result<Secret, Error> {
+    ///     cx.recover_secret(key, b"ciphertext").await
+    /// }
+    /// ```
+    ///
+    /// Not to any other:
+    ///
+    /// ```compile_fail,E0308
+    /// use hsm_kms::kms::{Context, Error, KeyRow};
+    /// use hsm_kms::model::Secret;
+    ///
+    /// async fn recover(cx: &Context, key: &KeyRow) -> Result<Secret, Error> {
+    ///     cx.recover_secret(key, b"ciphertext").await
+    /// }
+    /// ```
+    pub async fn recover_secret(&self, key: &UsableKey, ciphertext: &[u8]) -> Result<Secret, Error> {
+        let spec = key.public_key()?.spec();
+        let (token, name) = (self.token_of(key)?, object(key, key.current_material()?)?);
+        let secret = token.decapsulate(&name, spec, ciphertext, self.request.deadline).await?;
+        self.note_use(key.record());
+        Ok(secret)
+    }
+
     /// Decrypts what was encrypted to the public half of a key that the caller may use. Whatever is wrong with the
     /// ciphertext is `InvalidCiphertext` and nothing more.
     ///
@@ -165,6 +194,7 @@ pub(super) fn object_kind(spec: KeySpec, usage: KeyUsage) -> Option<KeyKind> {
         (KeyUsage::EncryptDecrypt, Some(pair), _) => Some(KeyKind::Decrypt(pair)),
         (KeyUsage::SignVerify, Some(pair), _) => Some(KeyKind::Sign(pair)),
         (KeyUsage::KeyAgreement, Some(pair), _) => Some(KeyKind::Agree(pair)),
+        (KeyUsage::EncapsulateDecapsulate, Some(pair), _) => Some(KeyKind::Decapsulate(pair)),
         (KeyUsage::GenerateVerifyMac, _, Some(hmac)) => Some(KeyKind::Mac(hmac)),
         _ => None,
     }

@@ -4,8 +4,8 @@
 
 use super::shape::{Member, Pattern, Shape, optional, required};
 use crate::model::{
-    EncryptionAlgorithm, GrantOperation, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm,
-    WrappingAlgorithm, WrappingKeySpec,
+    EncapsulationAlgorithm, EncryptionAlgorithm, GrantOperation, KeyAgreementAlgorithm, MacAlgorithm, MessageType,
+    SigningAlgorithm, WrappingAlgorithm, WrappingKeySpec,
 };
 
 /// `AliasNameType`.
@@ -60,6 +60,8 @@ pub const DESCRIPTION: Shape = Shape::String { min: 0, max: 8192, pattern: None 
 /// `DryRunModifierList`.
 pub const DRY_RUN_MODIFIER_LIST: Shape =
     Shape::List { min: 0, max: usize::MAX, of: &Shape::Enum(&["IGNORE_CIPHERTEXT"]) };
+/// `EncapsulationAlgorithmSpec`.
+pub const ENCAPSULATION_ALGORITHM: Shape = Shape::Enum(EncapsulationAlgorithm::NAMES);
 /// `EncryptionAlgorithmSpec`.
 pub const ENCRYPTION_ALGORITHM: Shape = Shape::Enum(EncryptionAlgorithm::NAMES);
 /// `EncryptionContextType`.

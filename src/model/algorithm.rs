@@ -73,6 +73,14 @@ words! {
 }
 
 words! {
+    /// The model's `EncapsulationAlgorithmSpec`.
+    pub enum EncapsulationAlgorithm {
+        /// ML-KEM (FIPS 203).
+        MlKem = "ML_KEM",
+    }
+}
+
+words! {
     /// What the message of a request to sign is: the model's `MessageType`.
     pub enum MessageType {
         /// The message itself, at most 4,096 bytes.

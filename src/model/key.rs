@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::algorithm::{EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm};
+use super::algorithm::{
+    EncapsulationAlgorithm, EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm,
+};
 use super::key_specs::{HmacSpec, KeyPairSpec};
 use super::words::words;
 
@@ -29,6 +31,18 @@ words! {
         EccSecgP256k1 = "ECC_SECG_P256K1",
         /// The curve of Ed25519.
         EccNistEdwards25519 = "ECC_NIST_EDWARDS25519",
+        /// ML-DSA-44 (FIPS 204).
+        MlDsa44 = "ML_DSA_44",
+        /// ML-DSA-65.
+        MlDsa65 = "ML_DSA_65",
+        /// ML-DSA-87.
+        MlDsa87 = "ML_DSA_87",
+        /// ML-KEM-512 (FIPS 203).
+        MlKem512 = "ML_KEM_512",
+        /// ML-KEM-768.
+        MlKem768 = "ML_KEM_768",
+        /// ML-KEM-1024.
+        MlKem1024 = "ML_KEM_1024",
         /// A key for HMAC with SHA-224.
         Hmac224 = "HMAC_224",
         /// A key for HMAC with SHA-256.
@@ -51,6 +65,8 @@ words! {
         GenerateVerifyMac = "GENERATE_VERIFY_MAC",
         /// DeriveSharedSecret.
         KeyAgreement = "KEY_AGREEMENT",
+        /// Encapsulate and Decapsulate.
+        EncapsulateDecapsulate = "ENCAPSULATE_DECAPSULATE",
     }
 }
 
@@ -137,6 +153,11 @@ impl KeySpec {
         self.key_pair().map_or(&[], KeyPairSpec::key_agreement_algorithms)
     }
 
+    /// The algorithms of a key with this spec and the usage `ENCAPSULATE_DECAPSULATE`.
+    pub fn encapsulation_algorithms(self) -> &'static [EncapsulationAlgorithm] {
+        self.key_pair().map_or(&[], KeyPairSpec::encapsulation_algorithms)
+    }
+
     /// The algorithm of a key with this spec and the usage `GENERATE_VERIFY_MAC`.
     pub fn mac_algorithm(self) -> Option<MacAlgorithm> {
         self.hmac().map(HmacSpec::algorithm)
@@ -148,6 +169,7 @@ impl KeySpec {
             KeyUsage::SignVerify => !self.signing_algorithms().is_empty(),
             KeyUsage::GenerateVerifyMac => self.mac_algorithm().is_some(),
             KeyUsage::KeyAgreement => !self.key_agreement_algorithms().is_empty(),
+            KeyUsage::EncapsulateDecapsulate => !self.encapsulation_algorithms().is_empty(),
         }
     }
 }
@@ -177,6 +199,8 @@ mod tests {
                 "SYMMETRIC_DEFAULT" => &[EncryptDecrypt],
                 "ECC_SECG_P256K1" | "ECC_NIST_EDWARDS25519" => &[SignVerify],
                 name if name.starts_with("RSA_") => &[EncryptDecrypt, SignVerify],
+                name if name.starts_with("ML_DSA_") => &[SignVerify],
+                name if name.starts_with("ML_KEM_") => &[EncapsulateDecapsulate],
                 name if name.starts_with("ECC_") => &[SignVerify, KeyAgreement],
                 _ => &[GenerateVerifyMac],
             };

@@ -2,7 +2,9 @@
 //!
 //! Source: <https://docs.aws.amazon.com/kms/latest/developerguide/asymmetric-key-specs.html>
 
-use super::algorithm::{EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm};
+use super::algorithm::{
+    EncapsulationAlgorithm, EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, SigningAlgorithm,
+};
 use super::words::words;
 
 words! {
@@ -25,6 +27,18 @@ words! {
         EccSecgP256k1 = "ECC_SECG_P256K1",
         /// The curve of Ed25519.
         EccNistEdwards25519 = "ECC_NIST_EDWARDS25519",
+        /// ML-DSA-44 (FIPS 204).
+        MlDsa44 = "ML_DSA_44",
+        /// ML-DSA-65.
+        MlDsa65 = "ML_DSA_65",
+        /// ML-DSA-87.
+        MlDsa87 = "ML_DSA_87",
+        /// ML-KEM-512 (FIPS 203).
+        MlKem512 = "ML_KEM_512",
+        /// ML-KEM-768.
+        MlKem768 = "ML_KEM_768",
+        /// ML-KEM-1024.
+        MlKem1024 = "ML_KEM_1024",
     }
 }
 
@@ -43,7 +57,7 @@ words! {
 }
 
 impl KeyPairSpec {
-    /// The algorithms of a key with the usage `SIGN_VERIFY`: every asymmetric key can have it.
+    /// The algorithms of a key with the usage `SIGN_VERIFY`; none where the spec cannot have it.
     pub fn signing_algorithms(self) -> &'static [SigningAlgorithm] {
         use SigningAlgorithm::*;
         match self {
@@ -59,6 +73,8 @@ impl KeyPairSpec {
             Self::EccNistP384 => &[EcdsaSha384],
             Self::EccNistP521 => &[EcdsaSha512],
             Self::EccNistEdwards25519 => &[Ed25519Sha512, Ed25519PhSha512],
+            Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87 => &[MlDsaShake256],
+            Self::MlKem512 | Self::MlKem768 | Self::MlKem1024 => &[],
         }
     }
 
@@ -75,6 +91,14 @@ impl KeyPairSpec {
         match self {
             Self::EccNistP256 | Self::EccNistP384 | Self::EccNistP521 => &[KeyAgreementAlgorithm::Ecdh],
             _ => &[],
+        }
+    }
+
+    /// The algorithms of a key with the usage `ENCAPSULATE_DECAPSULATE`; none where the spec cannot have it.
+    pub fn encapsulation_algorithms(self) -> &'static [EncapsulationAlgorithm] {
+        match self.encapsulated_len() {
+            Some(_) => &[EncapsulationAlgorithm::MlKem],
+            None => &[],
         }
     }
 
@@ -103,6 +127,38 @@ impl KeyPairSpec {
             Self::EccNistP521 => Some(66),
             _ => None,
         }
+    }
+
+    /// Whether the key is one of the lattices of FIPS 203 and FIPS 204: ML-KEM or ML-DSA.
+    pub fn is_lattice(self) -> bool {
+        self.lattice_public_len().is_some()
+    }
+
+    /// Bytes in the public key of ML-DSA or ML-KEM; `None` for the others.
+    ///
+    /// Source: FIPS 204 §4, table 2; FIPS 203 §8, table 3.
+    pub fn lattice_public_len(self) -> Option<usize> {
+        Some(match self {
+            Self::MlDsa44 => 1312,
+            Self::MlDsa65 => 1952,
+            Self::MlDsa87 => 2592,
+            Self::MlKem512 => 800,
+            Self::MlKem768 => 1184,
+            Self::MlKem1024 => 1568,
+            _ => return None,
+        })
+    }
+
+    /// Bytes in a secret that was encapsulated to a key of ML-KEM; `None` for the others.
+    ///
+    /// Source: FIPS 203 §8, table 3.
+    pub fn encapsulated_len(self) -> Option<usize> {
+        Some(match self {
+            Self::MlKem512 => 768,
+            Self::MlKem768 => 1088,
+            Self::MlKem1024 => 1568,
+            _ => return None,
+        })
     }
 }
 
@@ -142,9 +198,14 @@ mod tests {
             assert_eq!(spec.encryption_algorithms().len(), if rsa { 2 } else { 0 }, "{spec}");
             let nist = spec.as_str().starts_with("ECC_NIST_P");
             assert_eq!(spec.key_agreement_algorithms().len(), usize::from(nist), "{spec}");
+            let kem = spec.as_str().starts_with("ML_KEM_");
+            assert_eq!(spec.encapsulation_algorithms().len(), usize::from(kem), "{spec}");
+            assert_eq!(spec.is_lattice(), spec.as_str().starts_with("ML_"), "{spec}");
             let family = match spec.as_str() {
                 name if name.starts_with("RSA_") => "RSASSA_",
                 "ECC_NIST_EDWARDS25519" => "ED25519_",
+                name if name.starts_with("ML_DSA_") => "ML_DSA_",
+                name if name.starts_with("ML_KEM_") => "none",
                 _ => "ECDSA_",
             };
             let of_family: Vec<_> =

@@ -16,11 +16,14 @@ mod key_specs;
 mod object_name;
 mod region;
 mod secret;
+mod token_uri;
 mod words;
 mod wrapping;
 
 pub use account::AccountId;
-pub use algorithm::{EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm};
+pub use algorithm::{
+    EncapsulationAlgorithm, EncryptionAlgorithm, KeyAgreementAlgorithm, MacAlgorithm, MessageType, SigningAlgorithm,
+};
 pub use alias_name::{AliasName, InvalidAliasName};
 pub use arn::{Arn, KeyRef, KeyRefError, key_arn};
 pub use clock::{Clock, SystemClock, Timestamp};
@@ -35,4 +38,5 @@ pub use key_specs::{HmacSpec, KeyPairSpec};
 pub use object_name::{ObjectName, Purpose};
 pub use region::{InvalidRegion, Region};
 pub use secret::Secret;
+pub use token_uri::{InvalidTokenUri, TokenUri};
 pub use wrapping::{WrappingAlgorithm, WrappingKeySpec};

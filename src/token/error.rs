@@ -41,20 +41,49 @@ pub enum Error {
     /// The ciphertext is not what was encrypted or wrapped for this key (with this associated data).
     #[error("the ciphertext is not authentic")]
     BadData,
-    /// The material was wrapped by another scheme than this token's profile has.
-    #[error("the seed was wrapped by scheme {asked}, and this token's profile has scheme {served}")]
+    /// The material's seeds are wrapped by a scheme that this token does not do, or that this version does not know.
+    #[error("the key's seeds are wrapped by scheme {asked}, which this token does not do; it does {offered}")]
     Scheme {
-        /// The scheme asked for.
+        /// The scheme's number, as recorded with the material.
         asked: u8,
-        /// The scheme of the profile.
-        served: u8,
+        /// The schemes that it does, by number and name.
+        offered: String,
+    },
+    /// The token does none of the schemes that its profile names.
+    #[error(
+        "the token wraps seeds in no way that the profile {profile} allows: {tried}; name the profile of this token's \
+         vendor in `token.profile`, or schemes that it does: see `hsm-kms token probe`"
+    )]
+    NoScheme {
+        /// The profile.
+        profile: String,
+        /// Each scheme, and why it is not used.
+        tried: String,
+    },
+    /// The PIN cannot be one of this vendor's; the token was not asked.
+    #[error("the PIN was not tried: with the profile {profile} it is {wanted}")]
+    PinShape {
+        /// The profile.
+        profile: String,
+        /// What it looks like.
+        wanted: &'static str,
+    },
+    /// The profile has more workers than the token has sessions.
+    #[error("the profile {profile} takes {wanted} sessions, and the token has {max}; give it fewer workers")]
+    TooManyWorkers {
+        /// The profile.
+        profile: String,
+        /// Sessions of all workers and of the login.
+        wanted: u64,
+        /// Sessions that may be open at once.
+        max: u64,
     },
     /// The key is of a kind that does not do what was asked, or the data has not the length that goes with it.
     #[error("{0} does not do that")]
     Unfit(KeyKind),
     /// The algorithm is one of the spec, and is not offered, for this reason.
     #[error("{0} is not offered: {1}")]
-    NotOffered(SigningAlgorithm, &'static str),
+    NotOffered(SigningAlgorithm, String),
     /// What was unwrapped is no key of the kind: another length or spec, or numbers that do not belong together.
     #[error("the material is not that of {0}")]
     IncorrectMaterial(KeyKind),
@@ -125,6 +154,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another process has the token.
+    #[error(
+        "the token in {} is in use by another hsm-kms process, and a SoftHSM token serves one; stop that one first, or \
+         use another token",
+        path.display()
+    )]
+    InUse {
+        /// The token's folder.
+        path: PathBuf,
+    },
     /// A file of the token cannot be kept safe.
     #[error("{action} {} failed: {source}", path.display())]
     File {
@@ -143,6 +182,9 @@ pub enum Error {
         /// The return code.
         code: String,
     },
+    /// The token has no room for one more object.
+    #[error("the token has no room for one more object: {0}")]
+    Full(String),
     /// The operating system gave no random bytes or no thread.
     #[error("the operating system refused {0}")]
     System(String),
@@ -176,6 +218,8 @@ pub(super) enum Class {
     Refused,
     /// The data is not what was sealed.
     BadData,
+    /// There is no room on the device.
+    Full,
     /// The call was wrong: our mistake.
     Bug,
 }
@@ -225,7 +269,19 @@ pub(super) fn outcome(error: &CryptokiError) -> Error {
         Class::FreshSession | Class::HandleGone | Class::LoginLost | Class::DeviceGone => {
             Error::Unavailable(reason(error))
         }
+        Class::Full => no_room(error),
         Class::BadData | Class::Refused | Class::Bug => refused(error),
+    }
+}
+
+/// What makes an object needs room for good; everything else needs it for a moment.
+fn no_room(error: &CryptokiError) -> Error {
+    use Function::{CopyObject, CreateObject, DeriveKey, GenerateKey, GenerateKeyPair, UnwrapKey};
+    match error {
+        CryptokiError::Pkcs11(_, CopyObject | CreateObject | DeriveKey | GenerateKey | GenerateKeyPair | UnwrapKey) => {
+            Error::Full(reason(error))
+        }
+        _ => Error::Unavailable(reason(error)),
     }
 }
 
@@ -261,7 +317,6 @@ fn class_of_code(code: RvError) -> Class {
         | OperationActive
         | OperationNotInitialized
         | HostMemory
-        | DeviceMemory
         | UnknownErrorCode(_)
         | VendorDefined(_) => Class::FreshSession,
         KeyHandleInvalid | ObjectHandleInvalid => Class::HandleGone,
@@ -269,6 +324,7 @@ fn class_of_code(code: RvError) -> Class {
         DeviceError | DeviceRemoved | TokenNotPresent | TokenNotRecognized | SlotIdInvalid | CryptokiNotInitialized => {
             Class::DeviceGone
         }
+        DeviceMemory => Class::Full,
         EncryptedDataInvalid | EncryptedDataLenRange => Class::BadData,
         ArgumentsBad
         | BufferTooSmall
@@ -299,6 +355,13 @@ mod tests {
             let told = outcome(&CryptokiError::Pkcs11(code, Function::Decrypt));
             assert!(matches!(told, Error::Unavailable(_)), "{code:?}: {told}");
         }
+    }
+
+    #[test]
+    fn a_full_token_is_no_outage_for_what_would_stay_on_it() {
+        let told = |function| outcome(&CryptokiError::Pkcs11(RvError::DeviceMemory, function));
+        assert!(matches!(told(Function::GenerateKey), Error::Full(_)));
+        assert!(matches!(told(Function::Decrypt), Error::Unavailable(_)));
     }
 
     #[test]

@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use super::error::{Class, Error, Failure, class};
+use super::iv::HostIv;
 use super::kind::KeyKind;
+use super::mechanism::{Scheme, WrappingKey};
 use super::private::{self, RsaDecryption};
 use super::probe::{self, passing_name};
+use super::profile::Profile;
 use super::sessions::Shared;
 use super::{mechanism, object};
 use crate::crypto::{self, PrivateKey, PublicKey};
@@ -149,15 +152,16 @@ pub(super) fn create(
     token: bool,
 ) -> Result<(ObjectHandle, Known), Failure> {
     let (numbers, public) = numbers(kind, material)?;
-    let mut template = Template(object::import_template(name, kind, token, false));
-    template.0.extend(kind.curve_attribute());
-    template.0.push(Attribute::Modifiable(!token || object::modifiable(shared, kind)));
+    let mut template = object::import_template(&shared.profile, name, kind, token, false);
+    template.extend(kind.curve_attribute());
+    template.push(Attribute::Modifiable(!token || object::modifiable(shared, kind)));
+    let mut template = Template(shared.profile.fit(template));
     // In one step, without a copy that a growing vector would leave behind.
     template.0.reserve_exact(numbers.0.len());
     let mut numbers = numbers;
     template.0.append(&mut numbers.0);
     let key = session.create_object(&template.0)?;
-    let tried = object::prove(session, key, name, kind, token)
+    let tried = object::prove(&shared.profile, session, key, name, kind, token)
         .and_then(|()| try_material(shared, session, key, kind, public.as_ref()))
         .and_then(|()| fingerprint(shared, session, key, of_key, kind, public.as_ref()));
     match tried {
@@ -177,7 +181,7 @@ pub(super) fn unwrap_on_token(
     wrapping: ObjectHandle,
     import: &Import,
 ) -> Result<(ObjectHandle, Known), Failure> {
-    let key = unwrap_secret(session, wrapping, import)?;
+    let key = unwrap_secret(shared, session, wrapping, import)?;
     let known = has_length(shared, session, key, import.kind).and_then(|right| match right {
         true => fingerprint(shared, session, key, &import.of_key, import.kind, None),
         false => Err(Error::IncorrectMaterial(import.kind).into()),
@@ -197,11 +201,13 @@ pub(super) fn unwrapped_on_token(
     session: &Session,
 ) -> Result<HashSet<(KeyKind, EncryptionAlgorithm)>, Failure> {
     let mut found = HashSet::new();
-    if !(shared.profile.imports.unwrap_secrets && shared.profile.sessions.pairs_made_in_session) {
+    let Profile { imports, sessions, objects, .. } = &shared.profile;
+    if !(imports.unwrap_secrets && sessions.pairs_made_in_session && objects.in_session) {
         return Ok(found);
     }
     let name = passing_name(Purpose::ImportWrapping)?;
-    let (wrapping, public) = object::generate(session, &name, KeyKind::ImportWrapping(TRIED), false, true)?;
+    let (wrapping, public) =
+        object::generate(&shared.profile, session, &name, KeyKind::ImportWrapping(TRIED), false, true)?;
     let public = public.ok_or(CryptokiError::InvalidValue)?;
     for (kind, algorithm) in secrets() {
         let oaep = algorithm.encryption().filter(|oaep| probe::decryption(shared, *oaep) != RsaDecryption::Bare);
@@ -227,7 +233,7 @@ fn unwraps(
     for tried in [len, len - 1, len + 1, len - 8, len + 8] {
         let material = Secret::new(crypto::random_array::<128>().map_err(Error::from)?[..tried].to_vec());
         let Some(import) = trial(kind, algorithm, public, &material)? else { return Ok(false) };
-        let right = match unwrap_secret(session, wrapping, &import) {
+        let right = match unwrap_secret(shared, session, wrapping, &import) {
             Ok(key) => {
                 let right =
                     has_length(shared, session, key, kind)? && is_material(shared, session, key, kind, &material)?;
@@ -246,7 +252,7 @@ fn unwraps(
     Ok(true)
 }
 
-/// Whether the key computes what the host computes with the material.
+/// Whether the key computes what the host computes with the material. An AES key shows that by `CKM_AES_GCM` alone.
 pub(super) fn is_material(
     shared: &Shared,
     session: &Session,
@@ -258,11 +264,14 @@ pub(super) fn is_material(
         let mac = private::mac(&shared.module, session, key, spec, LABEL)?;
         return Ok(crypto::verify_hmac(spec.algorithm(), material.expose(), LABEL, &mac));
     }
-    let (iv, seed) = ([7; crypto::NONCE_LEN], [9; mechanism::SEED_LEN]);
-    let wrapped = mechanism::wrap(&shared.module, session, key, &iv, LABEL, &seed)?;
+    let schemes = shared.schemes();
+    let Ok(way) = schemes.way(Scheme::AesGcmHostIv) else { return Ok(false) };
+    let key = WrappingKey { raw: &shared.module.raw, numbers: &shared.profile.mechanisms, session, handle: key };
+    let (iv, seed) = (HostIv::random().map_err(Error::from)?, [9; mechanism::SEED_LEN]);
+    let wrapped = mechanism::wrap(&key, way, &iv, LABEL, &seed)?;
     let opened = <[u8; crypto::KEY_LEN]>::try_from(material.expose())
         .ok()
-        .and_then(|key| crypto::open(&key, &iv, LABEL, &wrapped[crypto::NONCE_LEN..]).ok());
+        .and_then(|key| crypto::open(&key, iv.nonce(), LABEL, &wrapped[crypto::NONCE_LEN..]).ok());
     Ok(opened.is_some_and(|opened| opened.expose() == seed))
 }
 
@@ -286,7 +295,7 @@ pub(super) fn try_import(
     let import = trial(kind, algorithm, wrapping.1, &material)?.ok_or(Error::Unfit(kind))?;
     let decrypt = |how, rsa: &[u8]| Ok(private::decrypt(&shared.module, session, wrapping.0, how, rsa)?);
     let unwrapped = unwrap_on_host(shared, &import, decrypt)?;
-    let (key, _) = create(shared, session, (&import.name, &import.of_key), kind, &unwrapped, false)?;
+    let (key, _) = create(shared, session, (&import.name, &import.of_key), kind, &unwrapped, shared.passing())?;
     session.destroy_object(key)?;
     Ok(Place::Host)
 }
@@ -397,11 +406,17 @@ fn try_material(
 /// One `C_UnwrapKey` into the session: sensitive, and extractable so that its length can be found.
 ///
 /// Fails with [`Error::BadData`] if the same call goes well with something that was wrapped right, which costs one more.
-fn unwrap_secret(session: &Session, wrapping: ObjectHandle, import: &Import) -> Result<ObjectHandle, Failure> {
+fn unwrap_secret(
+    shared: &Shared,
+    session: &Session,
+    wrapping: ObjectHandle,
+    import: &Import,
+) -> Result<ObjectHandle, Failure> {
     let oaep = import.encryption()?;
     let mechanism = Mechanism::RsaPkcsOaep(private::oaep_parameters(oaep)?);
-    let mut template = object::import_template(&import.name, import.kind, false, true);
+    let mut template = object::import_template(&shared.profile, &import.name, import.kind, false, true);
     template.push(Attribute::Modifiable(true));
+    let template = shared.profile.fit(template);
     match session.unwrap_key(&mechanism, wrapping, &import.encrypted, &template) {
         Err(error) if !matches!(class(&error), Class::LoginLost | Class::DeviceGone) => {
             let public = object::read_rsa(session, wrapping, import.wrapping_spec)?;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cryptoki::object::ObjectHandle;
 
-/// Handles by `CKA_ID`, good for one epoch.
+/// Handles by what objects are found by, good for one epoch.
 #[derive(Default)]
 pub(super) struct Index(Mutex<Entries>);
 
@@ -37,7 +37,7 @@ impl Index {
         }
     }
 
-    /// The handle under this id, if there is exactly one.
+    /// The handle under this mark, if there is exactly one.
     pub fn one(&self, id: &[u8]) -> Option<ObjectHandle> {
         match self.entries().handles.get(id)?[..] {
             [handle] => Some(handle),
@@ -53,7 +53,7 @@ impl Index {
         }
     }
 
-    /// Forgets what was under this id.
+    /// Forgets what was under this mark.
     pub fn remove(&self, id: &[u8]) {
         self.entries().handles.remove(id);
     }

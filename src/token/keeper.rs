@@ -8,10 +8,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use cryptoki::slot::Slot;
 
 use super::error::Error;
 use super::login::{Anchor, Door, close, is_logged_in};
-use super::sessions::{Busy, Control, Crew, LaneName, Notice, Request, Shared};
+use super::schemes::Schemes;
+use super::sessions::{Busy, Control, Crew, LaneName, Notice, Request, Serving, Shared};
 use super::worker::hire;
 use super::{Status, probe};
 
@@ -24,9 +26,16 @@ pub(super) struct Keeper {
     epoch: u64,
     /// When to try to connect again; `None` while connected, or when trying is of no use.
     next_try: Option<Instant>,
-    pause: Duration,
+    /// When to have every kind of key tried, in the background.
+    try_all_at: Option<Instant>,
+    /// The last pause after a login of no use: the next one is twice as long.
+    login_pause: Duration,
+    /// How many logins there had been when a pause was last chosen.
+    logins: u64,
     /// When the last recovery ended.
     recovered_at: Option<Instant>,
+    /// Why the last try failed, so that the log has it once.
+    given_up: Option<String>,
 }
 
 impl Keeper {
@@ -39,8 +48,11 @@ impl Keeper {
             anchor: Some(anchor),
             epoch: 0,
             next_try: None,
-            pause: Duration::ZERO,
+            try_all_at: None,
+            login_pause: Duration::ZERO,
+            logins: 0,
             recovered_at: None,
+            given_up: None,
         };
         if let Err(error) = keeper.hire_all().and_then(|()| keeper.admit_all()) {
             keeper.shut_down(FAILED_START_PATIENCE);
@@ -63,7 +75,8 @@ impl Keeper {
 
     fn run(mut self) {
         loop {
-            let patience = self.next_try.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
+            let next = self.next_try.into_iter().chain(self.try_all_at).min();
+            let patience = next.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
             match self.notices.recv_timeout(patience) {
                 Ok(Notice::Lost(epoch, why)) if epoch == self.epoch && self.is_connected() => self.begin(&why),
                 Ok(Notice::Lost(..)) | Err(RecvTimeoutError::Timeout) => {}
@@ -81,6 +94,10 @@ impl Keeper {
             if self.next_try.is_some_and(|at| at <= Instant::now()) {
                 self.recover();
             }
+            if self.try_all_at.is_some_and(|at| at <= Instant::now()) {
+                self.try_all_at = None;
+                probe::try_all(&self.shared);
+            }
         }
     }
 
@@ -93,12 +110,14 @@ impl Keeper {
     fn begin(&mut self, why: &str) {
         tracing::warn!(epoch = self.epoch, reason = why, "the token's sessions are lost; recovering");
         self.shared.counters.recoveries.fetch_add(1, Ordering::Relaxed);
-        let in_vain = self.recovered_at.is_some_and(|at| at.elapsed() < PAUSE_MIN);
-        self.pause = if in_vain { self.longer_pause() } else { Duration::ZERO };
-        let status = if self.pause > PAUSE_MIN { Status::Unavailable } else { Status::Recovering };
+        let (mut pause, _) = self.pause();
+        if self.recovered_at.is_none_or(|at| at.elapsed() >= PAUSE_MIN) {
+            (pause, self.login_pause) = (Duration::ZERO, Duration::ZERO);
+        }
+        let status = if pause > PAUSE_MIN { Status::Unavailable } else { Status::Recovering };
         self.shared.set_connection(status(why.to_owned()));
         self.dismiss_all();
-        self.next_try = Some(Instant::now() + self.pause);
+        self.next_try = Some(Instant::now() + pause);
     }
 
     fn recover(&mut self) {
@@ -107,6 +126,7 @@ impl Keeper {
                 tracing::info!(epoch = self.epoch, "the token is back");
                 self.recovered_at = Some(Instant::now());
                 self.next_try = None;
+                self.given_up = None;
                 self.shared.set_connection(Status::Ready);
             }
             Err(error) => self.give_up(&error),
@@ -115,13 +135,19 @@ impl Keeper {
 
     fn give_up(&mut self, error: &Error) {
         self.dismiss_all();
-        self.pause = self.longer_pause();
-        tracing::warn!(reason = %error, next_try_seconds = self.pause.as_secs(), "the token does not come back");
+        let (pause, has_tried) = self.pause();
         let (status, next_try) = match error {
             Error::PinIncorrect => (Status::PinRefused, None),
-            Error::PinLocked => (Status::PinLocked, Some(PAUSE_MAX)),
-            other => (Status::Unavailable(other.to_string()), Some(self.pause)),
+            Error::PinLocked if has_tried => (Status::PinLocked, Some(PAUSE_MAX)),
+            Error::PinLocked => (Status::PinLocked, Some(pause)),
+            other => (Status::Unavailable(other.to_string()), Some(pause)),
         };
+        let reason = error.to_string();
+        if self.given_up.as_ref() != Some(&reason) {
+            let next_try_seconds = next_try.map(|pause| pause.as_secs());
+            tracing::warn!(reason, next_try_seconds, "the token does not come back");
+            self.given_up = Some(reason);
+        }
         self.shared.set_connection(status);
         self.next_try = next_try.map(|pause| Instant::now() + pause);
         for hand in &self.shared.crew().hands {
@@ -131,8 +157,15 @@ impl Keeper {
         self.shared.drain();
     }
 
-    fn longer_pause(&self) -> Duration {
-        (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX)
+    /// How long to wait before the next try, and whether there was a login since the last time: after one it is longer
+    /// every time; to see whether the token is there again costs nothing.
+    fn pause(&mut self) -> (Duration, bool) {
+        let before = std::mem::replace(&mut self.logins, self.shared.counters.logins.load(Ordering::Relaxed));
+        if before == self.logins {
+            return (PAUSE_MIN, false);
+        }
+        self.login_pause = (self.login_pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        (self.login_pause, true)
     }
 
     /// Uses the anchor if it is still logged in, else logs in once.
@@ -159,14 +192,26 @@ impl Keeper {
     /// Opens the next epoch: every worker opens a session.
     fn admit_all(&mut self) -> Result<(), Error> {
         let slot = self.anchor.as_ref().ok_or(Error::Unavailable("there is no login".to_owned()))?.token.slot;
+        let schemes = Arc::new(self.find_schemes(slot)?);
+        self.shared.set_schemes(&schemes);
         self.epoch += 1;
-        let epoch = self.epoch;
-        self.shared.index.begin(epoch);
-        let opened = self.tell_all(|crew| crew.serving = Some((slot, epoch)), |done| Control::Enter(slot, epoch, done));
+        self.shared.index.begin(self.epoch);
+        let serving = Serving { slot, epoch: self.epoch, schemes };
+        let entered = serving.clone();
+        let opened = self.tell_all(|crew| crew.serving = Some(entered), |done| Control::Enter(serving.clone(), done));
         opened.into_iter().collect::<Result<(), Error>>()?;
         self.shared.tell(LaneName::Slow, Request::Index, Instant::now() + INDEX_TIME);
-        probe::try_all(&self.shared);
+        self.try_all_at = Some(Instant::now() + SETTLING_TIME);
         Ok(())
+    }
+
+    /// What the token does now: another one may stand in its place, or its mode was changed.
+    fn find_schemes(&self, slot: Slot) -> Result<Schemes, Error> {
+        let Shared { module, profile, keeper_busy, .. } = &*self.shared;
+        keeper_busy.begin(profile.limits.call());
+        let found = Schemes::find(module, profile, slot, keeper_busy);
+        keeper_busy.end();
+        found
     }
 
     /// Has every worker drop its handles and its session.
@@ -201,12 +246,14 @@ impl Keeper {
         self.shared.drain();
         let deadline = Instant::now() + patience;
         let mut all_ended = true;
-        for hand in crew.hands.into_iter().chain(crew.lost) {
+        for hand in crew.hands {
             while !hand.thread.is_finished() && Instant::now() < deadline {
                 std::thread::sleep(JOIN_TICK);
             }
             all_ended &= hand.thread.is_finished();
         }
+        // For those written off nobody waits any more.
+        all_ended &= crew.lost.iter().all(|hand| hand.thread.is_finished());
         if all_ended && let Some(anchor) = self.anchor.take() {
             close(anchor.session);
         }
@@ -228,6 +275,8 @@ fn wait_for<T>(answer: &Receiver<T>, busy: &Busy) -> Option<T> {
     }
 }
 
+/// After a login, the requests that wait come before what nobody has asked for.
+const SETTLING_TIME: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long the index may wait for its turn.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, KeyType, ObjectClass};
+use cryptoki::object::{Attribute, KeyType, MlDsaParameterSetType, MlKemParameterSetType, ObjectClass};
 
 use crate::crypto::KEY_LEN;
 use crate::model::{HmacSpec, KeyPairSpec, Purpose};
@@ -15,12 +15,14 @@ use crate::model::{HmacSpec, KeyPairSpec, Purpose};
 pub enum KeyKind {
     /// AES-256 that wraps seeds.
     Aes256,
-    /// A key pair that signs: RSA, ECDSA or Ed25519.
+    /// A key pair that signs: RSA, ECDSA, Ed25519 or ML-DSA.
     Sign(KeyPairSpec),
     /// An RSA pair that decrypts.
     Decrypt(KeyPairSpec),
     /// A pair on a NIST curve, for ECDH.
     Agree(KeyPairSpec),
+    /// A pair of ML-KEM, which decapsulates.
+    Decapsulate(KeyPairSpec),
     /// A key for HMAC, as long as the hash's output.
     Mac(HmacSpec),
     /// An RSA pair that unwraps material which is imported. Its objects have a purpose of their own.
@@ -36,6 +38,7 @@ impl fmt::Display for KeyKind {
             KeyKind::Sign(spec) => write!(f, "a signing key of the spec {spec}"),
             KeyKind::Decrypt(spec) => write!(f, "a decryption key of the spec {spec}"),
             KeyKind::Agree(spec) => write!(f, "a key agreement key of the spec {spec}"),
+            KeyKind::Decapsulate(spec) => write!(f, "a decapsulation key of the spec {spec}"),
             KeyKind::Mac(spec) => write!(f, "a key of the spec {spec}"),
             KeyKind::ImportWrapping(spec) => write!(f, "a wrapping key of the spec {spec}"),
             KeyKind::Replication(spec) => write!(f, "a replication key of the spec {spec}"),
@@ -47,7 +50,9 @@ impl KeyKind {
     /// Whether there is such a kind: not every spec does everything.
     pub(super) fn is_one(self) -> bool {
         match self {
-            KeyKind::Aes256 | KeyKind::Mac(_) | KeyKind::Sign(_) => true,
+            KeyKind::Aes256 | KeyKind::Mac(_) => true,
+            KeyKind::Sign(spec) => !spec.signing_algorithms().is_empty(),
+            KeyKind::Decapsulate(spec) => !spec.encapsulation_algorithms().is_empty(),
             KeyKind::Decrypt(spec) | KeyKind::ImportWrapping(spec) | KeyKind::Replication(spec) => {
                 !spec.encryption_algorithms().is_empty()
             }
@@ -71,13 +76,14 @@ impl KeyKind {
             KeyKind::Sign(spec)
             | KeyKind::Decrypt(spec)
             | KeyKind::Agree(spec)
+            | KeyKind::Decapsulate(spec)
             | KeyKind::ImportWrapping(spec)
             | KeyKind::Replication(spec) => Some(spec),
         }
     }
 
     /// Whether the object is a private key, made with a public one.
-    pub(super) fn is_pair(self) -> bool {
+    pub fn is_pair(self) -> bool {
         self.pair().is_some()
     }
 
@@ -103,9 +109,11 @@ impl KeyKind {
         attributes
     }
 
-    /// What names the curve; nothing for other keys. It comes with the public half when a pair is made.
+    /// What names the curve, or the parameters of a lattice; nothing for other keys. It comes with the public half when a
+    /// pair is made.
     pub(super) fn curve_attribute(self) -> Option<Attribute> {
-        self.pair().and_then(curve).map(|curve| Attribute::EcParams(curve.to_vec()))
+        let pair = self.pair()?;
+        curve(pair).map(|curve| Attribute::EcParams(curve.to_vec())).or_else(|| lattice(pair))
     }
 
     /// What the key may be used for, and everything that it may not.
@@ -116,6 +124,10 @@ impl KeyKind {
             Attribute::Unwrap(matches!(self, KeyKind::ImportWrapping(_) | KeyKind::Replication(_))),
             Attribute::Derive(matches!(self, KeyKind::Agree(_))),
         ];
+        if let KeyKind::Decapsulate(_) = self {
+            // An attribute of PKCS#11 v3.2, which other tokens know as little as such keys.
+            attributes.push(Attribute::Decapsulate(true));
+        }
         if self.is_pair() {
             attributes.push(Attribute::SignRecover(false));
         } else {
@@ -132,6 +144,8 @@ impl KeyKind {
             KeyType::RSA => Mechanism::RsaPkcsKeyPairGen,
             KeyType::EC => Mechanism::EccKeyPairGen,
             KeyType::EC_EDWARDS => Mechanism::EccEdwardsKeyPairGen,
+            KeyType::ML_DSA => Mechanism::MlDsaKeyPairGen,
+            KeyType::ML_KEM => Mechanism::MlKemKeyPairGen,
             _ => Mechanism::GenericSecretKeyGen,
         }
     }
@@ -158,6 +172,8 @@ impl KeyKind {
             (_, None) => KeyType::GENERIC_SECRET,
             (_, Some(KeyPairSpec::EccNistEdwards25519)) => KeyType::EC_EDWARDS,
             (_, Some(spec)) if spec.modulus_len().is_some() => KeyType::RSA,
+            (_, Some(spec)) if spec.encapsulated_len().is_some() => KeyType::ML_KEM,
+            (_, Some(spec)) if spec.is_lattice() => KeyType::ML_DSA,
             (_, Some(_)) => KeyType::EC,
         }
     }
@@ -175,8 +191,21 @@ fn curve(spec: KeyPairSpec) -> Option<&'static [u8]> {
         KeyPairSpec::EccNistP521 => &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23],
         KeyPairSpec::EccSecgP256k1 => &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a],
         KeyPairSpec::EccNistEdwards25519 => OID_ED25519,
-        KeyPairSpec::Rsa2048 | KeyPairSpec::Rsa3072 | KeyPairSpec::Rsa4096 => return None,
+        _ => return None,
     })
+}
+
+/// `CKA_PARAMETER_SET` (PKCS#11 v3.2 §6.67 and §6.68).
+fn lattice(spec: KeyPairSpec) -> Option<Attribute> {
+    Some(Attribute::ParameterSet(match spec {
+        KeyPairSpec::MlDsa44 => MlDsaParameterSetType::ML_DSA_44.into(),
+        KeyPairSpec::MlDsa65 => MlDsaParameterSetType::ML_DSA_65.into(),
+        KeyPairSpec::MlDsa87 => MlDsaParameterSetType::ML_DSA_87.into(),
+        KeyPairSpec::MlKem512 => MlKemParameterSetType::ML_KEM_512.into(),
+        KeyPairSpec::MlKem768 => MlKemParameterSetType::ML_KEM_768.into(),
+        KeyPairSpec::MlKem1024 => MlKemParameterSetType::ML_KEM_1024.into(),
+        _ => return None,
+    }))
 }
 
 /// 1.3.101.112 (RFC 8410 §3)

@@ -1,8 +1,9 @@
 //! The one login of a token, on a session that is never used for work.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cryptoki::context::Function;
 use cryptoki::error::{Error as CryptokiError, RvError};
@@ -12,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::error::{Error, outcome};
 use super::module::Lease;
 use super::profile::Profile;
-use super::slot::{self, Listed, TokenFlags};
+use super::slot::{self, Listed, TokenFlags, Wanted};
 use super::softhsm_files::{self, Directory};
 use crate::crypto;
 
@@ -20,12 +21,15 @@ use crate::crypto;
 pub(super) struct Door {
     pub lease: Lease,
     pub profile: Profile,
-    pub label: Option<String>,
-    pub serial: Option<String>,
+    pub wanted: Wanted,
     pub copies_dir: Option<PathBuf>,
     pub pin: SecretString,
     /// How often `C_Login` was called.
     pub logins: Arc<AtomicU64>,
+    /// The serial number of the token that was opened first: no other one ever gets the PIN, whatever its label.
+    pub first: OnceLock<String>,
+    /// This process's claim to the token's files.
+    pub claim: OnceLock<Arc<File>>,
 }
 
 /// An open door: the token, and the session that keeps it logged in.
@@ -44,6 +48,9 @@ impl Door {
         if let (Some(directory), Some(copies)) = (&files, &self.copies_dir)
             && self.profile.files.keep_token_object_copy
         {
+            if self.claim.get().is_none() {
+                let _ = self.claim.set(directory.claim()?);
+            }
             directory.keep_copy(copies)?;
         }
         let session =
@@ -83,7 +90,14 @@ impl Door {
     }
 
     fn find(&self) -> Result<Listed, Error> {
-        slot::find(&slot::list(self.lease.module())?, self.label.as_deref(), self.serial.as_deref())
+        let found = slot::find(&slot::list(self.lease.module())?, &self.wanted)?;
+        let (first, serial) = (self.first.get_or_init(|| found.entry.serial.clone()), &found.entry.serial);
+        if first == serial {
+            return Ok(found);
+        }
+        Err(Error::Unavailable(format!(
+            "another token, serial {serial}, is in the place of the one with serial {first}"
+        )))
     }
 
     fn log_in(&self, token: &Listed, session: &Session) -> Result<(), Error> {

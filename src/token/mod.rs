@@ -12,7 +12,8 @@
 //! | `keeper`, `watchdog`, `worker` | the threads: who recovers, who watches, who works |
 //! | `station`, `turn` | one session and the keys held there; who may touch objects now |
 //! | `kind`, `object` | kinds of keys, and PKCS#11 attributes |
-//! | `mechanism`, `private`, `probe` | mechanisms: of the seed, of all other keys, and whether they work |
+//! | `mechanism`, `iv`, `schemes` | how seeds are wrapped, whose IV it is, and what this token does |
+//! | `private`, `probe` | what all other keys do, and whether they work |
 //! | `import` | material from elsewhere, and where it is unwrapped |
 //! | `transfer` | material from token to token |
 //! | `index` | where objects are, as a hint |
@@ -22,6 +23,7 @@
 mod error;
 mod import;
 mod index;
+mod iv;
 mod keeper;
 mod kind;
 mod login;
@@ -33,6 +35,7 @@ mod probe;
 mod profile;
 mod random;
 mod raw;
+mod schemes;
 mod sessions;
 mod slot;
 mod softhsm_files;
@@ -62,16 +65,18 @@ pub use transfer::{Known, REPLICATION, Replication, Transferable};
 
 use crate::crypto::{self, Message, PublicKey};
 use crate::model::{
-    EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, WrappingAlgorithm,
+    EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, TokenUri,
+    WrappingAlgorithm,
 };
 use index::Index;
+use iv::HostIv;
 use login::{Anchor, Door};
-use mechanism::{SEED_LEN, WRAPPED_LEN};
-use module::Lease;
+use mechanism::{SEED_LEN, Scheme};
 use private::{RsaDecryption, Task};
 use profile::Profile;
 use random::Pool;
 use sessions::{Answer, Busy, Counters, Crew, Lane, LaneName, Notice, Request, Shared};
+use slot::Wanted;
 use transfer::{Done, Step};
 use turn::Turn;
 
@@ -80,15 +85,17 @@ use turn::Turn;
 pub struct Settings {
     /// The PKCS#11 module, for example `/usr/lib/softhsm/libsofthsm2.so`.
     pub module: PathBuf,
-    /// The token's label; with `serial`, both must fit.
+    /// The token's label; of this and the next two, all that are given must fit.
     pub label: Option<String>,
     /// The token's serial number.
     pub serial: Option<String>,
+    /// The token's URI.
+    pub uri: Option<TokenUri>,
     /// Where copies of SoftHSM's `token.object` are kept; without it, a kill inside a login can cost the token.
     pub copies_dir: Option<PathBuf>,
     /// How many requests may wait in each lane; 1,024 is a good number.
     pub queue: usize,
-    /// A profile to use in place of the built-in one.
+    /// A profile to use in place of the one that matches the library: a file, or the name of a built-in one.
     pub profile: Option<PathBuf>,
 }
 
@@ -105,6 +112,23 @@ pub struct Identity {
     pub model: String,
     /// The library's description and version.
     pub library: String,
+}
+
+/// How a token is used, for its operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// The name of its profile.
+    pub profile: String,
+    /// The name of the scheme by which seeds are wrapped under new materials.
+    pub scheme: String,
+    /// The scheme's number.
+    pub scheme_number: u8,
+    /// Sessions of all workers, and of the login.
+    pub sessions: u64,
+    /// Sessions that may be open at once; `None` if there is no limit.
+    pub max_sessions: Option<u64>,
+    /// The numbers of the mechanisms that it lists, which promises nothing.
+    pub mechanisms: Vec<u64>,
 }
 
 /// How the token is, for readiness.
@@ -161,6 +185,8 @@ pub struct Token(Arc<Inner>);
 
 struct Inner {
     identity: Identity,
+    max_sessions: Option<u64>,
+    mechanisms: Vec<u64>,
     shared: Arc<Shared>,
     /// What the shutdown came to.
     ended: Mutex<Option<bool>>,
@@ -179,25 +205,28 @@ impl Token {
         pin: SecretString,
         on_hopeless: impl FnOnce() + Send + 'static,
     ) -> Result<Token, Error> {
-        let lease = Lease::take(&settings.module)?;
+        let (lease, profile) = Profile::take_module(&settings.module, settings.profile.as_deref())?;
+        profile.check_pin(&pin)?;
         let info = lease.module().info()?;
         let version = info.library_version().to_string();
-        let profile = match &settings.profile {
-            Some(path) => Profile::read(path)?,
-            None => Profile::matching(info.manufacturer_id(), &version)?,
-        };
         tracing::info!(profile = profile.name, module = %settings.module.display(), "opening the token");
         let counters = Counters::default();
         let door = Door {
             lease,
             profile,
-            label: settings.label.clone(),
-            serial: settings.serial.clone(),
+            wanted: Wanted {
+                label: settings.label.clone(),
+                serial: settings.serial.clone(),
+                uri: settings.uri.clone(),
+            },
             copies_dir: settings.copies_dir.clone(),
             pin,
             logins: Arc::clone(&counters.logins),
+            first: OnceLock::new(),
+            claim: OnceLock::new(),
         };
         let anchor = door.open_or_heal()?;
+        door.profile.check_sessions(anchor.token.max_sessions)?;
         let entry = anchor.token.entry.clone();
         let identity = Identity {
             label: entry.label,
@@ -206,8 +235,11 @@ impl Token {
             model: entry.model,
             library: format!("{} {version}", info.library_description()),
         };
+        let max_sessions = door.profile.max_sessions(anchor.token.max_sessions);
+        // A list that cannot be had is missed by nobody else.
+        let mechanisms = door.lease.module().raw.mechanisms(anchor.token.slot).unwrap_or_default();
         let shared = start(door, anchor, counters, settings.queue, Box::new(on_hopeless))?;
-        Ok(Token(Arc::new(Inner { identity, shared, ended: Mutex::new(None) })))
+        Ok(Token(Arc::new(Inner { identity, max_sessions, mechanisms, shared, ended: Mutex::new(None) })))
     }
 
     /// Which token this is.
@@ -215,10 +247,25 @@ impl Token {
         &self.0.identity
     }
 
-    /// The number of the scheme that [`Token::wrap_seed`] uses, to be kept with what it wraps. 1 is AES-GCM with an IV of
-    /// ours: IV 12 ‖ ciphertext 32 ‖ tag 16.
+    /// How it is used.
+    pub fn usage(&self) -> Usage {
+        let Inner { max_sessions, mechanisms, shared, .. } = &*self.0;
+        let scheme = shared.schemes().of_new_materials();
+        Usage {
+            profile: shared.profile.name.clone(),
+            scheme: scheme.map(|scheme| scheme.to_string()).unwrap_or_default(),
+            scheme_number: scheme.map_or(0, Scheme::number),
+            sessions: shared.profile.sessions_wanted(),
+            max_sessions: *max_sessions,
+            mechanisms: mechanisms.clone(),
+        }
+    }
+
+    /// The number of the scheme for new materials, 1 to 7, to be kept with them: the first of the profile's that the token
+    /// was seen to do.
     pub fn scheme(&self) -> u8 {
-        self.shared().profile.scheme_number()
+        // There is one since the token was opened.
+        self.shared().schemes().of_new_materials().map_or(0, Scheme::number)
     }
 
     /// How the token is now.
@@ -265,7 +312,7 @@ impl Token {
         }
     }
 
-    /// Whether the token does what such keys are for. It is tried in the background at start, and known from then on; who
+    /// Whether the token does what such keys are for. It is tried in the background soon after the start, and known from then on; who
     /// asks before that waits.
     pub async fn offers(&self, kind: KeyKind, deadline: Instant) -> Result<Offer, Error> {
         if !kind.is_one() {
@@ -274,10 +321,29 @@ impl Token {
         if let Some(known) = probe::known(self.shared(), kind) {
             return Ok(known);
         }
-        match self.shared().ask(LaneName::Making, Request::Offers(kind), deadline).await? {
+        // What is found out in a moment does not wait behind what takes seconds.
+        let lane = if kind.is_pair() { LaneName::Making } else { LaneName::Slow };
+        match self.shared().ask(lane, Request::Offers(kind), deadline).await? {
             Answer::Offer(offer) => Ok(offer),
             _ => Err(Error::mixed_up()),
         }
+    }
+
+    /// Whether the token signs by Ed25519ph: some take the prehash flag of `CKM_EDDSA` and sign as if it were not there.
+    /// It is tried in the background at start, and known from then on; who asks before that waits.
+    pub async fn prehashes(&self, deadline: Instant) -> Result<Offer, Error> {
+        if let Some(known) = self.shared().prehashes.get() {
+            return Ok(known.clone());
+        }
+        match self.shared().ask(LaneName::Making, Request::Prehashes, deadline).await? {
+            Answer::Offer(offer) => Ok(offer),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// Whether it is known by now that the token signs by Ed25519ph.
+    pub fn is_known_to_prehash(&self) -> bool {
+        self.shared().prehashes.get() == Some(&Offer::Yes)
     }
 
     /// Unwraps material into the new key `import.name`: sensitive, not extractable, and tried. On the token where that
@@ -417,7 +483,8 @@ impl Token {
     /// gives it, DER for ECDSA. It is not yet verified.
     ///
     /// Fails with [`Error::Unfit`] if such a key does not sign so, or the digest has another length, and with
-    /// [`Error::NotOffered`] for Ed25519ph.
+    /// [`Error::NotOffered`] for Ed25519ph where the token does not do it, and for [`Message::Mu`]: PKCS#11 v3.2 has no
+    /// mechanism that signs what represents a message.
     pub async fn sign(
         &self,
         name: &ObjectName,
@@ -427,8 +494,13 @@ impl Token {
         deadline: Instant,
     ) -> Result<Vec<u8>, Error> {
         let kind = KeyKind::Sign(spec);
-        if algorithm == probe::PREHASHED {
-            return Err(Error::NotOffered(algorithm, probe::UNVERIFIABLE));
+        if let Message::Mu(_) = message {
+            return Err(Error::NotOffered(algorithm, NO_MU.to_owned()));
+        }
+        if algorithm == SigningAlgorithm::Ed25519PhSha512
+            && let Offer::No(reason) = self.prehashes(deadline).await?
+        {
+            return Err(Error::NotOffered(algorithm, reason));
         }
         let data = private::to_be_signed(spec, algorithm, message).ok_or(Error::Unfit(kind))?;
         self.bytes(name, kind, Task::Sign(algorithm, data), deadline).await
@@ -462,6 +534,27 @@ impl Token {
         self.secret(name, kind, Task::Agree(point.to_vec()), deadline).await
     }
 
+    /// The secret, 32 bytes, that was encapsulated to the key `name`, whose kind is [`KeyKind::Decapsulate`] of this spec.
+    /// What was not encapsulated to it, but is as long, gives another secret, which nobody can foretell.
+    ///
+    /// Fails with [`Error::BadData`] if the ciphertext has not the length of the spec.
+    ///
+    /// Source: FIPS 203 §7.3.
+    pub async fn decapsulate(
+        &self,
+        name: &ObjectName,
+        spec: KeyPairSpec,
+        ciphertext: &[u8],
+        deadline: Instant,
+    ) -> Result<Secret, Error> {
+        let kind = KeyKind::Decapsulate(spec);
+        let len = spec.encapsulated_len().ok_or(Error::Unfit(kind))?;
+        if ciphertext.len() != len {
+            return Err(Error::BadData);
+        }
+        self.secret(name, kind, Task::Decapsulate(ciphertext.to_vec()), deadline).await
+    }
+
     /// Decrypts what was encrypted without a label to the key `name`, whose kind is [`KeyKind::Decrypt`] of this spec.
     ///
     /// Fails with [`Error::BadData`] for anything else, and says no more, which costs at most one more call than success;
@@ -489,17 +582,20 @@ impl Token {
         }
     }
 
-    /// Wraps a seed under the key `name`, with `associated` authenticated.
+    /// Wraps a seed under the key `name` by `scheme`, with `associated` authenticated where the scheme does that.
+    ///
+    /// Fails with [`Error::Scheme`] if the token does not do it.
     pub async fn wrap_seed(
         &self,
         name: &ObjectName,
+        scheme: u8,
         associated: &[u8],
         seed: &[u8; SEED_LEN],
         deadline: Instant,
     ) -> Result<Vec<u8>, Error> {
-        let iv = crypto::random_array()?;
-        let request =
-            Request::Wrap { name: *name, iv, associated: associated.to_vec(), seed: Secret::new(seed.to_vec()) };
+        let scheme = self.known_scheme(scheme)?;
+        let (name, iv, seed) = (*name, HostIv::random()?, Secret::new(seed.to_vec()));
+        let request = Request::Wrap { name, scheme, iv, associated: associated.to_vec(), seed };
         match self.fast(request, deadline).await? {
             Answer::Bytes(wrapped) => Ok(wrapped),
             _ => Err(Error::mixed_up()),
@@ -508,7 +604,8 @@ impl Token {
 
     /// Unwraps what [`Token::wrap_seed`] made by `scheme` with the same key and the same `associated`.
     ///
-    /// Fails with [`Error::BadData`] if any of it differs, which costs at most one more call than success.
+    /// Fails with [`Error::BadData`] if any of it differs, as far as the scheme notices, which costs at most one more call
+    /// than success; with [`Error::Scheme`] if the token does not do it.
     pub async fn unwrap_seed(
         &self,
         name: &ObjectName,
@@ -517,13 +614,12 @@ impl Token {
         wrapped: &[u8],
         deadline: Instant,
     ) -> Result<Zeroizing<[u8; SEED_LEN]>, Error> {
-        if scheme != self.scheme() {
-            return Err(Error::Scheme { asked: scheme, served: self.scheme() });
-        }
-        if wrapped.len() != WRAPPED_LEN {
+        let scheme = self.known_scheme(scheme)?;
+        if wrapped.len() != scheme.wrapped_len() {
             return Err(Error::BadData);
         }
-        let request = Request::Unwrap { name: *name, associated: associated.to_vec(), wrapped: wrapped.to_vec() };
+        let (name, associated, wrapped) = (*name, associated.to_vec(), wrapped.to_vec());
+        let request = Request::Unwrap { name, scheme, associated, wrapped };
         match self.fast(request, deadline).await? {
             Answer::Secret(seed) => exactly(&seed),
             _ => Err(Error::mixed_up()),
@@ -549,6 +645,11 @@ impl Token {
             Answer::Exists(exists) => Ok(exists),
             _ => Err(Error::mixed_up()),
         }
+    }
+
+    /// The label of an object on this token: short where its ids are.
+    pub fn label(&self, name: &ObjectName) -> String {
+        self.shared().profile.label(name)
     }
 
     /// All objects of this service on the token, and how many others there are. Takes long: 1 s for 10,000 on SoftHSM.
@@ -591,6 +692,10 @@ impl Token {
         &self.0.shared
     }
 
+    fn known_scheme(&self, number: u8) -> Result<Scheme, Error> {
+        Scheme::of_number(number).ok_or_else(|| self.shared().schemes().not_done(number))
+    }
+
     async fn bytes(&self, name: &ObjectName, kind: KeyKind, task: Task, deadline: Instant) -> Result<Vec<u8>, Error> {
         match self.use_key(name, kind, task, deadline).await? {
             Answer::Bytes(bytes) => Ok(bytes),
@@ -623,6 +728,18 @@ impl Status {
     /// Whether requests are served.
     pub fn is_ready(&self) -> bool {
         *self == Status::Ready
+    }
+
+    /// The status in a few words that never change, for who may know no more.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Status::Ready => "ready",
+            Status::Recovering(_) => "recovering",
+            Status::Unavailable(_) => "unavailable",
+            Status::PinRefused => "PIN refused",
+            Status::PinLocked => "PIN locked",
+            Status::Stopped => "stopped",
+        }
     }
 }
 
@@ -672,7 +789,7 @@ fn start(
     on_hopeless: Box<dyn FnOnce() + Send>,
 ) -> Result<Arc<Shared>, Error> {
     let (notices, told) = unbounded();
-    let max_sessions = anchor.token.max_sessions;
+    let max_sessions = door.profile.max_sessions(anchor.token.max_sessions);
     let shared = Arc::new(Shared {
         module: Arc::clone(door.lease.module()),
         profile: door.profile.clone(),
@@ -685,8 +802,10 @@ fn start(
         crew: Mutex::new(Crew::default()),
         notices,
         index: Index::default(),
+        schemes: Mutex::default(),
         offers: Mutex::default(),
         transfers: Mutex::default(),
+        prehashes: OnceLock::new(),
         unwraps: OnceLock::new(),
         pool: Arc::new(Pool::default()),
         counters,
@@ -694,6 +813,7 @@ fn start(
         keeper_busy: Busy::new(),
         stuck: AtomicBool::new(false),
         stopped: AtomicBool::new(false),
+        trouble: Mutex::default(),
     });
     keeper::Keeper::start(Arc::clone(&shared), door, told, anchor)?;
     watchdog::start(Arc::clone(&shared), max_sessions, on_hopeless)?;
@@ -709,6 +829,7 @@ fn exactly(seed: &Secret) -> Result<Zeroizing<[u8; SEED_LEN]>, Error> {
     Ok(bytes)
 }
 
+const NO_MU: &str = "PKCS#11 has no mechanism that signs what represents a message";
 /// How long a refill of random bytes may wait in the queue.
 const REFILL_TIME: Duration = Duration::from_secs(5);
 /// Patience when nobody says how much.

@@ -6,11 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Info, Pkcs11};
+use cryptoki::context::{Function, Info, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, RvError};
 
 use super::error::{Error, reason};
-use super::raw::Raw;
+use super::raw::{self, Raw};
 
 /// A loaded and initialised module.
 pub(super) struct Module {
@@ -20,6 +20,8 @@ pub(super) struct Module {
     pub context: Pkcs11,
     /// The way in for the rest.
     pub raw: Raw,
+    /// What the vendor wants in `pReserved`.
+    reserved: String,
 }
 
 /// One user's share in a module; the last one to be released finalises it.
@@ -29,8 +31,9 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Loads and initialises the module at `path`, or shares it if this process has it already.
-    pub fn take(path: &Path) -> Result<Lease, Error> {
+    /// Loads and initialises the module at `path`, or shares it if this process has it already. `reserved` is for
+    /// `C_Initialize`, where the vendor wants a string.
+    pub fn take(path: &Path, reserved: &str) -> Result<Lease, Error> {
         let mut loaded = loaded();
         if let Some(entry) = loaded.iter_mut().find(|entry| entry.module.path == path) {
             if !entry.initialised {
@@ -40,7 +43,7 @@ impl Lease {
             entry.users += 1;
             return Ok(Lease { module: Arc::clone(&entry.module), busy: false });
         }
-        let module = Arc::new(Module::load(path)?);
+        let module = Arc::new(Module::load(path, reserved)?);
         module.initialise()?;
         loaded.push(Entry { module: Arc::clone(&module), users: 1, initialised: true, busy: false });
         Ok(Lease { module, busy: false })
@@ -97,7 +100,7 @@ impl Module {
 
     /// Initialises the module with the operating system's locks; already done is success.
     pub fn initialise(&self) -> Result<(), Error> {
-        match self.context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        match raw::initialise(&self.context, &self.reserved) {
             Ok(()) | Err(CryptokiError::Pkcs11(RvError::CryptokiAlreadyInitialized, Function::Initialize)) => Ok(()),
             Err(error) => Err(self.failed(&error)),
         }
@@ -108,11 +111,11 @@ impl Module {
         Error::Module { path: self.path.clone(), reason: reason(error) }
     }
 
-    fn load(path: &Path) -> Result<Module, Error> {
+    fn load(path: &Path, reserved: &str) -> Result<Module, Error> {
         let failed = |error: CryptokiError| Error::Module { path: path.to_owned(), reason: reason(&error) };
         let context = Pkcs11::new(path).map_err(failed)?;
         let raw = Raw::open(path).map_err(failed)?;
-        Ok(Module { path: path.to_owned(), context, raw })
+        Ok(Module { path: path.to_owned(), context, raw, reserved: reserved.to_owned() })
     }
 
     fn finalise(&self) {

@@ -11,6 +11,7 @@ use cryptoki::session::Session;
 use super::error::{Error, Failure, not_logged_in};
 use super::kind::{KeyKind, OID_ED25519};
 use super::login::is_logged_in;
+use super::profile::Profile;
 use super::sessions::{Busy, Shared};
 use super::{FoundObject, Objects};
 use crate::crypto::PublicKey;
@@ -25,27 +26,29 @@ use crate::model::{KeyPairSpec, ObjectName};
 /// `modifiable` only where copies are wanted: SoftHSM makes none of an object that is not. Even then, PKCS#11 allows
 /// nobody to make it extractable or not sensitive again.
 pub(super) fn generate(
+    profile: &Profile,
     session: &Session,
     name: &ObjectName,
     kind: KeyKind,
     token: bool,
     modifiable: bool,
 ) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
-    let mut template = template(name, kind, token);
+    let mut template = template(profile, name, kind, token);
     template.push(Attribute::Modifiable(modifiable));
-    generate_by(session, kind, &template)
+    generate_by(session, kind, &profile.fit(template))
 }
 
 /// As [`generate`], in the session alone, and extractable: sensitive, so that it leaves the token wrapped or not at all.
 pub(super) fn generate_extractable(
+    profile: &Profile,
     session: &Session,
     name: &ObjectName,
     kind: KeyKind,
 ) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
-    let mut template = template(name, kind, false);
+    let mut template = template(profile, name, kind, false);
     template.retain(|attribute| !matches!(attribute, Attribute::Extractable(_)));
     template.extend([Attribute::Extractable(true), Attribute::Modifiable(true)]);
-    generate_by(session, kind, &template)
+    generate_by(session, kind, &profile.fit(template))
 }
 
 fn generate_by(
@@ -99,8 +102,14 @@ pub(super) fn modifiable(shared: &Shared, kind: KeyKind) -> bool {
 }
 
 /// The template of a key whose value is not made by the token. `extractable` is for session objects alone.
-pub(super) fn import_template(name: &ObjectName, kind: KeyKind, token: bool, extractable: bool) -> Vec<Attribute> {
-    let mut template = template(name, kind, token);
+pub(super) fn import_template(
+    profile: &Profile,
+    name: &ObjectName,
+    kind: KeyKind,
+    token: bool,
+    extractable: bool,
+) -> Vec<Attribute> {
+    let mut template = template(profile, name, kind, token);
     // The value has its length.
     template.retain(|attribute| !matches!(attribute, Attribute::ValueLen(_) | Attribute::Extractable(_)));
     template.push(Attribute::Extractable(extractable && !token));
@@ -155,10 +164,10 @@ pub(super) fn copy_to_session(session: &Session, key: ObjectHandle) -> Result<Ob
     session.copy_object(key, &[Attribute::Token(false)])
 }
 
-/// The token object with the `CKA_ID` of `name`, not yet proved; `None` only if the session was logged in throughout.
-pub(super) fn find(session: &Session, name: &ObjectName) -> Result<Option<ObjectHandle>, Failure> {
-    // Session copies have the same CKA_ID; the class is left to the proof, so that an intruder of another class shows.
-    let found = session.find_objects(&[Attribute::Token(true), Attribute::Id(name.cka_id().to_vec())])?;
+/// The token object with the mark of `name`, not yet proved; `None` only if the session was logged in throughout.
+pub(super) fn find(profile: &Profile, session: &Session, name: &ObjectName) -> Result<Option<ObjectHandle>, Failure> {
+    // Session copies have the same mark; the class is left to the proof, so that an intruder of another class shows.
+    let found = session.find_objects(&[Attribute::Token(true), profile.mark(name)])?;
     match found[..] {
         [object] => Ok(Some(object)),
         [] => require_login(session).map(|()| None),
@@ -170,13 +179,16 @@ pub(super) fn find(session: &Session, name: &ObjectName) -> Result<Option<Object
 ///
 /// Fails with [`Error::NotProven`], which says which attribute is wrong.
 pub(super) fn prove(
+    profile: &Profile,
     session: &Session,
     object: ObjectHandle,
     name: &ObjectName,
     kind: KeyKind,
     token: bool,
 ) -> Result<(), Failure> {
-    require(session, object, name, &proof(name, kind, token))?;
+    let mut wanted = proof(profile, name, kind, token);
+    wanted.retain(|attribute| !profile.omits(attribute.attribute_type()));
+    require(session, object, name, &wanted)?;
     match (kind.modulus_len(), kind.secret_len()) {
         (Some(len), _) => prove_modulus(session, object, name, len),
         (None, Some(len)) if !name.purpose.is_made_in_place() => prove_length(session, object, name, len),
@@ -199,14 +211,16 @@ fn prove_length(session: &Session, object: ObjectHandle, name: &ObjectName, len:
 }
 
 /// Proves only what makes an object safe to destroy: that it is the secret or private key called `name`.
-pub(super) fn prove_name(session: &Session, object: ObjectHandle, name: &ObjectName) -> Result<(), Failure> {
+pub(super) fn prove_name(
+    profile: &Profile,
+    session: &Session,
+    object: ObjectHandle,
+    name: &ObjectName,
+) -> Result<(), Failure> {
     let private =
         session.get_attributes(object, &[AttributeType::Class])? == [Attribute::Class(ObjectClass::PRIVATE_KEY)];
-    let wanted = [
-        Attribute::Class(if private { ObjectClass::PRIVATE_KEY } else { ObjectClass::SECRET_KEY }),
-        Attribute::Label(name.cka_label().into_bytes()),
-        Attribute::Id(name.cka_id().to_vec()),
-    ];
+    let mut wanted = profile.marks(name);
+    wanted.push(Attribute::Class(if private { ObjectClass::PRIVATE_KEY } else { ObjectClass::SECRET_KEY }));
     require(session, object, name, &wanted)
 }
 
@@ -250,6 +264,12 @@ fn bits(number: &[u8]) -> usize {
 fn read_public(session: &Session, public: ObjectHandle, spec: KeyPairSpec) -> Result<PublicKey, CryptokiError> {
     if spec.modulus_len().is_some() {
         return read_rsa(session, public, spec);
+    }
+    if spec.is_lattice() {
+        return match session.get_attributes(public, &[AttributeType::Value])?.pop() {
+            Some(Attribute::Value(raw)) => PublicKey::from_lattice(spec, &raw).map_err(|_| CryptokiError::InvalidValue),
+            _ => Err(CryptokiError::InvalidValue),
+        };
     }
     let len = spec.coordinate_len().map_or(ED25519_POINT_LEN, |width| 1 + 2 * width);
     let point = read_point(session, public, len)?;
@@ -304,11 +324,10 @@ pub(super) fn require_login(session: &Session) -> Result<(), Failure> {
 }
 
 /// The template of a secret or private key; `token` is false for session objects.
-fn template(name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
+fn template(profile: &Profile, name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
     let mut template = kind.type_attributes();
+    template.extend(profile.marks(name));
     template.extend([
-        Attribute::Id(name.cka_id().to_vec()),
-        Attribute::Label(name.cka_label().into_bytes()),
         Attribute::Token(token),
         Attribute::Private(true),
         Attribute::Sensitive(true),
@@ -322,14 +341,18 @@ fn template(name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
 
 /// What a key must show before its first use. One that was made here was never anywhere else; one that was imported, or is
 /// of a multi-Region key, says that it was, and is otherwise the same.
-fn proof(name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
+fn proof(profile: &Profile, name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
     // Whether an object may be copied or destroyed says nothing about its secrecy, and some tokens do not tell.
     let tells_secrecy =
         |attribute: &Attribute| !matches!(attribute, Attribute::Copyable(_) | Attribute::Destroyable(_));
     let here = name.purpose.is_made_in_place();
-    let made = [Attribute::Local(here), Attribute::NeverExtractable(here), Attribute::AlwaysSensitive(here)];
+    // Of what was made elsewhere, openCryptoki says that it was never extractable; nothing hangs on that.
+    let made = match here {
+        true => vec![Attribute::Local(true), Attribute::NeverExtractable(true), Attribute::AlwaysSensitive(true)],
+        false => vec![Attribute::Local(false)],
+    };
     let has_length = |attribute: &Attribute| here || !matches!(attribute, Attribute::ValueLen(_));
-    let template = template(name, kind, token).into_iter().filter(tells_secrecy).filter(has_length);
+    let template = template(profile, name, kind, token).into_iter().filter(tells_secrecy).filter(has_length);
     template.chain(kind.curve_attribute()).chain(made).collect()
 }
 
@@ -364,6 +387,7 @@ fn plainly(attribute: &Attribute) -> String {
         Attribute::ValueLen(len) => len.to_string(),
         Attribute::Id(id) => hex::encode(id),
         Attribute::EcParams(params) => hex::encode(params),
+        Attribute::ParameterSet(set) => format!("number {}", u64::from(**set)),
         Attribute::Label(label) => format!("`{}`", String::from_utf8_lossy(label).escape_debug()),
         Attribute::Token(yes)
         | Attribute::Private(yes)
@@ -374,6 +398,7 @@ fn plainly(attribute: &Attribute) -> String {
         | Attribute::Wrap(yes)
         | Attribute::Unwrap(yes)
         | Attribute::Derive(yes)
+        | Attribute::Decapsulate(yes)
         | Attribute::Sign(yes)
         | Attribute::SignRecover(yes)
         | Attribute::Verify(yes)
@@ -400,7 +425,9 @@ fn pkcs11_name(kind: AttributeType) -> &'static str {
         AttributeType::Wrap => "CKA_WRAP",
         AttributeType::Unwrap => "CKA_UNWRAP",
         AttributeType::Derive => "CKA_DERIVE",
+        AttributeType::Decapsulate => "CKA_DECAPSULATE",
         AttributeType::EcParams => "CKA_EC_PARAMS",
+        AttributeType::ParameterSet => "CKA_PARAMETER_SET",
         AttributeType::Sign => "CKA_SIGN",
         AttributeType::SignRecover => "CKA_SIGN_RECOVER",
         AttributeType::Verify => "CKA_VERIFY",

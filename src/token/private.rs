@@ -1,6 +1,7 @@
 //! What private keys and HMAC keys do: sign, decrypt, agree.
 
 use cryptoki::error::Error as CryptokiError;
+use cryptoki::mechanism::dsa::{HedgeType, SignAdditionalContext};
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource, PkcsPssParams};
@@ -22,6 +23,8 @@ pub(super) enum Task {
     Decrypt(RsaDecryption, Vec<u8>),
     /// Agree with whoever has this uncompressed point.
     Agree(Vec<u8>),
+    /// The secret that was encapsulated so.
+    Decapsulate(Vec<u8>),
 }
 
 /// How RSA decrypts on the token.
@@ -33,7 +36,7 @@ pub(super) enum RsaDecryption {
     Bare,
 }
 
-/// What the token signs: the digest, or for Ed25519 the message. `None` if a key of this spec does not sign so, or the
+/// What the token signs: the digest, or for Ed25519 and ML-DSA the message. `None` if a key of this spec does not sign so, or the
 /// digest has another length.
 pub(super) fn to_be_signed(spec: KeyPairSpec, algorithm: SigningAlgorithm, message: Message<'_>) -> Option<Vec<u8>> {
     if !spec.signing_algorithms().contains(&algorithm) {
@@ -41,9 +44,11 @@ pub(super) fn to_be_signed(spec: KeyPairSpec, algorithm: SigningAlgorithm, messa
     }
     match (message, algorithm.digest_len()) {
         (Message::Raw(message), None) => Some(message.to_vec()),
+        // What is asked to be hashed once more is no message of any length.
+        (Message::Raw(_), Some(_)) if algorithm == SigningAlgorithm::Ed25519PhSha512 => None,
         (Message::Raw(message), Some(_)) => crypto::digest(algorithm, message),
         (Message::Digest(digest), Some(len)) if digest.len() == len => Some(digest.to_vec()),
-        (Message::Digest(_), _) => None,
+        (Message::Digest(_) | Message::Mu(_), _) => None,
     }
 }
 
@@ -69,6 +74,14 @@ pub(super) fn sign(
         (Ed25519Sha512, None, None) => {
             let plain = EddsaParams::new(EddsaSignatureScheme::Ed25519);
             (Mechanism::Eddsa(plain), NO_PREFIX, ED25519_SIGNATURE_LEN)
+        }
+        (Ed25519PhSha512, None, None) => {
+            let prehashed = EddsaParams::new(EddsaSignatureScheme::Ed25519ph(&[]));
+            (Mechanism::Eddsa(prehashed), NO_PREFIX, ED25519_SIGNATURE_LEN)
+        }
+        (MlDsaShake256, None, None) => {
+            let context = SignAdditionalContext::new(HedgeType::Preferred, None);
+            (Mechanism::MlDsa(context), NO_PREFIX, ml_dsa_signature_len(spec))
         }
         _ => return Err(CryptokiError::NotSupported),
     };
@@ -122,7 +135,23 @@ pub(super) fn decrypt(
 /// The token makes it as a session object, which is read and destroyed; at the latest it goes with the session.
 pub(super) fn agree(session: &Session, key: ObjectHandle, len: usize, point: &[u8]) -> Result<Secret, CryptokiError> {
     let mechanism = Mechanism::Ecdh1Derive(Ecdh1DeriveParams::new(EcKdf::null(), point));
-    let template = [
+    let made = session.derive_key(&mechanism, key, &readable(len)?)?;
+    read_and_destroy(session, made, len)
+}
+
+/// The secret, 32 bytes, that was encapsulated to the key; of anything else that is as long, one that nobody knows.
+///
+/// The token makes it as a session object, as in [`agree`].
+///
+/// Source: PKCS#11 v3.2 §5.18.9, FIPS 203 §7.3.
+pub(super) fn decapsulate(session: &Session, key: ObjectHandle, ciphertext: &[u8]) -> Result<Secret, CryptokiError> {
+    let made = session.decapsulate_key(&Mechanism::MlKem, key, &readable(SHARED_SECRET_LEN)?, ciphertext)?;
+    read_and_destroy(session, made, SHARED_SECRET_LEN)
+}
+
+/// The template of a secret in the session that is made to be read.
+fn readable(len: usize) -> Result<[Attribute; 7], CryptokiError> {
+    Ok([
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::KeyType(KeyType::GENERIC_SECRET),
         Attribute::ValueLen(u64::try_from(len)?.into()),
@@ -130,8 +159,10 @@ pub(super) fn agree(session: &Session, key: ObjectHandle, len: usize, point: &[u
         Attribute::Private(true),
         Attribute::Sensitive(false),
         Attribute::Extractable(true),
-    ];
-    let made = session.derive_key(&mechanism, key, &template)?;
+    ])
+}
+
+fn read_and_destroy(session: &Session, made: ObjectHandle, len: usize) -> Result<Secret, CryptokiError> {
     let value = session.get_attributes(made, &[AttributeType::Value]).map(|mut found| match found.pop() {
         // At once: it is wiped whatever fails from here on.
         Some(Attribute::Value(value)) => Some(Secret::new(value)),
@@ -182,5 +213,17 @@ fn digest_info(digest_len: usize) -> &'static [u8] {
     }
 }
 
+/// FIPS 204 §4, table 2; 0 for other keys, which have no such signature.
+fn ml_dsa_signature_len(spec: KeyPairSpec) -> usize {
+    match spec {
+        KeyPairSpec::MlDsa44 => 2420,
+        KeyPairSpec::MlDsa65 => 3309,
+        KeyPairSpec::MlDsa87 => 4627,
+        _ => 0,
+    }
+}
+
+/// FIPS 203 §7.2
+const SHARED_SECRET_LEN: usize = 32;
 const NO_PREFIX: &[u8] = &[];
 const ED25519_SIGNATURE_LEN: usize = 64;

@@ -8,14 +8,17 @@ use cryptoki::session::Session;
 
 use super::error::{Class, Error, Failure, class, reason};
 use super::import::Place;
+use super::iv::HostIv;
 use super::kind::KeyKind;
 use super::login::is_logged_in;
+use super::mechanism::WrappingKey;
 use super::private::RsaDecryption;
 use super::profile::Unpadding;
+use super::schemes::Schemes;
 use super::sessions::{Answer, LaneName, Request, Shared};
 use super::{Token, import, mechanism, object, private, transfer};
 use crate::crypto::{self, Agreement, InvalidPublicKey, Message, PublicKey};
-use crate::model::{EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Purpose, SigningAlgorithm};
+use crate::model::{EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Purpose, Secret, SigningAlgorithm};
 
 /// One line of the self-test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,18 +56,19 @@ pub async fn self_test(token: &Token, deadline: Instant) -> Result<Vec<ProbeRow>
 /// The self-test on a worker's session.
 pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
     let name = passing_name(Purpose::Kms)?;
-    let key = object::generate(session, &name, KeyKind::Aes256, false, true).map(|(key, _)| key);
+    let key = object::generate(&shared.profile, session, &name, KeyKind::Aes256, shared.passing(), true);
+    let key = key.map(|(key, _)| key);
     let mut rows = vec![
         row("CKM_AES_KEY_GEN with 256 bits", true, key.as_ref().map(drop).map_err(reason)),
         row("C_GenerateRandom", true, random(session)),
     ];
     if let Ok(key) = key {
-        rows.push(row("the key has the attributes that it was made with", true, proof(session, key, &name)));
-        rows.push(row("CKM_AES_GCM with an IV of ours, there and back", true, round_trip(shared, session, key)));
-        rows.push(row("a wrong tag or wrong associated data is told", true, wrong_tag(shared, session, key)));
+        rows.push(row("the key has the attributes that it was made with", true, proof(shared, session, key, &name)));
+        rows.extend(scheme_rows(&shared.schemes()));
+        rows.push(row("a forged ciphertext is told by a code of the profile", true, wrong_tag(shared, session, key)));
         rows.push(row("CKA_VALUE cannot be read", true, unreadable(session, key)));
         let needed = shared.profile.sessions.session_copies;
-        rows.push(row("C_CopyObject to a session object", needed, copy(session, key, &name)));
+        rows.push(row("C_CopyObject to a session object", needed, copy(shared, session, key, &name)));
         session.destroy_object(key)?;
     }
     for (what, kind) in KINDS {
@@ -74,10 +78,25 @@ pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, F
         };
         rows.push(ProbeRow { what: what.to_owned(), needed: false, failure, place: None });
     }
-    rows.push(row("Ed25519ph", false, Err(UNVERIFIABLE.to_owned())));
+    let failure = match prehashes(shared, session)? {
+        Offer::Yes => None,
+        Offer::No(why) => Some(why),
+    };
+    rows.push(ProbeRow { what: "Ed25519ph".to_owned(), needed: false, failure, place: None });
     rows.extend(import_rows(shared, session)?);
     rows.extend(transfer_rows(shared, session)?);
     Ok(rows)
+}
+
+/// A row for each scheme, as it was tried when the sessions were opened.
+fn scheme_rows(schemes: &Schemes) -> impl Iterator<Item = ProbeRow> {
+    let of_new_materials = schemes.of_new_materials();
+    schemes.tried().iter().map(move |tried| ProbeRow {
+        what: format!("seeds wrapped by scheme {}, {}", tried.scheme.number(), tried.scheme),
+        needed: Some(tried.scheme) == of_new_materials,
+        failure: tried.way.as_ref().err().cloned(),
+        place: None,
+    })
 }
 
 /// A row for each kind of material and each algorithm that can wrap it.
@@ -85,7 +104,8 @@ fn import_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Fail
     let on_token = import::unwrapped_on_token(shared, session)?;
     let name = passing_name(Purpose::ImportWrapping)?;
     let kind = KeyKind::ImportWrapping(KeyPairSpec::Rsa2048);
-    let Ok((wrapping, Some(public))) = object::generate(session, &name, kind, false, true) else {
+    let made = object::generate(&shared.profile, session, &name, kind, shared.passing(), true);
+    let Ok((wrapping, Some(public))) = made else {
         return Ok(vec![row("import: a wrapping key", false, Err("the token does not make one".to_owned()))]);
     };
     let mut rows = Vec::new();
@@ -150,7 +170,20 @@ pub(super) fn known_transfer(shared: &Shared, kind: KeyKind) -> Option<Offer> {
     shared.transfers().get(&smallest(kind)).cloned()
 }
 
-/// What a trial says of the token, and whether that is so for good. An outage says nothing.
+/// Whether the token signs by Ed25519ph; found out once.
+pub(super) fn prehashes(shared: &Shared, session: &Session) -> Result<Offer, Failure> {
+    if let Some(known) = shared.prehashes.get() {
+        return Ok(known.clone());
+    }
+    let (offer, for_good) = judged(session, try_prehash(shared, session))?;
+    if for_good {
+        // Whoever tried it before came to the same.
+        let _ = shared.prehashes.set(offer.clone());
+    }
+    Ok(offer)
+}
+
+/// What a trial says of the token, and whether for good; fails if it says nothing.
 fn judged(session: &Session, tried: Result<(), Failure>) -> Result<(Offer, bool), Failure> {
     Ok(match tried {
         Ok(()) => (Offer::Yes, true),
@@ -159,7 +192,7 @@ fn judged(session: &Session, tried: Result<(), Failure>) -> Result<(Offer, bool)
         }
         Err(Failure::Final(error)) => return Err(error.into()),
         Err(Failure::Call(error)) => match class(&error) {
-            Class::LoginLost | Class::DeviceGone => return Err(error.into()),
+            Class::LoginLost | Class::DeviceGone | Class::Full => return Err(error.into()),
             _ if !is_logged_in(session) => return Err(error.into()),
             // Who asks next may hear better.
             Class::FreshSession | Class::HandleGone => (Offer::No(reason(&error)), false),
@@ -168,10 +201,26 @@ fn judged(session: &Session, tried: Result<(), Failure>) -> Result<(Offer, bool)
     })
 }
 
+/// SoftHSM takes the mechanism's prehash flag and signs as if it were not there.
+fn try_prehash(shared: &Shared, session: &Session) -> Result<(), Failure> {
+    let (spec, algorithm) = (KeyPairSpec::EccNistEdwards25519, SigningAlgorithm::Ed25519PhSha512);
+    let (key, public) =
+        object::generate(&shared.profile, session, &passing_name(Purpose::Kms)?, KeyKind::Sign(spec), false, true)?;
+    let digest = crypto::digest(algorithm, ASSOCIATED).unwrap_or_default();
+    let signature = private::sign(&shared.module, session, key, spec, algorithm, &digest);
+    session.destroy_object(key)?;
+    let signature = signature?;
+    let verified = public.map(|public| public.verify(algorithm, Message::Digest(&digest), &signature));
+    if verified == Some(Ok(())) { Ok(()) } else { Err(Error::Wrong("it signs, but not by Ed25519ph").into()) }
+}
+
 /// Has every kind that is not known yet be tried in the background: what takes longest at last.
 pub(super) fn try_all(shared: &Shared) {
     let deadline = Instant::now() + TRYING_TIME;
     let (rsa, others): (Vec<_>, Vec<_>) = KINDS.into_iter().partition(|(_, kind)| kind.modulus_len().is_some());
+    if shared.prehashes.get().is_none() {
+        shared.tell(LaneName::Making, Request::Prehashes, deadline);
+    }
     for (_, kind) in others.into_iter().chain(rsa).filter(|(_, kind)| known(shared, *kind).is_none()) {
         shared.tell(LaneName::Making, Request::Offers(kind), deadline);
     }
@@ -198,6 +247,7 @@ pub(super) fn try_pair(
         KeyKind::Decrypt(spec) | KeyKind::ImportWrapping(spec) => try_decryption(shared, session, key, spec, public),
         KeyKind::Sign(spec) => try_signatures(shared, session, key, spec, public),
         KeyKind::Replication(_) => transfer::try_pair(shared, session, key, public),
+        KeyKind::Decapsulate(_) => try_decapsulation(session, key, public),
         KeyKind::Aes256 | KeyKind::Mac(_) => Ok(()),
     }
 }
@@ -208,11 +258,11 @@ fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Fai
         KeyKind::Replication(_) => Purpose::Replication,
         _ => Purpose::Kms,
     })?;
-    let (key, public) = object::generate(session, &name, kind, false, true)?;
-    let tried = object::prove(session, key, &name, kind, false).and_then(|()| match (kind, &public) {
-        (KeyKind::Aes256, _) => {
-            round_trip(shared, session, key).map_err(|_| Error::Wrong("a wrapped seed does not come back").into())
-        }
+    let token = shared.passing();
+    let (key, public) = object::generate(&shared.profile, session, &name, kind, token, true)?;
+    let tried = object::prove(&shared.profile, session, key, &name, kind, token).and_then(|()| match (kind, &public) {
+        // A token that is served has a scheme.
+        (KeyKind::Aes256, _) => Ok(()),
         (KeyKind::Mac(spec), _) => try_mac(shared, session, key, spec),
         (_, Some(public)) => try_pair(shared, session, key, kind, public),
         (_, None) => Ok(()),
@@ -228,7 +278,9 @@ fn try_signatures(
     spec: KeyPairSpec,
     public: &PublicKey,
 ) -> Result<(), Failure> {
-    for algorithm in spec.signing_algorithms().iter().filter(|algorithm| **algorithm != PREHASHED) {
+    // Whether a token has Ed25519ph is told apart from whether it has Ed25519.
+    let plain = spec.signing_algorithms().iter().filter(|algorithm| **algorithm != SigningAlgorithm::Ed25519PhSha512);
+    for algorithm in plain {
         let digest = crypto::digest(*algorithm, ASSOCIATED);
         let (data, message) = match &digest {
             Some(digest) => (&digest[..], Message::Digest(digest)),
@@ -273,6 +325,19 @@ fn try_agreement(session: &Session, key: ObjectHandle, spec: KeyPairSpec, public
     if same { Ok(()) } else { Err(wrong(InvalidPublicKey(spec)).into()) }
 }
 
+/// What the host encapsulated comes out, and what it did not comes out as something else.
+fn try_decapsulation(session: &Session, key: ObjectHandle, public: &PublicKey) -> Result<(), Failure> {
+    let wrong = Error::Wrong("a decapsulated secret is not the one that was encapsulated");
+    let Ok(mut made) = crypto::encapsulate(public) else { return Err(wrong.into()) };
+    let same = private::decapsulate(session, key, &made.ciphertext)?;
+    if let Some(byte) = made.ciphertext.first_mut() {
+        *byte ^= 1;
+    }
+    let other = private::decapsulate(session, key, &made.ciphertext)?;
+    let right = |secret: &Secret| crypto::equal(secret.expose(), made.secret.expose());
+    if right(&same) && !right(&other) { Ok(()) } else { Err(wrong.into()) }
+}
+
 /// HMAC has no public half to compare with: twice the same, different for other messages, and not that of an empty key.
 fn try_mac(shared: &Shared, session: &Session, key: ObjectHandle, spec: HmacSpec) -> Result<(), Failure> {
     let mac = |message: &[u8]| private::mac(&shared.module, session, key, spec, message);
@@ -315,31 +380,26 @@ fn random(session: &Session) -> Result<(), String> {
     if one == other || one == [0; 32] { Err("the bytes repeat".to_owned()) } else { Ok(()) }
 }
 
-fn proof(session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
-    object::prove(session, key, name, KeyKind::Aes256, false).map_err(told)
-}
-
-fn round_trip(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<(), String> {
-    let wrapped = wrap(shared, session, key)?;
-    let back = mechanism::unwrap(&shared.module, session, key, ASSOCIATED, &wrapped).map_err(|error| reason(&error))?;
-    if wrapped.len() != mechanism::WRAPPED_LEN || wrapped[crypto::NONCE_LEN..][..SEED.len()] == SEED {
-        return Err("the ciphertext is not one".to_owned());
-    }
-    if back.expose() == SEED { Ok(()) } else { Err("other bytes came back".to_owned()) }
+fn proof(shared: &Shared, session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
+    object::prove(&shared.profile, session, key, name, KeyKind::Aes256, shared.passing()).map_err(told)
 }
 
 fn wrong_tag(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<(), String> {
-    let wrapped = wrap(shared, session, key)?;
-    let mut forged = wrapped.clone();
-    forged[mechanism::WRAPPED_LEN - 1] ^= 1;
-    for (associated, bytes) in [(ASSOCIATED, &forged), (b"other".as_slice(), &wrapped)] {
-        match mechanism::unwrap(&shared.module, session, key, associated, bytes) {
-            Ok(_) => return Err("a forged ciphertext was opened".to_owned()),
-            Err(CryptokiError::Pkcs11(code, _)) if shared.profile.tells_bad_tag(code) => {}
-            Err(error) => return Err(format!("{}, which the profile does not know for it", reason(&error))),
-        }
+    let schemes = shared.schemes();
+    let Some(scheme) = schemes.of_new_materials().filter(|scheme| scheme.authenticates()) else { return Ok(()) };
+    let way = schemes.way(scheme).map_err(|error| error.to_string())?;
+    let (raw, numbers) = (&shared.module.raw, &shared.profile.mechanisms);
+    let key = WrappingKey { raw, numbers, session, handle: key };
+    let iv = HostIv::random().map_err(|error| error.to_string())?;
+    let mut forged = mechanism::wrap(&key, way, &iv, ASSOCIATED, &SEED).map_err(told)?;
+    if let Some(last) = forged.last_mut() {
+        *last ^= 1;
     }
-    Ok(())
+    match mechanism::unwrap(&key, scheme, ASSOCIATED, &forged) {
+        Ok(_) => Err("a forged ciphertext was opened".to_owned()),
+        Err(CryptokiError::Pkcs11(code, _)) if shared.profile.tells_bad_tag(code) => Ok(()),
+        Err(error) => Err(format!("{}, which the profile does not know for it", reason(&error))),
+    }
 }
 
 fn unreadable(session: &Session, key: ObjectHandle) -> Result<(), String> {
@@ -349,16 +409,11 @@ fn unreadable(session: &Session, key: ObjectHandle) -> Result<(), String> {
     }
 }
 
-fn copy(session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
+fn copy(shared: &Shared, session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
     let copy = object::copy_to_session(session, key).map_err(|error| reason(&error))?;
-    let proved = object::prove(session, copy, name, KeyKind::Aes256, false).map_err(told);
+    let proved = object::prove(&shared.profile, session, copy, name, KeyKind::Aes256, false).map_err(told);
     session.destroy_object(copy).map_err(|error| reason(&error))?;
     proved
-}
-
-fn wrap(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<Vec<u8>, String> {
-    let iv = crypto::random_array().map_err(|error| error.to_string())?;
-    mechanism::wrap(&shared.module, session, key, &iv, ASSOCIATED, &SEED).map_err(|error| reason(&error))
 }
 
 fn told(failure: Failure) -> String {
@@ -369,7 +424,7 @@ fn told(failure: Failure) -> String {
 }
 
 /// Every kind of keys but for the sizes of RSA and the one that the rows before have tried.
-const KINDS: [(&str, KeyKind); 14] = [
+const KINDS: [(&str, KeyKind); 20] = [
     ("RSA signatures, PKCS #1 v1.5 and PSS, SHA-256 to 512", KeyKind::Sign(KeyPairSpec::Rsa2048)),
     ("RSA decryption, OAEP with SHA-1 and SHA-256", KeyKind::Decrypt(KeyPairSpec::Rsa2048)),
     ("ECDSA with P-256", KeyKind::Sign(KeyPairSpec::EccNistP256)),
@@ -380,15 +435,17 @@ const KINDS: [(&str, KeyKind); 14] = [
     ("ECDH with P-384", KeyKind::Agree(KeyPairSpec::EccNistP384)),
     ("ECDH with P-521", KeyKind::Agree(KeyPairSpec::EccNistP521)),
     ("Ed25519", KeyKind::Sign(KeyPairSpec::EccNistEdwards25519)),
+    ("ML-DSA-44", KeyKind::Sign(KeyPairSpec::MlDsa44)),
+    ("ML-DSA-65", KeyKind::Sign(KeyPairSpec::MlDsa65)),
+    ("ML-DSA-87", KeyKind::Sign(KeyPairSpec::MlDsa87)),
+    ("ML-KEM-512", KeyKind::Decapsulate(KeyPairSpec::MlKem512)),
+    ("ML-KEM-768", KeyKind::Decapsulate(KeyPairSpec::MlKem768)),
+    ("ML-KEM-1024", KeyKind::Decapsulate(KeyPairSpec::MlKem1024)),
     ("HMAC with SHA-224", KeyKind::Mac(HmacSpec::Hmac224)),
     ("HMAC with SHA-256", KeyKind::Mac(HmacSpec::Hmac256)),
     ("HMAC with SHA-384", KeyKind::Mac(HmacSpec::Hmac384)),
     ("HMAC with SHA-512", KeyKind::Mac(HmacSpec::Hmac512)),
 ];
-/// Every signature is verified before it leaves the service, and the host has nothing that verifies this one; SoftHSM takes
-/// the mechanism's prehash flag and signs as if it were not there.
-pub(super) const PREHASHED: SigningAlgorithm = SigningAlgorithm::Ed25519PhSha512;
-pub(super) const UNVERIFIABLE: &str = "nothing here could verify such a signature before it is given out";
 /// How long trying in the background may wait for its turn.
 const TRYING_TIME: Duration = Duration::from_secs(600);
 const ASSOCIATED: &[u8] = b"hsm-kms/self-test";

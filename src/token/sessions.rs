@@ -13,25 +13,28 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::error::Error;
 use super::import::{Import, Place, Unwrapped};
 use super::index::Index;
+use super::iv::HostIv;
 use super::kind::KeyKind;
+use super::mechanism::Scheme;
 use super::module::Module;
 use super::private::Task;
 use super::probe::{Offer, ProbeRow};
 use super::profile::Profile;
 use super::random::{Order, Pool};
+use super::schemes::Schemes;
 use super::softhsm_files::Directory;
 use super::transfer::{Done, Step};
 use super::turn::Turn;
 use super::{Counts, Objects, Status};
-use crate::crypto::{NONCE_LEN, PublicKey};
+use crate::crypto::PublicKey;
 use crate::model::{EncryptionAlgorithm, ObjectName, Secret};
 
 /// What a worker is asked to do. Everything is a value, so that the module can move to another process one day.
 pub(super) enum Request {
-    /// Wrap a seed with the IV given.
-    Wrap { name: ObjectName, iv: [u8; NONCE_LEN], associated: Vec<u8>, seed: Secret },
+    /// Wrap a seed by this scheme, with this IV where it is ours.
+    Wrap { name: ObjectName, scheme: Scheme, iv: HostIv, associated: Vec<u8>, seed: Secret },
     /// Unwrap what `Wrap` made.
-    Unwrap { name: ObjectName, associated: Vec<u8>, wrapped: Vec<u8> },
+    Unwrap { name: ObjectName, scheme: Scheme, associated: Vec<u8>, wrapped: Vec<u8> },
     /// So many random bytes of the token.
     Random { len: usize },
     /// Random bytes into the pool; nobody waits.
@@ -52,6 +55,8 @@ pub(super) enum Request {
     Offers(KeyKind),
     /// Whether material of such keys can be transferred.
     OffersTransfer(KeyKind),
+    /// Whether the token signs by Ed25519ph.
+    Prehashes,
     /// Find out which material the token unwraps by itself.
     TryImports,
     /// All objects with our labels.
@@ -133,8 +138,8 @@ pub(super) struct Lane {
 pub(super) enum Control {
     /// Drop all handles, close the session, tell so, and wait.
     Leave(Sender<()>),
-    /// Open a session in this slot, tell whether that worked, and go on.
-    Enter(Slot, u64, Sender<Result<(), Error>>),
+    /// Open a session there, tell whether that worked, and go on.
+    Enter(Serving, Sender<Result<(), Error>>),
     /// Answer the job that waits for a second try: it will not get one soon.
     GiveUp,
     /// Drop every handle and copy of the key with this `CKA_ID`, and tell so.
@@ -158,8 +163,17 @@ pub(super) struct Crew {
     pub hands: Vec<Hand>,
     /// Those written off inside a call that does not return.
     pub lost: Vec<Hand>,
-    /// The slot and epoch to enter, while the token is served.
-    pub serving: Option<(Slot, u64)>,
+    /// Where to enter, while the token is served.
+    pub serving: Option<Serving>,
+}
+
+/// A token while its sessions last.
+#[derive(Clone)]
+pub(super) struct Serving {
+    pub slot: Slot,
+    pub epoch: u64,
+    /// What it was seen to do in this epoch.
+    pub schemes: Arc<Schemes>,
 }
 
 /// What the keeper is told.
@@ -183,10 +197,14 @@ pub(super) struct Shared {
     pub crew: Mutex<Crew>,
     pub notices: Sender<Notice>,
     pub index: Index,
+    /// The schemes of the last epoch.
+    pub schemes: Mutex<Arc<Schemes>>,
     /// What was found out about kinds of keys.
     pub offers: Mutex<HashMap<KeyKind, Offer>>,
     /// What was found out about transfers of them.
     pub transfers: Mutex<HashMap<KeyKind, Offer>>,
+    /// Whether the token signs by Ed25519ph, once that was tried.
+    pub prehashes: OnceLock<Offer>,
     /// Which material the token unwraps by itself, once that was tried.
     pub unwraps: OnceLock<HashSet<(KeyKind, EncryptionAlgorithm)>>,
     pub pool: Arc<Pool>,
@@ -199,6 +217,8 @@ pub(super) struct Shared {
     pub stuck: AtomicBool,
     /// Ends the watchdog.
     pub stopped: AtomicBool,
+    /// When a call last failed for what is no fault of its data.
+    pub trouble: Mutex<Option<Instant>>,
 }
 
 /// Counters for metrics and tests.
@@ -312,6 +332,16 @@ impl Shared {
         }
     }
 
+    /// The schemes that the token was last seen to do.
+    pub fn schemes(&self) -> Arc<Schemes> {
+        Arc::clone(&self.schemes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sets the schemes that the token was seen to do.
+    pub fn set_schemes(&self, found: &Arc<Schemes>) {
+        *self.schemes.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(found);
+    }
+
     /// What was found out about kinds of keys, locked.
     pub fn offers(&self) -> MutexGuard<'_, HashMap<KeyKind, Offer>> {
         // Entries are put in whole.
@@ -323,10 +353,26 @@ impl Shared {
         self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether keys that are gone soon are token objects, because there are no others.
+    pub fn passing(&self) -> bool {
+        !self.profile.objects.in_session
+    }
+
     /// Tells the keeper that something was lost in this epoch.
     pub fn report_lost(&self, epoch: u64, why: String) {
         // Without a keeper the token is being shut down.
         let _ = self.notices.send(Notice::Lost(epoch, why));
+    }
+
+    /// Takes note of a call that failed for what is no fault of its data.
+    pub fn note_trouble(&self) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether calls failed a moment ago, so that the next failure may be one more of them.
+    pub fn is_in_trouble(&self) -> bool {
+        let last = *self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|at| at.elapsed() < TROUBLE_TIME)
     }
 
     /// The counters as they are now.
@@ -414,7 +460,9 @@ impl Busy {
 
     /// One call has returned, and another one of the same kind begins.
     pub fn renew(&self) {
-        self.since.store(millis(self.start.elapsed()), Ordering::Release);
+        if self.since.load(Ordering::Acquire) != IDLE {
+            self.since.store(millis(self.start.elapsed()), Ordering::Release);
+        }
     }
 
     /// The call has returned.
@@ -439,6 +487,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// How long one failed call makes others suspicious.
+const TROUBLE_TIME: Duration = Duration::from_secs(10);
 const IDLE: u64 = u64::MAX;
 const STOPPED: &str = "it is being shut down";
 const ENDED: &str = "the thread that had the request has ended";

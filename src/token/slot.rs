@@ -1,15 +1,21 @@
 //! Which tokens there are, which one is meant, and how a new one is made.
 
+use std::fmt;
 use std::path::Path;
 
 use cryptoki::session::UserType;
-use cryptoki::slot::{Limit, Slot, TokenInfo};
+use cryptoki::slot::Slot;
+use cryptoki_sys::{
+    CK_FLAGS, CK_TOKEN_INFO, CK_UNAVAILABLE_INFORMATION, CKF_TOKEN_INITIALIZED, CKF_USER_PIN_COUNT_LOW,
+    CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_INITIALIZED, CKF_USER_PIN_LOCKED, CKF_WRITE_PROTECTED,
+};
 use secrecy::SecretString;
 
-use super::error::{Error, outcome};
-use super::module::{Lease, Module};
+use super::error::{Error, outcome, reason};
+use super::module::Module;
 use super::profile::Profile;
 use super::softhsm_files;
+use crate::model::TokenUri;
 
 /// A token as its module describes it.
 ///
@@ -47,9 +53,10 @@ pub struct TokenFlags {
     pub pin_locked: bool,
 }
 
-/// All tokens of the module at `path`, uninitialised ones included.
-pub fn tokens(path: &Path) -> Result<Vec<TokenEntry>, Error> {
-    let lease = Lease::take(path)?;
+/// All tokens of the module at `path`, uninitialised ones included. `profile` is needed only for a library that is
+/// initialised by it.
+pub fn tokens(path: &Path, profile: Option<&Path>) -> Result<Vec<TokenEntry>, Error> {
+    let (lease, _) = Profile::take_module(path, profile)?;
     Ok(list(lease.module())?.into_iter().map(|token| token.entry).collect())
 }
 
@@ -58,8 +65,8 @@ pub fn tokens(path: &Path) -> Result<Vec<TokenEntry>, Error> {
 /// The label has 1 to 32 bytes, and no other token of the module may have it. What was made is on disk when this
 /// returns, as far as the profile knows how.
 pub fn init_token(path: &Path, label: &str, so_pin: &SecretString, pin: &SecretString) -> Result<TokenEntry, Error> {
-    let lease = Lease::take(path)?;
-    init_in(lease.module(), label, so_pin, pin)
+    let (lease, profile) = Profile::take_module(path, None)?;
+    init_in(lease.module(), &profile, label, so_pin, pin)
 }
 
 /// A token and where it is.
@@ -77,25 +84,56 @@ pub(super) fn list(module: &Module) -> Result<Vec<Listed>, Error> {
     Ok(slots.into_iter().filter_map(|slot| describe(module, slot)).collect())
 }
 
-/// The one token with this label and serial number, as far as they are given.
-pub(super) fn find(listed: &[Listed], label: Option<&str>, serial: Option<&str>) -> Result<Listed, Error> {
-    let fits = |token: &&Listed| {
-        token.entry.flags.initialized
-            && label.is_none_or(|label| token.entry.label == label)
-            && serial.is_none_or(|serial| token.entry.serial == serial)
-    };
+/// Which token is meant: what is given must fit.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub label: Option<String>,
+    pub serial: Option<String>,
+    pub uri: Option<TokenUri>,
+}
+
+impl Wanted {
+    fn fits(&self, token: &TokenEntry) -> bool {
+        let TokenEntry { label, serial, manufacturer, model, .. } = token;
+        self.label.as_ref().is_none_or(|wanted| wanted == label)
+            && self.serial.as_ref().is_none_or(|wanted| wanted == serial)
+            && self.uri.as_ref().is_none_or(|uri| uri.fits(label, serial, manufacturer, model))
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = self.label.as_ref().map(|label| format!("label `{label}`"));
+        let serial = self.serial.as_ref().map(|serial| format!("serial number {serial}"));
+        let uri = self.uri.as_ref().map(|uri| format!("URI {uri}"));
+        match [label, serial, uri].into_iter().flatten().collect::<Vec<_>>().join(" and ") {
+            given if given.is_empty() => f.write_str("any label"),
+            given => f.write_str(&given),
+        }
+    }
+}
+
+/// The one token that fits.
+pub(super) fn find(listed: &[Listed], wanted: &Wanted) -> Result<Listed, Error> {
+    let fits = |token: &&Listed| token.entry.flags.initialized && wanted.fits(&token.entry);
     let mut found: Vec<&Listed> = listed.iter().filter(fits).collect();
     match (found.pop(), found.is_empty()) {
         (Some(token), true) => Ok(token.clone()),
         (Some(token), false) => {
             found.push(token);
-            Err(Error::TokenAmbiguous { wanted: wanted(label, serial), found: names(found.into_iter()) })
+            Err(Error::TokenAmbiguous { wanted: wanted.to_string(), found: names(found.into_iter()) })
         }
-        (None, _) => Err(Error::TokenMissing { wanted: wanted(label, serial), present: present(listed) }),
+        (None, _) => Err(Error::TokenMissing { wanted: wanted.to_string(), present: present(listed) }),
     }
 }
 
-fn init_in(module: &Module, label: &str, so_pin: &SecretString, pin: &SecretString) -> Result<TokenEntry, Error> {
+fn init_in(
+    module: &Module,
+    profile: &Profile,
+    label: &str,
+    so_pin: &SecretString,
+    pin: &SecretString,
+) -> Result<TokenEntry, Error> {
     if label.is_empty() || label.len() > LABEL_BYTES || label.trim_end() != label {
         return Err(Error::Label { label: label.to_owned(), reason: "it needs 1 to 32 bytes and no blank at its end" });
     }
@@ -109,8 +147,6 @@ fn init_in(module: &Module, label: &str, so_pin: &SecretString, pin: &SecretStri
     })?;
     initialise(module, free.slot, label, so_pin, pin).map_err(|error| outcome(&error))?;
     let made = describe(module, free.slot).ok_or(Error::Unavailable("the new token cannot be described".into()))?;
-    let info = module.info()?;
-    let profile = Profile::matching(info.manufacturer_id(), &info.library_version().to_string())?;
     if profile.files.sync_files {
         softhsm_files::Directory::of(&made.entry.serial)?.sync_all()?;
     }
@@ -132,50 +168,44 @@ fn initialise(
 }
 
 fn describe(module: &Module, slot: Slot) -> Option<Listed> {
-    match module.context.get_token_info(slot) {
+    match module.raw.token_info(slot) {
         Ok(info) => Some(Listed { entry: entry(slot, &info), slot, max_sessions: max_sessions(&info) }),
         Err(error) => {
-            tracing::warn!(slot = slot.id(), reason = %error, "a token that cannot be described is left out");
+            tracing::warn!(slot = slot.id(), reason = reason(&error), "a token that cannot be described is left out");
             None
         }
     }
 }
 
-fn entry(slot: Slot, info: &TokenInfo) -> TokenEntry {
+fn entry(slot: Slot, info: &CK_TOKEN_INFO) -> TokenEntry {
+    let has = |flag: CK_FLAGS| info.flags & flag != 0;
     TokenEntry {
         slot: slot.id(),
-        label: info.label().to_owned(),
-        serial: info.serial_number().to_owned(),
-        manufacturer: info.manufacturer_id().to_owned(),
-        model: info.model().to_owned(),
+        label: text(&info.label),
+        serial: text(&info.serialNumber),
+        manufacturer: text(&info.manufacturerID),
+        model: text(&info.model),
         flags: TokenFlags {
-            initialized: info.token_initialized(),
-            pin_initialized: info.user_pin_initialized(),
-            write_protected: info.write_protected(),
-            pin_count_low: info.user_pin_count_low(),
-            pin_final_try: info.user_pin_final_try(),
-            pin_locked: info.user_pin_locked(),
+            initialized: has(CKF_TOKEN_INITIALIZED),
+            pin_initialized: has(CKF_USER_PIN_INITIALIZED),
+            write_protected: has(CKF_WRITE_PROTECTED),
+            pin_count_low: has(CKF_USER_PIN_COUNT_LOW),
+            pin_final_try: has(CKF_USER_PIN_FINAL_TRY),
+            pin_locked: has(CKF_USER_PIN_LOCKED),
         },
     }
 }
 
-fn max_sessions(info: &TokenInfo) -> Option<u64> {
-    [info.max_session_count(), info.max_rw_session_count()]
-        .into_iter()
-        .filter_map(|limit| match limit {
-            Limit::Max(count) => Some(count),
-            Limit::Unavailable | Limit::Infinite => None,
-        })
-        .min()
+/// Text without the blanks, or with some vendors zeros, behind it.
+fn text(padded: &[u8]) -> String {
+    let end = padded.iter().position(|byte| *byte == 0).unwrap_or(padded.len());
+    String::from_utf8_lossy(&padded[..end]).trim_end_matches(' ').to_owned()
 }
 
-fn wanted(label: Option<&str>, serial: Option<&str>) -> String {
-    match (label, serial) {
-        (Some(label), Some(serial)) => format!("label `{label}` and serial number {serial}"),
-        (Some(label), None) => format!("label `{label}`"),
-        (None, Some(serial)) => format!("serial number {serial}"),
-        (None, None) => "any label".to_owned(),
-    }
+/// The lower limit; 0 is none (`CK_EFFECTIVELY_INFINITE`), and all ones are unknown.
+fn max_sessions(info: &CK_TOKEN_INFO) -> Option<u64> {
+    let limits = [info.ulMaxSessionCount, info.ulMaxRwSessionCount].into_iter();
+    limits.filter(|max| *max != 0 && *max != CK_UNAVAILABLE_INFORMATION).min()
 }
 
 fn present(listed: &[Listed]) -> String {

@@ -10,7 +10,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::error::Error;
 use super::module::Lease;
@@ -37,6 +41,28 @@ impl Directory {
     pub fn names(&self) -> Result<BTreeSet<OsString>, Error> {
         let names = |entries: fs::ReadDir| entries.map(|entry| entry.map(|entry| entry.file_name())).collect();
         fs::read_dir(&self.path).and_then(names).map_err(failed("listing", &self.path))
+    }
+
+    /// Claims the token for this process until all claims of the process are dropped: two that log in at once would take
+    /// each other's unfinished `token.object` for broken, and neither would see what the other one makes.
+    ///
+    /// Fails with [`Error::InUse`] if another process has it. SoftHSM itself locks files in another way (fcntl), and does
+    /// not notice.
+    pub fn claim(&self) -> Result<Arc<File>, Error> {
+        let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.retain(|(_, claim)| claim.strong_count() > 0);
+        if let Some(claim) = claims.iter().find(|(path, _)| *path == self.path).and_then(|(_, claim)| claim.upgrade()) {
+            return Ok(claim);
+        }
+        let folder = File::open(&self.path).map_err(failed("opening", &self.path))?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(Error::InUse { path: self.path.clone() }),
+            Err(error) => return Err(failed("locking", &self.path)(error.into())),
+        }
+        let claim = Arc::new(folder);
+        claims.push((self.path.clone(), Arc::downgrade(&claim)));
+        Ok(claim)
     }
 
     /// Makes durable what was created or removed since `before`: new files, `generation`, and the folder itself.
@@ -81,6 +107,8 @@ pub(super) fn heal(lease: &Lease, copies: &Path) -> Result<bool, Error> {
     if broken.is_empty() {
         return Ok(false);
     }
+    let claim = |folder: &PathBuf| Directory { path: folder.clone() }.claim();
+    let _claims: Vec<_> = broken.iter().map(claim).collect::<Result<_, _>>()?;
     lease.restart_around(|| broken.iter().try_for_each(|folder| put_back(folder, copies)))
 }
 
@@ -128,6 +156,9 @@ fn put_back(folder: &Path, copies: &Path) -> Result<(), Error> {
     );
     Ok(())
 }
+
+/// What this process has claimed: `flock` is of an open file, and would refuse the process its own token.
+static CLAIMS: Mutex<Vec<(PathBuf, Weak<File>)>> = Mutex::new(Vec::new());
 
 /// Where SoftHSM keeps its tokens: `directories.tokendir` of its configuration.
 ///

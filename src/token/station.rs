@@ -14,22 +14,23 @@ use cryptoki::slot::Slot;
 
 use super::error::{Class, Error, Failure, class, outcome};
 use super::import::{Import, Place, Unwrapped};
+use super::iv::HostIv;
 use super::kind::KeyKind;
 use super::login::{close, is_logged_in};
+use super::mechanism::{Scheme, Way, WrappingKey};
 use super::private::{self, RsaDecryption, Task};
-use super::sessions::{Answer, Busy, Control, Request, Shared};
+use super::sessions::{Answer, Busy, Control, Request, Serving, Shared};
 use super::transfer::{Done, Known, Replication, Step, Transferable};
 use super::turn::Held as Turn;
 use super::{import, mechanism, object, probe, random, transfer};
-use crate::crypto::{self, NONCE_LEN, PublicKey};
+use crate::crypto::{self, PublicKey};
 use crate::model::{KeyPairSpec, ObjectName, Purpose, Secret};
 
 /// One session and its keys.
 pub(super) struct Station {
     shared: Arc<Shared>,
     busy: Arc<Busy>,
-    slot: Slot,
-    epoch: u64,
+    serving: Serving,
     session: Session,
     held: HashMap<ObjectName, Held>,
 }
@@ -48,9 +49,9 @@ struct Held {
 
 impl Station {
     /// Opens a session in a slot that the anchor has logged in to.
-    pub fn open(shared: &Arc<Shared>, busy: &Arc<Busy>, slot: Slot, epoch: u64) -> Result<Station, Error> {
-        let session = open_session(shared, slot).map_err(|error| outcome(&error))?;
-        Ok(Station { shared: Arc::clone(shared), busy: Arc::clone(busy), slot, epoch, session, held: HashMap::new() })
+    pub fn open(shared: &Arc<Shared>, busy: &Arc<Busy>, serving: Serving) -> Result<Station, Error> {
+        let session = open_session(shared, serving.slot).map_err(|error| outcome(&error))?;
+        Ok(Station { shared: Arc::clone(shared), busy: Arc::clone(busy), serving, session, held: HashMap::new() })
     }
 
     /// Closes the session, if it is still there, and with it every session copy.
@@ -65,7 +66,7 @@ impl Station {
 
     /// Changes the session for a new one. Proved token objects stay known; their copies went with the old session.
     pub fn renew(&mut self) -> Result<(), CryptokiError> {
-        let fresh = open_session(&self.shared, self.slot)?;
+        let fresh = open_session(&self.shared, self.serving.slot)?;
         close(std::mem::replace(&mut self.session, fresh));
         for held in self.held.values_mut() {
             (held.handle, held.known) = (None, None);
@@ -76,7 +77,7 @@ impl Station {
     /// Forgets the handle of one key, so that it is searched and proved again.
     pub fn forget_name(&mut self, name: &ObjectName) {
         self.held.remove(name);
-        self.shared.index.remove(&name.cka_id());
+        self.shared.index.remove(&self.shared.profile.mark_bytes(name));
     }
 
     /// Drops every handle and copy of the keys with this `CKA_ID`. After an error, close the session: that does it, too.
@@ -93,8 +94,8 @@ impl Station {
     /// Does what is asked. A [`Failure::Call`] is the token's own error, for the worker to judge.
     pub fn run(&mut self, request: &Request, deadline: Instant) -> Result<Answer, Failure> {
         match request {
-            Request::Wrap { name, iv, associated, seed } => self.wrap(name, iv, associated, seed),
-            Request::Unwrap { name, associated, wrapped } => self.unwrap(name, associated, wrapped),
+            Request::Wrap { name, scheme, iv, associated, seed } => self.wrap(name, *scheme, iv, associated, seed),
+            Request::Unwrap { name, scheme, associated, wrapped } => self.unwrap(name, *scheme, associated, wrapped),
             Request::Random { len } => self.random(*len).map(Answer::Secret),
             Request::Refill(order) => {
                 order.deliver(self.random(random::BLOCK)?);
@@ -110,6 +111,7 @@ impl Station {
             Request::Destroy { name } => self.destroy(name, deadline),
             Request::Exists { name, kind } => self.exists(name, *kind),
             Request::Offers(kind) => Ok(Answer::Offer(probe::offer(&self.shared, &self.session, *kind)?)),
+            Request::Prehashes => Ok(Answer::Offer(probe::prehashes(&self.shared, &self.session)?)),
             Request::TryImports => {
                 let found = import::unwrapped_on_token(&self.shared, &self.session)?;
                 let _ = self.shared.unwraps.set(found);
@@ -127,27 +129,47 @@ impl Station {
     fn wrap(
         &mut self,
         name: &ObjectName,
-        iv: &[u8; NONCE_LEN],
+        scheme: Scheme,
+        iv: &HostIv,
         associated: &[u8],
         seed: &Secret,
     ) -> Result<Answer, Failure> {
+        let way = self.serving.schemes.way(scheme)?;
         let key = self.key(name, KeyKind::Aes256)?;
         self.count();
-        Ok(Answer::Bytes(mechanism::wrap(&self.shared.module, &self.session, key, iv, associated, seed.expose())?))
+        let wrapped = mechanism::wrap(&self.wrapping_key(key), way, iv, associated, seed.expose());
+        if let Err(Failure::Final(error @ Error::Wrong(_))) = &wrapped {
+            // It showed otherwise when its sessions were opened, so that is to be done again before anything else.
+            self.shared.report_lost(self.serving.epoch, error.to_string());
+        }
+        wrapped.map(Answer::Bytes)
     }
 
-    fn unwrap(&mut self, name: &ObjectName, associated: &[u8], wrapped: &[u8]) -> Result<Answer, Failure> {
+    fn wrapping_key(&self, handle: ObjectHandle) -> WrappingKey<'_> {
+        let Shared { module, profile, .. } = &*self.shared;
+        WrappingKey { raw: &module.raw, numbers: &profile.mechanisms, session: &self.session, handle }
+    }
+
+    fn unwrap(
+        &mut self,
+        name: &ObjectName,
+        scheme: Scheme,
+        associated: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Answer, Failure> {
+        let probing = self.serving.schemes.unwrapping(scheme)?;
         let key = self.key(name, KeyKind::Aes256)?;
         self.count();
-        match mechanism::unwrap(&self.shared.module, &self.session, key, associated, wrapped) {
+        match mechanism::unwrap(&self.wrapping_key(key), scheme, associated, wrapped) {
             Ok(seed) => Ok(Answer::Secret(seed)),
-            Err(error) if self.may_be_bad_tag(&error) => {
+            Err(error) if scheme.authenticates() && self.may_be_bad_tag(&error) => {
                 if class(&error) == Class::BadData {
                     object::require_login(&self.session)?;
-                } else {
-                    self.probe(name, key)?;
+                    return Err(Error::BadData.into());
                 }
-                Err(Error::BadData.into())
+                self.probe(name, probing, key)?;
+                let again = || mechanism::unwrap(&self.wrapping_key(key), scheme, associated, wrapped);
+                self.bad_for_certain(again).map(Answer::Secret)
             }
             Err(error) => Err(error.into()),
         }
@@ -168,6 +190,9 @@ impl Station {
                 let len = spec.coordinate_len().ok_or(Error::Unfit(kind))?;
                 Answer::Secret(private::agree(session, key, len, point)?)
             }
+            (Task::Decapsulate(ciphertext), KeyKind::Decapsulate(_)) => {
+                Answer::Secret(private::decapsulate(session, key, ciphertext)?)
+            }
             (Task::Decrypt(how, ciphertext), KeyKind::Decrypt(spec)) => {
                 Answer::Secret(self.decrypt(key, spec, *how, ciphertext)?)
             }
@@ -186,13 +211,27 @@ impl Station {
             Err(error) if self.may_be_bad_tag(&error) => {
                 if class(&error) == Class::BadData {
                     object::require_login(&self.session)?;
-                } else {
-                    self.probe_decryption(key, spec, how)?;
+                    return Err(Error::BadData.into());
                 }
-                Err(Error::BadData.into())
+                self.probe_decryption(key, spec, how)?;
+                self.bad_for_certain(|| private::decrypt(&self.shared.module, &self.session, key, how, ciphertext))
             }
             result => Ok(result?),
         }
+    }
+
+    /// After a successful probe the data is bad, unless the token was in trouble a moment ago: then it may have come
+    /// back between the call and the probe, and the call is repeated until the data must be what it fails for.
+    fn bad_for_certain(&self, again: impl Fn() -> Result<Secret, CryptokiError>) -> Result<Secret, Failure> {
+        let repeats = if self.shared.is_in_trouble() { REPEATS_IN_TROUBLE } else { 0 };
+        for _ in 0..repeats {
+            self.count();
+            match again() {
+                Err(error) if self.may_be_bad_tag(&error) => {}
+                result => return Ok(result?),
+            }
+        }
+        Err(Error::BadData.into())
     }
 
     /// As [`Station::probe`], with something that was encrypted to the key on the host.
@@ -215,15 +254,18 @@ impl Station {
     ///
     /// The first probe of a key wraps zeros, and later ones unwrap what came out, so that forged ciphertexts cannot use
     /// up the key's budget of IVs.
-    fn probe(&mut self, name: &ObjectName, key: ObjectHandle) -> Result<(), Failure> {
+    fn probe(&mut self, name: &ObjectName, (scheme, way): (Scheme, Way), key: ObjectHandle) -> Result<(), Failure> {
         self.count();
-        let (module, session) = (&self.shared.module, &self.session);
-        let Some(held) = self.held.get_mut(name) else { return Ok(()) };
-        if let Some(known) = &held.known {
-            mechanism::unwrap(module, session, key, PROBE, known)?;
-        } else {
-            let iv = crypto::random_array().map_err(Error::from)?;
-            held.known = Some(mechanism::wrap(module, session, key, &iv, PROBE, &[0; mechanism::SEED_LEN])?);
+        let key = self.wrapping_key(key);
+        let known = self.held.get(name).and_then(|held| held.known.as_ref());
+        if let Some(known) = known.filter(|known| known.len() == scheme.wrapped_len()) {
+            mechanism::unwrap(&key, scheme, PROBE, known)?;
+            return Ok(());
+        }
+        let iv = HostIv::random().map_err(Error::from)?;
+        let known = mechanism::wrap(&key, way, &iv, PROBE, &[0; mechanism::SEED_LEN])?;
+        if let Some(held) = self.held.get_mut(name) {
+            held.known = Some(known);
         }
         Ok(())
     }
@@ -235,7 +277,9 @@ impl Station {
     fn random(&self, len: usize) -> Result<Secret, Failure> {
         self.count();
         let mut bytes = Secret::zeroed(len);
-        self.session.generate_random_slice(bytes.expose_mut())?;
+        for part in bytes.expose_mut().chunks_mut(self.shared.profile.limits.random_bytes) {
+            self.session.generate_random_slice(part)?;
+        }
         Ok(bytes)
     }
 
@@ -277,7 +321,7 @@ impl Station {
             }
             Step::Rewrap { kind, known, wrapped, to, .. } => {
                 let name = ObjectName { purpose: Purpose::MultiRegion, key_id: known.of_key, material: 0 };
-                let material = transfer::unwrap_to_session(session, own, &name, *kind, wrapped)?;
+                let material = transfer::unwrap_to_session(shared, session, own, &name, *kind, wrapped)?;
                 let is_known = transfer::is_known(shared, session, material, *kind, known);
                 let wrapped = transfer::wrap(shared, session, material, *kind, to)?;
                 is_known.map(|()| Done::Wrapped(wrapped))
@@ -300,7 +344,7 @@ impl Station {
     ) -> Result<(), Failure> {
         let (shared, session) = (&self.shared, &self.session);
         self.make_on_token(name, || {
-            let template = transfer::template(name, kind, true, object::modifiable(shared, kind));
+            let template = transfer::template(shared, name, kind, true, object::modifiable(shared, kind));
             let made = transfer::unwrap(session, own, kind, wrapped, &template)?;
             transfer::prove(shared, session, made, (name, kind), known).map(|()| (made, ()))
         })
@@ -343,7 +387,7 @@ impl Station {
         if let (Some(files), Some(before)) = (&self.shared.files, before) {
             files.sync_changes(&before)?;
         }
-        self.shared.index.add(self.epoch, &name.cka_id(), made);
+        self.shared.index.add(self.serving.epoch, &self.shared.profile.mark_bytes(name), made);
         Ok(told)
     }
 
@@ -356,7 +400,7 @@ impl Station {
     ) -> Result<(ObjectHandle, Option<PublicKey>), Failure> {
         self.count();
         let modifiable = !token || object::modifiable(&self.shared, kind);
-        let (made, public) = object::generate(&self.session, name, kind, token, modifiable)?;
+        let (made, public) = object::generate(&self.shared.profile, &self.session, name, kind, token, modifiable)?;
         self.proved(made, name, kind, token)?;
         if let Some(public) = &public
             && let Err(failure) = probe::try_pair(&self.shared, &self.session, made, kind, public)
@@ -369,7 +413,7 @@ impl Station {
 
     /// Proves a new key, which must not stay if it is not what was asked for.
     fn proved(&self, made: ObjectHandle, name: &ObjectName, kind: KeyKind, token: bool) -> Result<(), Failure> {
-        object::prove(&self.session, made, name, kind, token).inspect_err(|_| {
+        object::prove(&self.shared.profile, &self.session, made, name, kind, token).inspect_err(|_| {
             // If this fails as well, the key's intent names it.
             let _ = self.session.destroy_object(made);
         })
@@ -377,7 +421,7 @@ impl Station {
 
     fn destroy(&mut self, name: &ObjectName, deadline: Instant) -> Result<Answer, Failure> {
         self.destroy_found(name)?;
-        self.shared.index.remove(&name.cka_id());
+        self.shared.index.remove(&self.shared.profile.mark_bytes(name));
         // Also if it was gone: an earlier try may have ended before this.
         if let Some(files) = &self.shared.files {
             files.sync_changes(&files.names()?)?;
@@ -396,7 +440,7 @@ impl Station {
         // Given back before the others are told to forget the key: one of them may wait for it.
         let _turn = self.turn();
         if let Some(found) = self.find(name)? {
-            object::prove_name(&self.session, found, name)?;
+            object::prove_name(&self.shared.profile, &self.session, found, name)?;
             self.count();
             self.session.destroy_object(found)?;
         }
@@ -426,7 +470,7 @@ impl Station {
         let _turn = self.turn();
         let found = self.find(name)?;
         if let Some(object) = found {
-            object::prove(&self.session, object, name, kind, true)?;
+            object::prove(&self.shared.profile, &self.session, object, name, kind, true)?;
         }
         Ok(Answer::Exists(found.is_some()))
     }
@@ -449,20 +493,23 @@ impl Station {
     fn index(&self) -> Result<Answer, Failure> {
         let _turn = self.turn();
         let objects = object::scan(&self.session, &self.busy)?;
-        self.shared.index.fill(self.epoch, objects.into_iter().map(|(handle, found)| (found.cka_id, handle)));
+        self.shared.index.fill(
+            self.serving.epoch,
+            objects.into_iter().map(|(handle, found)| (self.shared.profile.mark_found(found), handle)),
+        );
         Ok(Answer::Done)
     }
 
     /// The proved token object of a key, by the index or else by a search.
     fn search(&self, name: &ObjectName, kind: KeyKind) -> Result<ObjectHandle, Failure> {
         let _turn = self.turn();
-        if let Some(object) = self.shared.index.one(&name.cka_id())
-            && object::prove(&self.session, object, name, kind, true).is_ok()
+        if let Some(object) = self.shared.index.one(&self.shared.profile.mark_bytes(name))
+            && object::prove(&self.shared.profile, &self.session, object, name, kind, true).is_ok()
         {
             return Ok(object);
         }
         let object = self.find(name)?.ok_or(Error::NotFound(*name))?;
-        object::prove(&self.session, object, name, kind, true)?;
+        object::prove(&self.shared.profile, &self.session, object, name, kind, true)?;
         Ok(object)
     }
 
@@ -475,15 +522,15 @@ impl Station {
         }
         self.count();
         match object::copy_to_session(&self.session, object) {
-            Ok(copy) => object::prove(&self.session, copy, name, kind, false).map(|()| copy),
-            Err(error) if class(&error) == Class::Refused => Ok(object),
+            Ok(copy) => object::prove(&self.shared.profile, &self.session, copy, name, kind, false).map(|()| copy),
+            Err(error) if matches!(class(&error), Class::Refused | Class::Full) => Ok(object),
             Err(error) => Err(error.into()),
         }
     }
 
     fn find(&self, name: &ObjectName) -> Result<Option<ObjectHandle>, Failure> {
         self.count();
-        object::find(&self.session, name)
+        object::find(&self.shared.profile, &self.session, name)
     }
 
     /// To be held while objects are searched, made or destroyed, where the profile wants that.
@@ -491,7 +538,9 @@ impl Station {
         self.shared.objects_turn.take(self.shared.profile.limits.call() / 2)
     }
 
+    /// One more operation; a slow token is not one that hangs, so that each has its own time.
     fn count(&self) {
+        self.busy.renew();
         self.shared.counters.operations.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -513,6 +562,8 @@ fn open_session(shared: &Shared, slot: Slot) -> Result<Session, CryptokiError> {
     Ok(session)
 }
 
+/// How often a call is repeated that a token fails by the code for a wrong tag, while it fails others, too.
+const REPEATS_IN_TROUBLE: usize = 3;
 /// Associated data of probes: nothing that was wrapped for a caller has it.
 const PROBE: &[u8] = b"hsm-kms/probe/v1";
 /// Copies on one session: SoftHSM keeps each in memory for as long as the session lives.

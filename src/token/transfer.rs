@@ -108,7 +108,7 @@ pub(super) fn make(
     name: &ObjectName,
     kind: KeyKind,
 ) -> Result<(ObjectHandle, Option<PublicKey>), Failure> {
-    let (made, public) = object::generate_extractable(session, name, kind)?;
+    let (made, public) = object::generate_extractable(&shared.profile, session, name, kind)?;
     if let Some(public) = &public {
         passing(session, made, |made| probe::try_pair(shared, session, made, kind, public))?;
     }
@@ -159,13 +159,14 @@ pub(super) fn unwrap(
 
 /// Unwraps material into the session, from where it can be wrapped again.
 pub(super) fn unwrap_to_session(
+    shared: &Shared,
     session: &Session,
     replication: ObjectHandle,
     name: &ObjectName,
     kind: KeyKind,
     wrapped: &[u8],
 ) -> Result<ObjectHandle, Failure> {
-    unwrap(session, replication, kind, wrapped, &template(name, kind, false, true))
+    unwrap(session, replication, kind, wrapped, &template(shared, name, kind, false, true))
 }
 
 /// Proves a new token object: not extractable, and the material that is known.
@@ -177,7 +178,7 @@ pub(super) fn prove(
     known: &Known,
 ) -> Result<(), Failure> {
     passing(session, made, |made| {
-        object::prove(session, made, name, kind, true)?;
+        object::prove(&shared.profile, session, made, name, kind, true)?;
         is_known(shared, session, made, kind, known)
     })
 }
@@ -200,10 +201,16 @@ pub(super) fn is_known(
 }
 
 /// The template of what is unwrapped.
-pub(super) fn template(name: &ObjectName, kind: KeyKind, token: bool, modifiable: bool) -> Vec<Attribute> {
-    let mut template = object::import_template(name, kind, token, true);
+pub(super) fn template(
+    shared: &Shared,
+    name: &ObjectName,
+    kind: KeyKind,
+    token: bool,
+    modifiable: bool,
+) -> Vec<Attribute> {
+    let mut template = object::import_template(&shared.profile, name, kind, token, true);
     template.push(Attribute::Modifiable(modifiable));
-    template
+    shared.profile.fit(template)
 }
 
 /// Tries a replication key: what the host wraps for its public half, it unwraps.
@@ -215,7 +222,7 @@ pub(super) fn try_pair(shared: &Shared, session: &Session, own: ObjectHandle, to
     let wrapped = crypto::oaep_encrypt(to, oaep, secret.expose()).ok_or_else(wrong)?;
     let mechanism = Mechanism::RsaPkcsOaep(private::oaep_parameters(oaep)?);
     let name = passing_name(Purpose::MultiRegion)?;
-    let template = template(&name, KeyKind::Aes256, false, true);
+    let template = template(shared, &name, KeyKind::Aes256, false, true);
     let back = session.unwrap_key(&mechanism, own, &wrapped, &template)?;
     let same = with(session, back, |back| import::is_material(shared, session, back, KeyKind::Aes256, &secret))?;
     if same { Ok(()) } else { Err(wrong().into()) }
@@ -225,14 +232,14 @@ pub(super) fn try_pair(shared: &Shared, session: &Session, own: ObjectHandle, to
 pub(super) fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Failure> {
     let (name, own) = (passing_name(Purpose::MultiRegion)?, passing_name(Purpose::Replication)?);
     let replication = KeyKind::Replication(KeyPairSpec::Rsa2048);
-    let (own, to) = object::generate(session, &own, replication, false, true)?;
+    let (own, to) = object::generate(&shared.profile, session, &own, replication, false, true)?;
     with(session, own, |own| {
         let to = to.ok_or(CryptokiError::InvalidValue)?;
         let (made, public_key) = make(shared, session, &name, kind)?;
         let fingerprint = import::fingerprint(shared, session, made, &name.key_id, kind, public_key.as_ref())?;
         let known = Known { of_key: name.key_id, fingerprint, public_key };
         let wrapped = wrap(shared, session, made, kind, &to)?;
-        let back = unwrap_to_session(session, own, &name, kind, &wrapped)?;
+        let back = unwrap_to_session(shared, session, own, &name, kind, &wrapped)?;
         with(session, back, |back| is_known(shared, session, back, kind, &known))
     })
 }

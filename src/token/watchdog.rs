@@ -62,10 +62,10 @@ impl Watchdog {
                 Ok(hand) => hand,
                 Err(error) => return tracing::warn!(reason = %error, "no replacement for a worker"),
             };
-            if let Some((slot, epoch)) = crew.serving {
+            if let Some(serving) = &crew.serving {
                 // Nobody waits for this answer: a worker that cannot open a session reports that as a loss.
                 let (done, _) = bounded(1);
-                let _ = hand.control.send(Control::Enter(slot, epoch, done));
+                let _ = hand.control.send(Control::Enter(serving.clone(), done));
             }
             crew.hands.push(hand);
         }

@@ -91,9 +91,10 @@ impl Worker {
                 self.leave();
                 let _ = done.send(());
             }
-            Control::Enter(slot, epoch, done) => {
+            Control::Enter(serving, done) => {
+                let epoch = serving.epoch;
                 self.busy.begin(self.shared.profile.limits.call());
-                let opened = Station::open(&self.shared, &self.busy, slot, epoch);
+                let opened = Station::open(&self.shared, &self.busy, serving);
                 self.busy.end();
                 self.epoch = epoch;
                 let entered = opened.map(|station| self.station = Some(station));
@@ -141,18 +142,22 @@ impl Worker {
 
     fn limit(&self, request: &Request) -> Duration {
         match request {
-            Request::Generate { .. }
-            | Request::Offers(_)
-            | Request::OffersTransfer(_)
-            | Request::TryImports
-            | Request::SelfTest => self.shared.profile.limits.generation(),
+            Request::Prehashes | Request::TryImports | Request::SelfTest | Request::OffersTransfer(_) => {
+                self.shared.profile.limits.generation()
+            }
             Request::Transfer(step) if step.makes_a_pair() => self.shared.profile.limits.generation(),
+            Request::Generate { kind, .. } | Request::Offers(kind) if kind.is_pair() => {
+                self.shared.profile.limits.generation()
+            }
             _ => self.shared.profile.limits.call(),
         }
     }
 
     /// After a failed call: what is lost is given up, and a job that makes nothing gets its one second try.
     fn mend(&mut self, mut job: Job, error: &CryptokiError) {
+        if matches!(class(error), Class::LoginLost | Class::DeviceGone | Class::FreshSession) {
+            self.shared.note_trouble();
+        }
         match class(error) {
             Class::LoginLost | Class::DeviceGone => self.lose(reason(error)),
             // SoftHSM tells a login lost in the middle of a call by whatever it trips over, such as
@@ -167,7 +172,7 @@ impl Worker {
             _ if job.retried || !uses_key(&job.request) && class(error) != Class::HandleGone => {
                 return job.answer(Err(outcome(error)));
             }
-            Class::HandleGone | Class::Refused | Class::BadData | Class::Bug => self.forget_key_of(&job),
+            Class::HandleGone | Class::Refused | Class::BadData | Class::Full | Class::Bug => self.forget_key_of(&job),
         }
         if job.may_retry() {
             job.retried = true;
@@ -227,7 +232,7 @@ impl Worker {
 
     /// Ends after having been written off. The session is closed only if it can still be this worker's own.
     fn vanish(mut self) {
-        let epoch = self.shared.crew().serving.map(|(_, epoch)| epoch);
+        let epoch = self.shared.crew().serving.as_ref().map(|serving| serving.epoch);
         if epoch == Some(self.epoch) {
             self.leave();
         }

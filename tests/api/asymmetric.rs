@@ -28,7 +28,7 @@ const KINDS: &[(&str, &str, &str, &[&str])] = &[
     ("ECC_NIST_P521", "SIGN_VERIFY", "SigningAlgorithms", &["ECDSA_SHA_512"]),
     ("ECC_NIST_P521", "KEY_AGREEMENT", "KeyAgreementAlgorithms", &["ECDH"]),
     ("ECC_SECG_P256K1", "SIGN_VERIFY", "SigningAlgorithms", &["ECDSA_SHA_256"]),
-    // Not ED25519_PH_SHA_512, which no one here can verify.
+    // Not ED25519_PH_SHA_512: SoftHSM signs something else by that name.
     ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY", "SigningAlgorithms", &["ED25519_SHA_512"]),
     ("HMAC_224", "GENERATE_VERIFY_MAC", "MacAlgorithms", &["HMAC_SHA_224"]),
     ("HMAC_256", "GENERATE_VERIFY_MAC", "MacAlgorithms", &["HMAC_SHA_256"]),
@@ -207,7 +207,9 @@ fn what_a_key_does_not_sign_is_refused_in_awss_words() {
             "DIGEST",
             64,
             USAGE,
-            "Algorithm ED25519_PH_SHA_512 is not offered by this service.".into(),
+            "Algorithm ED25519_PH_SHA_512 is not offered by this service's token: the token does it wrongly: it signs, but not \
+             by Ed25519ph"
+                .into(),
         ),
     ];
     for (key, algorithm, kind, len, error, message) in cases {
@@ -767,6 +769,12 @@ fn requests(key: &Key) -> Vec<(&'static str, &'static str, Value)> {
             "KEY_AGREEMENT",
             "DeriveSharedSecret",
             json!({ "KeyId": key.id, "KeyAgreementAlgorithm": "ECDH", "PublicKey": "AA==" }),
+        ),
+        ("ENCAPSULATE_DECAPSULATE", "Encapsulate", json!({ "KeyId": key.id, "EncapsulationAlgorithm": "ML_KEM" })),
+        (
+            "ENCAPSULATE_DECAPSULATE",
+            "Decapsulate",
+            json!({ "KeyId": key.id, "EncapsulationAlgorithm": "ML_KEM", "SharedSecretCiphertextBlob": "AA==" }),
         ),
         ("ENCRYPT_DECRYPT", "Encrypt", json!({ "KeyId": key.id, "Plaintext": message })),
         ("ENCRYPT_DECRYPT", "GenerateDataKey", json!({ "KeyId": key.id, "KeySpec": "AES_256" })),

@@ -367,8 +367,11 @@ fn and(mut body: Value, name: &str, answer: &Value) -> Value {
 
 #[test]
 fn the_matrix_has_every_operation_on_a_key() {
+    // SoftHSM has no keys for these: tests/contract/lattice.py asks of each state on a token that has.
+    let elsewhere = ["Decapsulate", "Encapsulate"];
     let of_sts = ["AssumeRole", "GetCallerIdentity", "GetSessionToken"];
-    let without_a_key = [&["CreateKey", "ListKeys", "GenerateRandom", "ListRetirableGrants"][..], &of_sts].concat();
+    let without_a_key =
+        [&["CreateKey", "ListKeys", "GenerateRandom", "ListRetirableGrants"][..], &of_sts, &elsewhere].concat();
     for route in hsm_kms::api::json::OPERATIONS {
         let in_matrix = MATRIX.iter().any(|(operation, ..)| *operation == route.name)
             || OF_OTHER_KEYS.iter().any(|(_, _, operation, ..)| *operation == route.name);

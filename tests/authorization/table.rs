@@ -3,7 +3,8 @@
 //! A new operation needs a row in `ROWS`, in the order of `OPERATIONS`; without it this does not compile.
 
 use hsm_kms::api::json::OPERATIONS;
-use hsm_kms::model::{GrantOperation, KeyUsage};
+use hsm_kms::crypto::KeyPair;
+use hsm_kms::model::{GrantOperation, KeyPairSpec, KeySpec, KeyUsage};
 use hsm_kms::store::KeyRecord;
 use serde_json::{Value, json};
 
@@ -65,6 +66,14 @@ const ROWS: &[Row] = &[
         stage.about_key(json!({ "GranteePrincipal": stage.service.root().arn, "Operations": ["Decrypt"] }))
     }),
     account("CreateKey", |stage| stage.kms(json!({}))),
+    // A dry run: no key of SoftHSM decapsulates.
+    used("Decapsulate", &["Decapsulate"], Named::Explicitly, |stage| {
+        let blob = "A".repeat(1024);
+        stage.about_key_with(
+            KeyUsage::EncapsulateDecapsulate,
+            json!({ "EncapsulationAlgorithm": "ML_KEM", "SharedSecretCiphertextBlob": blob, "DryRun": true }),
+        )
+    }),
     used("Decrypt", &["Decrypt"], Named::ByCiphertext, |stage| {
         let blob = stage.encrypted();
         stage.kms(json!({ "CiphertextBlob": blob }))
@@ -88,6 +97,9 @@ const ROWS: &[Row] = &[
         stage.about_key(json!({}))
     }),
     key("EnableKeyRotation", &["EnableKeyRotation"], |stage| stage.about_key(json!({ "RotationPeriodInDays": 180 }))),
+    used("Encapsulate", &["Encapsulate"], Named::Explicitly, |stage| {
+        stage.about_key_with(KeyUsage::EncapsulateDecapsulate, json!({ "EncapsulationAlgorithm": "ML_KEM" }))
+    }),
     used("Encrypt", &["Encrypt"], Named::Explicitly, |stage| stage.about_key(json!({ "Plaintext": "eHk=" }))),
     used("GenerateDataKey", &["GenerateDataKey"], Named::Explicitly, |stage| {
         stage.about_key(json!({ "KeySpec": "AES_256" }))
@@ -452,8 +464,11 @@ fn every_operation_answers_every_caller_as_it_must() {
             json!({ "KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY" }),
             json!({ "KeySpec": "ECC_NIST_P256", "KeyUsage": "KEY_AGREEMENT" }),
             json!({ "KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC" }),
+            json!({ "KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC" }),
         ];
-        let pristine = kinds.map(|kind| service.new_key(service.root(), kind)).map(|key| service.key_record(&key));
+        let mut pristine = kinds.map(|kind| service.new_key(service.root(), kind)).map(|key| service.key_record(&key));
+        let last = pristine.len() - 1;
+        encapsulates(&mut pristine[last]);
         let mut tried = Vec::new();
         for row in ROWS {
             for (number, cell) in cells(row).into_iter().enumerate() {
@@ -467,6 +482,13 @@ fn every_operation_answers_every_caller_as_it_must() {
         assert!(tried.len() > 8 * OPERATIONS.len(), "{}", tried.len());
         service.close();
     });
+}
+
+/// Makes a record that of a key which SoftHSM cannot make: it has no private half.
+fn encapsulates(record: &mut KeyRecord) {
+    let pair = KeyPair::generate(KeyPairSpec::MlKem512).unwrap();
+    (record.spec, record.usage) = (KeySpec::MlKem512, KeyUsage::EncapsulateDecapsulate);
+    record.public_key = Some(hex::encode(pair.public_key.spki()));
 }
 
 /// The caller of a cell, who may do nothing yet.
@@ -673,6 +695,10 @@ impl<'s> Stage<'s> {
             _ => format!("on resource: {}", self.keys[0].arn),
         };
         let why = match self.cell.outcome {
+            Outcome::Allowed(_) if row.name == "Decapsulate" => {
+                let message = "The request would have succeeded, but the DryRun option is set.";
+                return Some(("DryRunOperationException".into(), message.into()));
+            }
             Outcome::Allowed(_) => return None,
             Outcome::Unsigned => {
                 let code = if request_is_sts(row) {

@@ -122,7 +122,10 @@ impl Bench {
 
     /// A program that must call every operation.
     fn run_sdk(&self, name: &str, program: &mut Command, region: &str) {
-        let operations: Vec<_> = OPERATIONS.iter().map(|route| route.name).collect();
+        // No key of SoftHSM does these: tests/contract/lattice.py asks for them on a token that has such keys.
+        let elsewhere = ["Decapsulate", "Encapsulate"];
+        let names = OPERATIONS.iter().map(|route| route.name);
+        let operations: Vec<_> = names.filter(|name| !elsewhere.contains(name)).collect();
         program.arg(scripts().join(name)).env("OPERATIONS", operations.join(","));
         self.run(name, program.env("HSM_KMS", PROGRAM).env("DATA", self.service.data()), region);
     }

@@ -224,6 +224,12 @@ async function agreementAndRsa() {
   keepCanary("shared-secret", agreed.SharedSecret);
   same(agreed.SharedSecret, crypto.diffieHellman({ privateKey: own.privateKey, publicKey: await publicKey(KeyId) }));
 
+  // No key of SoftHSM does this; tests/contract/lattice.py has one that does.
+  const kem = { KeyId, EncapsulationAlgorithm: "ML_KEM" };
+  await refused(kmsSdk.InvalidKeyUsageException, kms.encapsulate(kem));
+  const SharedSecretCiphertextBlob = Buffer.alloc(768);
+  await refused(kmsSdk.InvalidKeyUsageException, kms.decapsulate({ ...kem, SharedSecretCiphertextBlob }));
+
   const rsa = await newKey({ KeySpec: "RSA_2048", KeyUsage: "ENCRYPT_DECRYPT" });
   const Plaintext = crypto.randomBytes(64);
   keepCanary("oaep", Plaintext);

@@ -79,7 +79,7 @@ impl InProcess {
     /// Ends it as SIGTERM does.
     pub async fn close(self) {
         drop(self.router);
-        assert!(self.app.close().await, "every call into the token came back");
+        assert!(self.app.close(Duration::from_secs(10)).await, "every call into the token came back");
     }
 
     /// A request of the root user; anything but 200 fails the test.

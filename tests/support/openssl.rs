@@ -67,5 +67,6 @@ fn generation(spec: KeyPairSpec) -> Vec<&'static str> {
         KeyPairSpec::EccNistP521 => curve("ec_paramgen_curve:P-521"),
         KeyPairSpec::EccSecgP256k1 => curve("ec_paramgen_curve:secp256k1"),
         KeyPairSpec::EccNistEdwards25519 => vec!["-algorithm", "ED25519"],
+        other => panic!("OpenSSL 3.0 has no {other}"),
     }
 }

@@ -84,6 +84,8 @@ fn forgeries(good: &[u8], other: &[u8]) -> Vec<Vec<u8>> {
     for cut in HEADER_LEN..good.len() {
         forged.push([&good[..cut], &other[cut..]].concat());
     }
+    // The last bytes of two tags are the same once in 256 runs.
+    forged.retain(|bytes| bytes != good);
     forged
 }
 

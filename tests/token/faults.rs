@@ -48,7 +48,7 @@ fn a_logout_is_undone_with_one_login() {
 /// Makes a key, wraps a seed, and waits until no worker does anything.
 async fn prepare(token: &Token) -> Arc<Vec<u8>> {
     token.generate(&name(1), soon()).await.unwrap();
-    let wrapped = token.wrap_seed(&name(1), b"aad", &[7; 32], soon()).await.unwrap();
+    let wrapped = token.wrap_seed(&name(1), 1, b"aad", &[7; 32], soon()).await.unwrap();
     settle(token).await;
     Arc::new(wrapped)
 }
@@ -164,7 +164,7 @@ fn a_full_queue_throttles_and_late_jobs_are_not_begun() {
         let token = open_with(dir, "[limits]\ncall_seconds = 60\n", 1, || panic!("hopeless"));
         block_on(async {
             token.generate(&name(1), soon()).await.unwrap();
-            token.wrap_seed(&name(1), b"", &[7; 32], soon()).await.unwrap();
+            token.wrap_seed(&name(1), 1, b"", &[7; 32], soon()).await.unwrap();
             let before = token.counts().operations;
             let locker = Locker::start(test, dir);
             let inside = tokio::spawn(wrap(token.clone(), Duration::from_secs(30)));
@@ -201,7 +201,7 @@ fn a_call_that_hangs_is_written_off() {
         });
         block_on(async {
             token.generate(&name(1), soon()).await.unwrap();
-            token.wrap_seed(&name(1), b"", &[7; 32], soon()).await.unwrap();
+            token.wrap_seed(&name(1), 1, b"", &[7; 32], soon()).await.unwrap();
             let locker = Locker::start(test, dir);
             // Each request takes one more worker with it, until no replacement is hired any more.
             let requests: Vec<_> = (0..8).map(|_| tokio::spawn(wrap(token.clone(), Duration::from_secs(30)))).collect();
@@ -233,7 +233,7 @@ fn a_call_that_comes_back_brings_the_token_back() {
         let token = open_with(dir, "[limits]\ncall_seconds = 1\n", 1024, || panic!("hopeless"));
         block_on(async {
             token.generate(&name(1), soon()).await.unwrap();
-            token.wrap_seed(&name(1), b"", &[7; 32], soon()).await.unwrap();
+            token.wrap_seed(&name(1), 1, b"", &[7; 32], soon()).await.unwrap();
             let locker = Locker::start(test, dir);
             let request = tokio::spawn(wrap(token.clone(), Duration::from_secs(30)));
             until("its worker is replaced", || token.counts().sessions == 4);
@@ -247,5 +247,5 @@ fn a_call_that_comes_back_brings_the_token_back() {
 }
 
 async fn wrap(token: Token, patience: Duration) -> Result<Vec<u8>, Error> {
-    token.wrap_seed(&name(1), b"", &[7; 32], Instant::now() + patience).await
+    token.wrap_seed(&name(1), 1, b"", &[7; 32], Instant::now() + patience).await
 }

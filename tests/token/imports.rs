@@ -333,7 +333,7 @@ fn an_imported_key_passes_for_no_other_and_no_other_for_it() {
             assert!(told.to_string().contains(expected), "{told}");
         };
         let made_here = ObjectName { purpose: Purpose::Kms, ..import.name };
-        let wrap = |name: &ObjectName| block_on(token.wrap_seed(name, b"", &[7; 32], soon())).unwrap_err();
+        let wrap = |name: &ObjectName| block_on(token.wrap_seed(name, 1, b"", &[7; 32], soon())).unwrap_err();
         not_proven(wrap(&made_here), "CKA_LABEL is `hsm-kms/imported/");
         not_proven(block_on(token.destroy(&made_here, soon())).unwrap_err(), "CKA_LABEL");
         let algorithm = EncryptionAlgorithm::RsaesOaepSha1;
@@ -498,7 +498,7 @@ fn kind_pair(kind: KeyKind) -> Option<KeyPairSpec> {
         | KeyKind::Agree(spec)
         | KeyKind::ImportWrapping(spec)
         | KeyKind::Replication(spec) => Some(spec),
-        KeyKind::Aes256 | KeyKind::Mac(_) => None,
+        KeyKind::Aes256 | KeyKind::Mac(_) | KeyKind::Decapsulate(_) => None,
     }
 }
 
@@ -590,7 +590,7 @@ fn is_the_material(
     );
     match kind {
         KeyKind::Aes256 => {
-            let wrapped = block_on(token.wrap_seed(name, b"aad", &[9; 32], soon())).unwrap();
+            let wrapped = block_on(token.wrap_seed(name, 1, b"aad", &[9; 32], soon())).unwrap();
             let (iv, sealed) = wrapped.split_first_chunk::<12>().unwrap();
             let opened = crypto::open(material.try_into().unwrap(), iv, b"aad", sealed).unwrap();
             assert_eq!(opened.expose(), [9; 32]);
@@ -622,7 +622,9 @@ fn is_the_material(
             let secret = block_on(token.derive(name, spec, &peer.public_key, soon())).unwrap();
             assert_eq!(secret.expose(), peer.agree(public.unwrap()).unwrap().expose());
         }
-        KeyKind::ImportWrapping(_) | KeyKind::Replication(_) => unreachable!("is not imported"),
+        KeyKind::Decapsulate(_) | KeyKind::ImportWrapping(_) | KeyKind::Replication(_) => {
+            unreachable!("is not imported")
+        }
     }
 }
 

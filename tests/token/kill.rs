@@ -100,7 +100,7 @@ fn make(dir: &Path) {
     let token = new_token(dir);
     block_on(async {
         token.generate(&name(1), soon()).await.unwrap();
-        let wrapped = token.wrap_seed(&name(1), b"", &[7; 32], soon()).await.unwrap();
+        let wrapped = token.wrap_seed(&name(1), 1, b"", &[7; 32], soon()).await.unwrap();
         std::fs::write(dir.join("wrapped"), wrapped).unwrap();
         let wrapping = import_of(Vec::new()).wrapping;
         let public = token.generate_key(&wrapping, KeyKind::ImportWrapping(KeyPairSpec::Rsa2048), soon()).await;

@@ -18,7 +18,7 @@ fn signatures_of_every_kind_verify_elsewhere() {
     in_own_process("kinds::signatures_of_every_kind_verify_elsewhere", |dir| {
         let token = new_token(dir);
         let message = b"what is signed".as_slice();
-        for (number, spec) in (1..).zip(KeyPairSpec::ALL) {
+        for (number, spec) in (1..).zip(KeyPairSpec::ALL.iter().filter(|spec| !spec.is_lattice())) {
             let public = block_on(token.generate_key(&name(number), KeyKind::Sign(*spec), later())).unwrap().unwrap();
             for algorithm in SigningAlgorithm::ALL {
                 let sign = |message| block_on(token.sign(&name(number), *spec, *algorithm, message, soon()));
@@ -289,7 +289,7 @@ fn a_key_of_one_kind_does_not_serve_as_another() {
             (sign(2, KeyPairSpec::EccSecgP256k1, ECDSA), "CKA_EC_PARAMS is "),
             (sign(3, KeyPairSpec::EccNistP256, ECDSA), "CKA_CLASS is "),
             (block_on(token.mac(&name(3), HmacSpec::Hmac512, b"", soon())), "CKA_VALUE_LEN is 32 and must be 64"),
-            (block_on(token.wrap_seed(&name(3), b"", &[7; 32], soon())), "CKA_KEY_TYPE is "),
+            (block_on(token.wrap_seed(&name(3), 1, b"", &[7; 32], soon())), "CKA_KEY_TYPE is "),
         ];
         for (refused, expected) in cases {
             let refused = refused.unwrap_err();
@@ -363,7 +363,7 @@ fn others_use_keys_for_the_first_time_while_rsa_is_made() {
                     break;
                 }
                 let asked = Instant::now();
-                token.wrap_seed(&name(number), b"", &[7; 32], soon()).await.unwrap();
+                token.wrap_seed(&name(number), 1, b"", &[7; 32], soon()).await.unwrap();
                 used += usize::from(!making.is_finished());
                 assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
             }

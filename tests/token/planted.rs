@@ -67,7 +67,7 @@ fn a_planted_object_is_refused_by_its_attribute() {
             plant(&session, &[Attribute::Id(name.cka_id().to_vec()), label, wrong]);
             block_on(async {
                 for told in [
-                    token.wrap_seed(&name, b"", &[7; 32], soon()).await.map(drop).unwrap_err(),
+                    token.wrap_seed(&name, 1, b"", &[7; 32], soon()).await.map(drop).unwrap_err(),
                     token.unwrap_seed(&name, 1, b"", &[0; 60], soon()).await.map(drop).unwrap_err(),
                     token.exists(&name, soon()).await.map(drop).unwrap_err(),
                 ] {
@@ -90,7 +90,7 @@ fn an_imported_key_is_not_one_made_here() {
         template.retain(|attribute| !matches!(attribute, Attribute::ValueLen(_)));
         template.push(Attribute::Value(vec![0x11; 32]));
         session.create_object(&template).unwrap();
-        let told = block_on(token.wrap_seed(&name(1), b"", &[7; 32], soon())).unwrap_err().to_string();
+        let told = block_on(token.wrap_seed(&name(1), 1, b"", &[7; 32], soon())).unwrap_err().to_string();
         assert!(told.contains("CKA_LOCAL is false and must be true"), "{told}");
     });
 }
@@ -102,14 +102,14 @@ fn a_key_of_one_purpose_does_not_serve_another() {
         let store = ObjectName { purpose: Purpose::StoreRoot, ..name(1) };
         block_on(async {
             token.generate(&name(1), soon()).await.unwrap();
-            token.wrap_seed(&name(1), b"", &[7; 32], soon()).await.unwrap();
+            token.wrap_seed(&name(1), 1, b"", &[7; 32], soon()).await.unwrap();
             for told in [
-                token.wrap_seed(&store, b"", &[7; 32], soon()).await.map(drop).unwrap_err(),
+                token.wrap_seed(&store, 1, b"", &[7; 32], soon()).await.map(drop).unwrap_err(),
                 token.destroy(&store, soon()).await.unwrap_err(),
             ] {
                 assert!(matches!(told, Error::NotProven { attribute: "CKA_LABEL", .. }), "{told}");
             }
-            token.wrap_seed(&name(1), b"", &[7; 32], soon()).await.expect("it was not destroyed");
+            token.wrap_seed(&name(1), 1, b"", &[7; 32], soon()).await.expect("it was not destroyed");
         });
     });
 }
@@ -137,7 +137,7 @@ fn two_objects_with_one_id_are_none() {
             let token = open(dir);
             refuses(&token).await;
             for told in [
-                token.wrap_seed(&name(1), b"", &[7; 32], soon()).await.map(drop).unwrap_err(),
+                token.wrap_seed(&name(1), 1, b"", &[7; 32], soon()).await.map(drop).unwrap_err(),
                 token.unwrap_seed(&name(1), 1, b"", &[0; 60], soon()).await.map(drop).unwrap_err(),
             ] {
                 assert!(matches!(told, Error::Ambiguous { count: 2, .. }), "{told}");

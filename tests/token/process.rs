@@ -68,6 +68,7 @@ fn with_role(command: &mut Command, test: &str, role: &str, dir: &Path) {
     command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env("SOFTHSM2_CONF", dir.join("softhsm2.conf"))
+        .env("HSM_KMS_SHIM", dir.join("shim"))
         .env("HSM_KMS_TEST", test)
         .env("HSM_KMS_DIR", dir)
         .env("HSM_KMS_ROLE", role);
@@ -135,6 +136,7 @@ pub fn settings(dir: &Path) -> Settings {
         module: MODULE.into(),
         label: Some(LABEL.to_owned()),
         serial: None,
+        uri: None,
         copies_dir: Some(dir.join("copies")),
         queue: 1024,
         profile: None,
@@ -154,7 +156,7 @@ pub fn open(dir: &Path) -> Token {
 /// Opens the token without session copies, whose use no file lock can hold up, and with more lines in the profile.
 pub fn open_with(dir: &Path, more: &str, queue: usize, on_hopeless: impl FnOnce() + Send + 'static) -> Token {
     let path: PathBuf = dir.join("profile.toml");
-    std::fs::write(&path, format!("schema = 1\nname = \"test\"\nscheme = \"aes_gcm_host_iv\"\n{more}")).unwrap();
+    std::fs::write(&path, format!("schema = 1\nname = \"test\"\nschemes = [\"aes_gcm_host_iv\"]\n{more}")).unwrap();
     let settings = Settings { profile: Some(path), queue, ..settings(dir) };
     Token::open(&settings, pin(PIN), on_hopeless).unwrap()
 }

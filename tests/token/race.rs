@@ -17,7 +17,7 @@ fn keys_are_made_while_others_are_used_for_the_first_time() {
             {
                 let name = name(number);
                 token.generate(&name, soon()).await.unwrap();
-                let wrapped = token.wrap_seed(&name, b"", &[7; 32], soon()).await.unwrap();
+                let wrapped = token.wrap_seed(&name, 1, b"", &[7; 32], soon()).await.unwrap();
                 assert_eq!(*token.unwrap_seed(&name, 1, b"", &wrapped, soon()).await.unwrap(), [7; 32]);
                 if number % 3 == 0 {
                     token.destroy(&name, soon()).await.unwrap();

@@ -37,7 +37,7 @@ pub fn ask(settings: Settings, line: &[u8], then: impl FnOnce(&[u8]) -> Result<(
         let app = app.map_err(in_use)?;
         let answer = admin::answer_here(app.desk(), line).await;
         let told = then(&answer);
-        Ok((app.close().await, told))
+        Ok((app.close(std::time::Duration::from_secs(10)).await, told))
     })?
 }
 

@@ -3,8 +3,10 @@
 mod cipher;
 mod data_key;
 mod data_key_pair;
+mod decapsulate;
 mod decrypt;
 mod derive_shared_secret;
+mod encapsulate;
 mod encrypt;
 mod generate_data_key;
 mod generate_data_key_pair;
@@ -13,8 +15,10 @@ mod generate_data_key_without_plaintext;
 mod generate_random;
 mod re_encrypt;
 
+pub use decapsulate::Decapsulate;
 pub use decrypt::Decrypt;
 pub use derive_shared_secret::DeriveSharedSecret;
+pub use encapsulate::Encapsulate;
 pub use encrypt::Encrypt;
 pub use generate_data_key::GenerateDataKey;
 pub use generate_data_key_pair::GenerateDataKeyPair;

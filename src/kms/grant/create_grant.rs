@@ -184,6 +184,7 @@ fn check_operations(key: &KeyRow, grant: &GrantRecord) -> Result<(), Error> {
         (KeyUsage::EncryptDecrypt, _) => &["Decrypt", "Encrypt", "GetPublicKey", "ReEncryptFrom", "ReEncryptTo"],
         (KeyUsage::SignVerify, _) => &["GetPublicKey", "Sign", "Verify"],
         (KeyUsage::KeyAgreement, _) => &["DeriveSharedSecret", "GetPublicKey"],
+        (KeyUsage::EncapsulateDecapsulate, _) => &["Decapsulate", "Encapsulate", "GetPublicKey"],
         (KeyUsage::GenerateVerifyMac, _) => &["GenerateMac", "VerifyMac"],
     };
     let fits = |operation: &GrantOperation| {

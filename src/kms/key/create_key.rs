@@ -10,9 +10,10 @@ use crate::crash_point;
 use crate::crypto;
 use crate::kms::multi_region::kept;
 use crate::kms::shape::{Member, defaulted, optional};
+use crate::kms::signature::learn_served;
 use crate::kms::tag::{Tag, check_tags, merged};
 use crate::kms::{Context, Error, Facts, Operation, object_kind, policy, shapes};
-use crate::model::{AccountId, KeyId, KeySpec, KeyState, KeyUsage, Origin, Timestamp, key_arn};
+use crate::model::{AccountId, KeyId, KeyPairSpec, KeySpec, KeyState, KeyUsage, Origin, Timestamp, key_arn};
 use crate::store::{Change, IntentKind, KeyRecord, Material};
 use crate::token::{KeyKind, Offer, Token};
 
@@ -75,8 +76,15 @@ impl Operation for CreateKey {
         let record = self.record(cx, account, key_id, (spec, usage, origin))?;
         let misfit = || Error::Internal(format!("no object is for {usage} with {spec}"));
         let kind = object_kind(spec, usage).ok_or_else(misfit)?;
-        let deadline = cx.request.deadline.max(Instant::now() + GENERATION_TIME);
+        let generation = kind.is_pair().then(|| Instant::now() + GENERATION_TIME);
+        let deadline = generation.map_or(cx.request.deadline, |until| until.max(cx.request.deadline));
         check_offered(cx, spec, kind, deadline).await?;
+        if origin == Origin::External && spec.key_pair().is_some_and(KeyPairSpec::is_lattice) {
+            return Err(Error::UnsupportedOperation(format!(
+                "KeySpec {spec} is not offered for imported key material."
+            )));
+        }
+        learn_served(cx, &record).await;
         match origin {
             Origin::External => create_without_material(cx, record).await,
             Origin::AwsKms => create_on_token(cx, record, kind, deadline).await,
@@ -226,7 +234,7 @@ async fn create_on_token(
     };
     record.public_key = public_key.map(|key| hex::encode(key.spki()));
     crash_point::reached("creation-on-token");
-    let metadata = KeyMetadata::of(&cx.kms.store, &record);
+    let metadata = KeyMetadata::of(&cx.kms, &record);
     cx.note_resource(&record);
     cx.change(|_| {
         // Whoever undid the creation meanwhile took the intent: then there is no key to enable.
@@ -239,7 +247,7 @@ async fn create_on_token(
 
 /// A key whose material is to be imported: there is nothing on the token yet.
 async fn create_without_material(cx: &Context, record: KeyRecord) -> Result<Output, Error> {
-    let key_metadata = KeyMetadata::of(&cx.kms.store, &record);
+    let key_metadata = KeyMetadata::of(&cx.kms, &record);
     cx.note_resource(&record);
     cx.change(|_| Ok((Change::new(cx.kms.now()).insert(record.clone()), ()))).await?;
     Ok(Output { key_metadata })

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::KeyMetadata;
 use crate::kms::shape::{Member, optional, required};
+use crate::kms::signature::learn_served;
 use crate::kms::{Context, Error, Facts, Operation, shapes};
 
 /// Tells what is known of a key.
@@ -32,6 +33,7 @@ impl Operation for DescribeKey {
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let facts = Facts { grant_tokens: self.grant_tokens.as_deref().unwrap_or_default(), ..Facts::default() };
         let key = cx.authorize::<Self>(cx.key(&self.key_id)?, &facts)?;
-        Ok(Output { key_metadata: KeyMetadata::of(&cx.kms.store, &key.thing().record) })
+        learn_served(cx, &key.thing().record).await;
+        Ok(Output { key_metadata: KeyMetadata::of(&cx.kms, &key.thing().record) })
     }
 }

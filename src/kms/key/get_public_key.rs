@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Algorithms;
 use crate::kms::shape::{Member, optional, required};
+use crate::kms::signature::learn_served;
 use crate::kms::usable::enabled;
 use crate::kms::{Blob, Context, Error, Facts, Operation, arn_of, public_key_of, shapes};
 use crate::model::{KeySpec, KeyUsage};
@@ -46,13 +47,14 @@ impl Operation for GetPublicKey {
             // AWS says no more either.
             return Err(Error::UnsupportedOperation(String::new()));
         }
+        learn_served(cx, &key.record).await;
         Ok(Output {
             key_id: arn_of(&key.record).to_string(),
             public_key: public_key_of(&key)?.spki().to_vec().into(),
             customer_master_key_spec: spec,
             key_spec: spec,
             key_usage: key.record.usage,
-            algorithms: Algorithms::of(spec, key.record.usage),
+            algorithms: Algorithms::of(&cx.kms, &key.record),
         })
     }
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::kms::multi_region::multi_region_key_type;
-use crate::kms::{arn_of, epoch_seconds, signature};
+use crate::kms::{Kms, arn_of, epoch_seconds, signature};
 use crate::model::{
-    AccountId, EncryptionAlgorithm, KeyAgreementAlgorithm, KeyId, KeyManager, KeySpec, KeyState, KeyUsage,
-    MacAlgorithm, Origin, Region, SigningAlgorithm, Timestamp, key_arn,
+    AccountId, EncapsulationAlgorithm, EncryptionAlgorithm, KeyAgreementAlgorithm, KeyId, KeyManager, KeySpec,
+    KeyState, KeyUsage, MacAlgorithm, Origin, Region, SigningAlgorithm, Timestamp, key_arn,
 };
 use crate::store::{ImportedObject, KeyRecord, Material, Store};
 
@@ -75,7 +75,7 @@ struct MultiRegionKey {
 
 impl KeyMetadata {
     /// What a record says, and the store of the keys that it shares its id with; the record itself need not be there.
-    pub fn of(store: &Store, record: &KeyRecord) -> Self {
+    pub fn of(kms: &Kms, record: &KeyRecord) -> Self {
         let imported = imported(record);
         KeyMetadata {
             aws_account_id: record.account.clone(),
@@ -91,11 +91,11 @@ impl KeyMetadata {
             key_manager: KeyManager::Customer,
             customer_master_key_spec: record.spec,
             key_spec: record.spec,
-            algorithms: Algorithms::of(record.spec, record.usage),
+            algorithms: Algorithms::of(kms, record),
             valid_to: imported.clone().filter_map(|object| object.valid_to).min(),
             expiration_model: imported.clone().map(expiration_model).max(),
             multi_region: record.key_id.is_multi_region(),
-            multi_region_configuration: MultiRegionConfiguration::of(store, record),
+            multi_region_configuration: MultiRegionConfiguration::of(&kms.store, record),
             pending_deletion_window_in_days: record
                 .pending_window_days
                 .filter(|_| record.state == KeyState::PendingReplicaDeletion),
@@ -132,23 +132,32 @@ pub struct Algorithms {
     signing_algorithms: &'static [SigningAlgorithm],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     key_agreement_algorithms: &'static [KeyAgreementAlgorithm],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    encapsulation_algorithms: &'static [EncapsulationAlgorithm],
     #[serde(skip_serializing_if = "Option::is_none")]
     mac_algorithms: Option<[MacAlgorithm; 1]>,
 }
 
 impl Algorithms {
-    /// The lists of a key of this spec and usage.
-    pub fn of(spec: KeySpec, usage: KeyUsage) -> Self {
+    /// The lists of a key, by its spec, its usage, and what its token is known to do.
+    pub fn of(kms: &Kms, record: &KeyRecord) -> Self {
+        let (spec, usage) = (record.spec, record.usage);
         let none = Algorithms {
             encryption_algorithms: &[],
             signing_algorithms: &[],
             key_agreement_algorithms: &[],
+            encapsulation_algorithms: &[],
             mac_algorithms: None,
         };
         match usage {
             KeyUsage::EncryptDecrypt => Algorithms { encryption_algorithms: spec.encryption_algorithms(), ..none },
-            KeyUsage::SignVerify => Algorithms { signing_algorithms: signature::served_algorithms(spec), ..none },
+            KeyUsage::SignVerify => {
+                Algorithms { signing_algorithms: signature::served_algorithms(kms, record), ..none }
+            }
             KeyUsage::KeyAgreement => Algorithms { key_agreement_algorithms: spec.key_agreement_algorithms(), ..none },
+            KeyUsage::EncapsulateDecapsulate => {
+                Algorithms { encapsulation_algorithms: spec.encapsulation_algorithms(), ..none }
+            }
             KeyUsage::GenerateVerifyMac => {
                 Algorithms { mac_algorithms: spec.mac_algorithm().map(|algorithm| [algorithm]), ..none }
             }

@@ -200,7 +200,7 @@ impl Replicated {
                 for name in replica.objects() {
                     change = change.delete(&*cx.kms.creation(&name)?);
                 }
-                let metadata = KeyMetadata::of(store, &replica);
+                let metadata = KeyMetadata::of(&cx.kms, &replica);
                 let created =
                     Act::about("CreateKey", &replica, json!({ "replicaOf": arn_of(&primary.record).to_string() }));
                 let (change, acts) = cx.kms.with_acts(change, vec![created, synchronized(&replica, "key material")]);

@@ -47,11 +47,23 @@ impl Operation for Sign {
         let facts = facts(algorithm, kind, self.grant_tokens.as_deref());
         let key = cx.authorize::<Self>(cx.key(&self.key_id)?, &facts)?;
         let key = UsableKey::new(key, Self::NAME, KeyUsage::SignVerify)?;
-        let message = message(&key, algorithm, kind, &self.message)?;
+        let message = message(cx, &key, algorithm, kind, &self.message).await?;
+        refuse_mu(kind)?;
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);
         }
         let signature = cx.make_signature(&key, algorithm, message).await?.into();
         Ok(Output { key_id: key.arn(), signature, signing_algorithm: algorithm })
+    }
+}
+
+/// Refuses to sign what represents a message, which no token does: PKCS#11 v3.2 has no mechanism for it.
+fn refuse_mu(kind: MessageType) -> Result<(), Error> {
+    // UnsupportedOperationException would say it better, but is none of the errors that the model has for this.
+    match kind {
+        MessageType::Raw | MessageType::Digest => Ok(()),
+        MessageType::ExternalMu => Err(Error::InvalidKeyUsage(format!(
+            "Message type {kind} is not offered by this service: its token signs whole messages."
+        ))),
     }
 }

@@ -50,7 +50,7 @@ impl Operation for Verify {
         let facts = facts(algorithm, kind, self.grant_tokens.as_deref());
         let key = cx.authorize::<Self>(cx.key(&self.key_id)?, &facts)?;
         let key = UsableKey::new(key, Self::NAME, KeyUsage::SignVerify)?;
-        let message = message(&key, algorithm, kind, &self.message)?;
+        let message = message(cx, &key, algorithm, kind, &self.message).await?;
         let verified = key.public_key()?.verify(algorithm, message, self.signature.expose());
         verified.map_err(|error| match error {
             NotVerified::Invalid => Error::InvalidSignature,

@@ -1,0 +1,222 @@
+//! Callers who never stop: a few for each token, at a steady pace, and what became of every one of their requests.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::Service;
+use crate::support::wire::{Answer, Request, exchange, try_exchange};
+
+/// The callers of one Region.
+pub struct Load {
+    key: String,
+    region: &'static str,
+    stop: Arc<AtomicBool>,
+    outcomes: Arc<Mutex<Vec<Outcome>>>,
+    callers: Vec<JoinHandle<()>>,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub operation: &'static str,
+    pub begun: Instant,
+    pub took: Duration,
+    /// Empty for success.
+    pub exception: String,
+    /// What a successful answer says: a ciphertext or a key's id.
+    made: Option<String>,
+}
+
+impl Outcome {
+    /// Whether the answer was 200.
+    pub fn is_success(&self) -> bool {
+        self.exception.is_empty()
+    }
+}
+
+impl Load {
+    /// Begins with a new key in the Region.
+    pub fn start(service: &Service, region: &'static str) -> Load {
+        let key = ask(service, region, "CreateKey", json!({}))["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+        let known = ask(service, region, "Encrypt", json!({ "KeyId": key, "Plaintext": PLAINTEXT }));
+        let load = Load { key, region, stop: Arc::default(), outcomes: Arc::default(), callers: Vec::new() };
+        let requests = [
+            ("Encrypt", json!({ "KeyId": load.key, "Plaintext": PLAINTEXT })),
+            ("Decrypt", json!({ "CiphertextBlob": known["CiphertextBlob"] })),
+            ("GenerateDataKey", json!({ "KeyId": load.key, "KeySpec": "AES_256" })),
+        ];
+        let signed = |(name, body): &(&'static str, Value)| (*name, request(region, name, body).signed(service));
+        let users: Vec<_> = requests.iter().map(signed).collect();
+        let makers = vec![signed(&("CreateKey", json!({})))];
+        let mut callers: Vec<_> = (0..USERS).map(|_| load.caller(service.address(), users.clone(), PACE)).collect();
+        callers.push(load.caller(service.address(), makers, MAKER_PACE));
+        Load { callers, ..load }
+    }
+
+    fn caller(&self, address: String, requests: Vec<(&'static str, Vec<u8>)>, pace: Duration) -> JoinHandle<()> {
+        let (stop, outcomes) = (Arc::clone(&self.stop), Arc::clone(&self.outcomes));
+        std::thread::spawn(move || {
+            // The same bytes over and over: a signature holds for five minutes, and nothing here remembers one.
+            for (operation, bytes) in requests.iter().cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let begun = Instant::now();
+                let (exception, made) = told(operation, try_exchange(&address, bytes));
+                let outcome = Outcome { operation, begun, took: begun.elapsed(), exception, made };
+                outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+                std::thread::sleep(pace.saturating_sub(begun.elapsed()));
+            }
+        })
+    }
+
+    /// Successes a second in the time given.
+    pub fn rate(&self, from: Instant, to: Instant) -> f64 {
+        let ended = |outcome: &&Outcome| (from..to).contains(&(outcome.begun + outcome.took));
+        let count = self.outcomes().iter().filter(ended).filter(|outcome| outcome.exception.is_empty()).count();
+        count as f64 / (to - from).as_secs_f64()
+    }
+
+    /// How long half of the answers took at most that began in the time given.
+    pub fn median(&self, from: Instant, to: Instant) -> Duration {
+        let mut times: Vec<Duration> = self.asked(from, to).into_iter().map(|outcome| outcome.took).collect();
+        times.sort();
+        times.get(times.len() / 2).copied().unwrap_or(Duration::MAX)
+    }
+
+    /// What was asked in the time given, as far as it has an answer.
+    pub fn asked(&self, from: Instant, to: Instant) -> Vec<Outcome> {
+        self.outcomes().iter().filter(|outcome| (from..to).contains(&outcome.begun)).cloned().collect()
+    }
+
+    /// Stops, and sees that what was acknowledged is there: every key that was made encrypts, and what was encrypted is
+    /// decrypted.
+    pub fn stop(self, service: &Service) -> Vec<Outcome> {
+        self.stop.store(true, Ordering::Relaxed);
+        for caller in self.callers {
+            caller.join().unwrap();
+        }
+        let outcomes = std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
+        let made = |operation| outcomes.iter().filter(move |outcome| outcome.operation == operation);
+        for id in made("CreateKey").filter_map(|outcome| outcome.made.as_ref()) {
+            ask(service, self.region, "Encrypt", json!({ "KeyId": id, "Plaintext": PLAINTEXT }));
+        }
+        for blob in made("Encrypt").filter_map(|outcome| outcome.made.as_ref()).step_by(10) {
+            let back = ask(service, self.region, "Decrypt", json!({ "CiphertextBlob": blob }));
+            assert_eq!(back["Plaintext"], PLAINTEXT);
+        }
+        outcomes
+    }
+
+    /// Stops, with a service that has ended or is about to.
+    pub fn give_up(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.callers.into_iter().for_each(|caller| caller.join().unwrap());
+    }
+
+    fn outcomes(&self) -> MutexGuard<'_, Vec<Outcome>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The exception of an answer, or what a success says. A wrong answer fails the test.
+fn told(operation: &str, answer: Option<Answer>) -> (String, Option<String>) {
+    let Some(answer) = answer else { return ("no answer".into(), None) };
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if answer.status != 200 {
+        return (body["__type"].as_str().unwrap_or("no exception").to_owned(), None);
+    }
+    match operation {
+        "Decrypt" => {
+            assert_eq!(body["Plaintext"], PLAINTEXT);
+            (String::new(), None)
+        }
+        "CreateKey" => (String::new(), body["KeyMetadata"]["KeyId"].as_str().map(str::to_owned)),
+        _ => (String::new(), body["CiphertextBlob"].as_str().map(str::to_owned)),
+    }
+}
+
+/// A request that must succeed.
+pub fn ask(service: &Service, region: &str, operation: &str, body: Value) -> Value {
+    let answer = exchange(&service.address(), &request(region, operation, &body).signed(service));
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert_eq!(answer.status, 200, "{operation} {body}: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+fn request(region: &str, operation: &str, body: &Value) -> Request {
+    Request { region: region.into(), ..Request::kms(operation, body) }
+}
+
+/// Asks `/healthz` all the time, and `/readyz` when asked to.
+pub struct Doctor {
+    address: String,
+    stop: Arc<AtomicBool>,
+    pulse: JoinHandle<Vec<Duration>>,
+}
+
+impl Doctor {
+    pub fn start(service: &Service) -> Doctor {
+        let (address, stop) = (service.address(), Arc::new(AtomicBool::new(false)));
+        let (asked, until) = (address.clone(), Arc::clone(&stop));
+        let pulse = std::thread::spawn(move || {
+            let mut times = Vec::new();
+            while !until.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                // Of a service that has ended there is no answer.
+                let Some((status, _)) = get(&asked, "/healthz") else { break };
+                times.push(begun.elapsed());
+                assert_eq!(status, 200);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            times
+        });
+        Doctor { address, stop, pulse }
+    }
+
+    /// Status and body of `/readyz`, or of that of a Region.
+    pub fn readiness(&self, region: &str) -> (u16, Value) {
+        let (status, body) = get(&self.address, &format!("/readyz{region}")).expect("an answer");
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
+    /// Stops, with a service that has ended.
+    pub fn give_up(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.pulse.join().unwrap();
+    }
+
+    /// Ends; every answer came within 100 ms, but for those that this machine's own load held up.
+    pub fn discharge(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut times = self.pulse.join().unwrap();
+        times.sort();
+        let (most, last) = (times[times.len() * 95 / 100], times[times.len() - 1]);
+        assert!(most < Duration::from_millis(100) && last < Duration::from_secs(1), "{most:?} {last:?}");
+    }
+}
+
+fn get(address: &str, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+/// What is encrypted, in base64.
+const PLAINTEXT: &str = "c2l4dGVlbiBieXRlcyEhIQ==";
+/// Callers of a Region that use a key.
+const USERS: usize = 2;
+/// From the beginning of one request of theirs to that of the next.
+const PACE: Duration = Duration::from_millis(30);
+/// The same for the one who makes keys.
+const MAKER_PACE: Duration = Duration::from_millis(200);

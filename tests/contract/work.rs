@@ -369,6 +369,7 @@ pub fn imports(place: &Place) {
                 }
                 let import = Import {
                     name: ObjectName { purpose: Purpose::Imported, ..name(number) },
+                    of_key: name(number).key_id,
                     kind,
                     wrapping,
                     wrapping_spec: spec,

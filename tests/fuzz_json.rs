@@ -108,6 +108,7 @@ fn value(shape: &'static Shape) -> BoxedStrategy<Value> {
                 Some("[0-9]{12}") => "[0-9]",
                 Some(text) if text.starts_with("cluster-") => "[2-7a-zA-Z]",
                 Some(text) if text.contains("vpce") => "[a-z0-9]",
+                Some("^([a-z]+-){2,3}\\d+$") => "[a-z0-9-]",
                 Some(text) if text.contains("\\u") => "[ -~]",
                 Some(text) if text.contains(['_', 'w']) => "[a-zA-Z0-9_]",
                 Some(_) => "[a-zA-Z0-9]",

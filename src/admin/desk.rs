@@ -53,7 +53,10 @@ impl Desk {
         request.parameters = shown(parameters, route);
         let route = route.ok_or_else(|| Error::InvalidAction(format!("There is no operation {operation}.")));
         match account.and(route) {
-            Ok(route) => self.decide(&request, route, &rest, permit).await,
+            Ok(route) => match (route.prepare)(&self.kms, &request.account, &rest).await {
+                Ok(()) => self.decide(&request, route, &rest, permit).await,
+                Err(error) => Err(self.refused(&request, error, Some(permit)).await),
+            },
             Err(error) => Err(self.refused(&request, error, Some(permit)).await),
         }
     }
@@ -149,7 +152,7 @@ impl Desk {
         let region = self.kms.regions().next().expect("settings without a Region are refused");
         let event = Event::call(Call {
             time: request.now,
-            source: EventSource::Iam,
+            source: request.route.map_or(EventSource::Iam, |route| route.source),
             name: request.route.map_or("UnknownOperation", |route| route.name),
             region,
             account: &request.account,

@@ -1,11 +1,15 @@
 //! The table of operations; a new one is one row here.
 
+use std::pin::Pin;
+
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Context, Error, Operation, access_key, account, policy, role, user};
+use super::{Context, Error, Operation, access_key, account, policy, role, token, user};
+use crate::audit::EventSource;
+use crate::kms::Kms;
 use crate::kms::shape::{self, Member};
-use crate::model::Document;
+use crate::model::{AccountId, Document};
 use crate::store::Change;
 
 /// One operation of the table.
@@ -14,10 +18,25 @@ pub struct Route {
     pub name: &'static str,
     /// Its request's members and their constraints; each may name its account besides, as `AccountId`.
     pub members: &'static [Member],
+    /// The service that its records name: IAM's are those of principals.
+    pub source: EventSource,
     /// Whether it changes nothing.
     pub read_only: bool,
+    /// Does what has to be there before it is decided.
+    pub(super) prepare: Prepare,
     /// Reads a request and decides.
     pub(super) plan: for<'a> fn(&Context<'a>, &Document<'_>) -> Result<Planned, Error>,
+}
+
+/// A future on the heap.
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+type Prepare = for<'a> fn(&'a Kms, &'a AccountId, &'a Document<'a>) -> BoxFuture<'a, Result<(), Error>>;
+
+impl Route {
+    /// Whether it is about principals, and not about tokens.
+    pub fn is_of_principals(&self) -> bool {
+        self.source == EventSource::Iam
+    }
 }
 
 /// What was decided, the answer written out.
@@ -61,6 +80,7 @@ pub const OPERATIONS: &[Route] = &[
     row::<role::ListRoles>(),
     row::<user::ListUserPolicies>(),
     row::<user::ListUsers>(),
+    row::<token::PairTokens>(),
     row::<role::PutRolePermissionsBoundary>(),
     row::<role::PutRolePolicy>(),
     row::<user::PutUserPermissionsBoundary>(),
@@ -78,7 +98,29 @@ pub const OPERATIONS: &[Route] = &[
 ];
 
 const fn row<O: Operation>() -> Route {
-    Route { name: O::NAME, members: O::MEMBERS, read_only: O::READ_ONLY, plan: plan::<O> }
+    Route {
+        name: O::NAME,
+        members: O::MEMBERS,
+        source: O::SOURCE,
+        read_only: O::READ_ONLY,
+        prepare: prepare::<O>,
+        plan: plan::<O>,
+    }
+}
+
+/// What is wrong with the request is told when it is decided.
+fn prepare<'a, O: Operation>(
+    kms: &'a Kms,
+    account: &'a AccountId,
+    parameters: &'a Document<'a>,
+) -> BoxFuture<'a, Result<(), Error>> {
+    let request = shape::check(parameters, O::MEMBERS).ok().and_then(|()| read::<O>(parameters).ok());
+    Box::pin(async move {
+        match request {
+            Some(request) if kms.store.account(account).is_some() => request.prepare(kms, account).await,
+            _ => Ok(()),
+        }
+    })
 }
 
 fn plan<O: Operation>(cx: &Context<'_>, parameters: &Document<'_>) -> Result<Planned, Error> {

@@ -1,4 +1,4 @@
-//! `hsm-kms token list|init|probe`.
+//! `hsm-kms token list|init|probe|pair`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::Failure;
+use super::principal::Principal;
 use crate::model::TokenUri;
 use crate::token::{self, Identity, Place, ProbeRow, Token, TokenEntry, Usage};
 
@@ -82,6 +83,27 @@ enum Command {
         #[arg(long)]
         pin_file: PathBuf,
     },
+    /// Show the fingerprints of the replication keys of two tokens; with both confirmed, the material of multi-Region keys
+    /// may go from one to the other.
+    ///
+    /// Run it once without --confirm. Have whoever answers for each token compare its fingerprint, for example with that of
+    /// the public key that the vendor's own tool shows; then run it again.
+    ///
+    /// Example: hsm-kms token pair token west --config /etc/hsm-kms/hsm-kms.toml --confirm 3f0c… --confirm 9a1d…
+    Pair {
+        /// What the settings call the tokens; `token` is the first one.
+        #[arg(num_args = 2, required = true, value_names = ["TOKEN", "OTHER"])]
+        tokens: Vec<String>,
+        /// The fingerprint of a token, 64 hex digits: twice, in the order of the tokens.
+        #[arg(long, value_name = "FINGERPRINT")]
+        confirm: Vec<String>,
+        /// The data folder of `hsm-kms dev`.
+        #[arg(long, default_value = "hsm-kms-data", conflicts_with = "config")]
+        data: PathBuf,
+        /// The settings of `hsm-kms serve`.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
 }
 
 impl TokenCommand {
@@ -93,6 +115,16 @@ impl TokenCommand {
             Command::Init { module, label, pin_file, so_pin_file } => {
                 let made = token::init_token(&module, &label, &read_pin(&so_pin_file)?, &read_pin(&pin_file)?)?;
                 print_tokens(&[made], self.output);
+            }
+            Command::Pair { tokens, confirm, data, config } => {
+                let mut parameters = json!({ "Tokens": tokens });
+                match confirm.len() {
+                    0 => {}
+                    2 => parameters["Confirm"] = json!(confirm),
+                    _ => return Err(Failure::of_use("--confirm is needed twice, once for each token")),
+                }
+                let request = json!({ "operation": "PairTokens", "parameters": parameters });
+                Principal { data, config, line: Ok(format!("{request}\n").into_bytes()) }.run()?;
             }
             Command::Probe { module, label, serial, uri, profile, pin_file } => {
                 let settings = token::Settings { module, label, serial, uri, copies_dir: None, queue: 16, profile };

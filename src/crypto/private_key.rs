@@ -86,6 +86,17 @@ fn algorithm_of(spki: &[u8]) -> Option<&[u8]> {
     take(&mut whole(spki, SEQUENCE)?, SEQUENCE)
 }
 
+/// The modulus and the exponent in a `SubjectPublicKeyInfo` of RSA.
+pub(super) fn rsa_numbers(spki: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut fields = whole(spki, SEQUENCE)?;
+    take(&mut fields, SEQUENCE)?;
+    // The first byte of a BIT STRING counts the bits that are left over.
+    let key = whole(fields, BIT_STRING)?.strip_prefix(&[0])?;
+    let mut numbers = whole(key, SEQUENCE)?;
+    let (modulus, exponent) = (positive_or_zero(&mut numbers)?, positive_or_zero(&mut numbers)?);
+    numbers.is_empty().then_some((modulus, exponent))
+}
+
 /// The contents of a value that is all there is.
 fn whole(mut der: &[u8], tag: u8) -> Option<&[u8]> {
     let contents = take(&mut der, tag)?;
@@ -118,6 +129,7 @@ fn positive_or_zero<'a>(der: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 /// `[0] IMPLICIT`
 const ATTRIBUTES: u8 = 0xa0;

@@ -10,6 +10,7 @@ use ed25519_dalek::{Digest as _, Sha512, Signature, VerifyingKey};
 
 use super::ecdsa::ecdsa_raw;
 use super::lattice;
+use super::private_key::rsa_numbers;
 use crate::model::{KeyPairSpec, SigningAlgorithm};
 
 /// The public half of an asymmetric key, proved to be one of its spec, ready to verify.
@@ -154,6 +155,12 @@ impl PublicKey {
         };
         // The key's bits are the last field of the structure.
         self.spki.get(self.spki.len().checked_sub(len)?..)
+    }
+
+    /// The modulus and the exponent, big endian, of an RSA key; `None` for others.
+    pub fn rsa_numbers(&self) -> Option<(&[u8], &[u8])> {
+        self.spec.modulus_len()?;
+        rsa_numbers(&self.spki)
     }
 
     /// Whether the signature is this key's over the message: ECDSA's in minimal DER, PSS with a salt of the hash's length.

@@ -7,9 +7,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::Context;
+use super::multi_region::multi_region_key_type;
 use super::tag::Tag;
 use crate::auth::policy::{Conditions, Value};
-use crate::model::{AliasName, EncryptionContext};
+use crate::model::{AliasName, EncryptionContext, Region};
 use crate::store::{GrantRecord, KeyRecord};
 
 /// What an operation says of its request for policies and grants to ask about.
@@ -27,6 +28,8 @@ pub struct Facts<'a> {
     pub new_grant: Option<&'a GrantRecord>,
     /// The tags of a resource that is not a key: of a role.
     pub resource_tags: Option<&'a BTreeMap<String, String>>,
+    /// The Region in which the request does something, if that is not its own.
+    pub region: Option<&'a Region>,
     /// All other condition keys, by lower-case name.
     pub values: Vec<(&'static str, Value<'a>)>,
 }
@@ -78,7 +81,7 @@ impl Circumstances<'_> {
             "aws:epochtime" => owned(request.time.as_millis().div_euclid(1_000).to_string()),
             "aws:useragent" if request.user_agent.is_empty() => Value::Absent,
             "aws:useragent" => one(&request.user_agent),
-            "aws:requestedregion" => one(request.region.as_str()),
+            "aws:requestedregion" => one(self.facts.region.unwrap_or(&request.region).as_str()),
             "aws:tokenissuetime" => session.map_or(Value::Absent, |session| owned(session.issued.to_string())),
             // Of long-term credentials it is not known, of temporary ones it is false: there is no such device here.
             "aws:multifactorauthpresent" => session.map_or(Value::Absent, |_| one("false")),
@@ -95,7 +98,8 @@ impl Circumstances<'_> {
             "kms:keyspec" | "kms:customermasterkeyspec" => one(key.spec.as_str()),
             "kms:keyusage" | "kms:customermasterkeyusage" => one(key.usage.as_str()),
             "kms:keyorigin" => one(key.origin.as_str()),
-            "kms:multiregion" => one("false"),
+            "kms:multiregion" => one(if key.key_id.is_multi_region() { "true" } else { "false" }),
+            "kms:multiregionkeytype" => multi_region_key_type(key).map_or(Value::Absent, one),
             "aws:resourceaccount" => one(key.account.as_str()),
             "kms:requestalias" => self.alias.map_or(Value::Absent, |alias| one(alias.as_str())),
             "kms:resourcealiases" => {

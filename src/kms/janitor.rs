@@ -181,7 +181,7 @@ impl Kms {
             token.destroy(&name, deadline()).await?;
         }
         crash_point::reached("object-destroyed");
-        let change = Change::new(self.now()).delete(key);
+        let change = self.without_replica(Change::new(self.now()).delete(key), &key.record);
         let aliases = self.store.aliases_of_key(region, key_id);
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
         let counts = self.store.wrap_counts_of(region, key_id);
@@ -201,6 +201,7 @@ impl Kms {
         IntentRecord {
             kind,
             name,
+            key_id: Some(key.key_id).filter(|key_id| *key_id != name.key_id),
             region: key.region.clone(),
             custom_key_store: key.custom_key_store.clone(),
             account: key.account.clone(),
@@ -222,8 +223,19 @@ impl Kms {
         if self.store.key(&key.region, &key.key_id).is_some_and(|key| key.record.objects().contains(name)) {
             return;
         }
+        match self.token_of(key) {
+            Ok(token) => self.take_back(&token, name).await,
+            Err(error) => {
+                tracing::warn!(%error, object = %name, "an object of a request that failed is destroyed later")
+            }
+        }
+    }
+
+    /// Undoes the creation of an object that no record names; leaves it to the service's own round if the token does not
+    /// answer.
+    pub(super) async fn take_back(&self, token: &Token, name: &ObjectName) {
         let undo = async {
-            self.token_of(key)?.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
+            token.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
             // None if it was undone before the token had made it.
             let Some(intent) = self.store.intent(name) else { return Ok(()) };
             self.commit_step(Change::new(self.now()).delete(&*intent), None).await.map_err(Error::from)
@@ -339,6 +351,13 @@ impl Kms {
             let WrappingKeyRecord { region, custom_key_store, .. } = &row.record;
             enter(row.record.object(), region, custom_key_store);
         }
+        // They are on the tokens of Regions.
+        if wanted(None) {
+            let tokens = self.tokens();
+            let on = |serial: &String| tokens.iter().find(|token| token.identity().serial == *serial).cloned();
+            let keys = self.store.replication_keys();
+            known.extend(keys.iter().map(|row| (row.record.object(), on(&row.record.serial))));
+        }
         known
     }
 }
@@ -386,7 +405,8 @@ fn undoing(intent: &IntentRecord) -> Option<&'static str> {
     match (intent.kind, intent.name.purpose) {
         (IntentKind::Create, Purpose::Imported) => Some("UndoImportKeyMaterial"),
         (IntentKind::Create, Purpose::ImportWrapping) => Some("UndoGetParametersForImport"),
-        (IntentKind::Create, Purpose::Kms | Purpose::StoreRoot) => Some("UndoCreateKey"),
+        (IntentKind::Create, Purpose::Replication) => Some("UndoCreateReplicationKey"),
+        (IntentKind::Create, Purpose::Kms | Purpose::MultiRegion | Purpose::StoreRoot) => Some("UndoCreateKey"),
         (IntentKind::RotateOnDemand | IntentKind::RotateAutomatically, _) => Some("UndoRotateKey"),
         (IntentKind::Destroy | IntentKind::DestroyExpired | IntentKind::DestroyReplaced, _) => None,
     }

@@ -174,6 +174,12 @@ impl Kms {
         self.key_stores.regions.get(region).map(|seat| seat.is_ready())
     }
 
+    /// A Region whose own token the settings call so.
+    pub fn region_of_token(&self, name: &str) -> Option<&Region> {
+        let mut regions = self.key_stores.regions.iter();
+        regions.find(|(_, seat)| seat.name() == name).map(|(region, _)| region)
+    }
+
     /// The place of every token once, the first one first, though a token may serve several Regions.
     pub fn seats(&self) -> Vec<&Arc<Seat>> {
         let mut seen = BTreeSet::new();

@@ -19,6 +19,7 @@ mod key_pairs;
 mod key_stores;
 pub mod mac;
 mod marker;
+pub mod multi_region;
 pub mod policy;
 mod private_key;
 pub mod rotation;

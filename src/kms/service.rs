@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::custom_key_store::CustomKeyStores;
+use super::janitor::Act;
 use super::rotation::Budgets;
 use super::{Error, GrantTokens, Imports, KeyPairs, KeyStores, Markers, Sessions};
 use crate::audit::{Audit, Permit};
@@ -128,6 +129,31 @@ impl Kms {
             Err(_) => self.outbox().failed.insert(event_id.to_owned()),
         };
         copied.map(drop).map_err(CommitError::Failed)
+    }
+
+    /// Adds to a change the records of acts that follow from it; gives their ids, for [`Kms::copy_acts`] once it is made.
+    pub(super) fn with_acts(&self, change: Change, acts: Vec<Act>) -> (Change, Vec<String>) {
+        let since = self.audit.durable_seq();
+        let mut ids = Vec::new();
+        let change = acts.into_iter().fold(change, |change, Act { name, region, account, resource, details }| {
+            let (event_id, event) = self.act(name, &region, &account, details);
+            let event = String::from_utf8_lossy(&event.resource(&resource).to_json()).into_owned();
+            ids.push(event_id.clone());
+            change.insert(OutboxRecord { event_id, event, since })
+        });
+        (change, ids)
+    }
+
+    /// Copies to the log the records of acts that a change has made durable; what cannot be copied now is later.
+    pub(super) async fn copy_acts(&self, ids: Vec<String>) {
+        if ids.is_empty() {
+            return;
+        }
+        if let Err(error) = self.copy(|event_id| ids.iter().any(|id| id == event_id)).await {
+            tracing::error!(%error, "the records of a change are copied to the log later");
+            // Those that are there are found there.
+            self.outbox().failed.extend(ids);
+        }
     }
 
     /// Removes the outbox rows whose events are in the log, and copies those again whose copying failed.

@@ -156,6 +156,8 @@ pub const POLICY_NAME: Shape = Shape::String { min: 1, max: 128, pattern: Some(P
 pub const PRINCIPAL_ID: Shape = Shape::String { min: 1, max: 256, pattern: Some(PRINCIPAL_ID_PATTERN) };
 /// `PublicKeyType`.
 pub const PUBLIC_KEY: Shape = Shape::Blob { min: 1, max: 8192 };
+/// `RegionType`.
+pub const REGION: Shape = Shape::String { min: 1, max: 32, pattern: Some(REGION_PATTERN) };
 /// `RecipientInfo`.
 pub const RECIPIENT_INFO: Shape = Shape::Structure(&[
     optional("KeyEncryptionAlgorithm", &Shape::Enum(&["RSAES_OAEP_SHA_256"])),
@@ -226,6 +228,8 @@ const PRINCIPAL_ID_PATTERN: Pattern = Pattern {
     admits: |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '=' | ',' | '.' | '@' | ':' | '/' | '-'),
 };
 // Of this and the next pattern, the characters are checked here; the forms, where something depends on them.
+const REGION_PATTERN: Pattern =
+    Pattern { text: "^([a-z]+-){2,3}\\d+$", admits: |c| matches!(c, 'a'..='z' | '0'..='9' | '-') };
 const SERVICE_PRINCIPAL_PATTERN: Pattern = Pattern {
     text: "^([A-Za-z0-9\\-]+)\\.([A-Za-z0-9\\-]+)(\\.[A-Za-z0-9\\-]+)+$",
     admits: |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'),

@@ -106,7 +106,9 @@ pub fn enabled(key: &KeyRow) -> Result<(), Error> {
         KeyState::Enabled => Ok(()),
         KeyState::Disabled => Err(Error::Disabled(arn_of(&key.record))),
         KeyState::PendingImport => Err(pending_import(key)),
-        KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
+        KeyState::PendingDeletion | KeyState::PendingReplicaDeletion | KeyState::Destroying => {
+            Err(pending_deletion(key))
+        }
         KeyState::Unavailable => Err(unavailable(key)),
     }
 }
@@ -125,7 +127,9 @@ pub fn available(key: &KeyRow) -> Result<(), Error> {
 pub fn not_pending_deletion(key: &KeyRow) -> Result<(), Error> {
     match key.record.state {
         KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport | KeyState::Unavailable => Ok(()),
-        KeyState::PendingDeletion | KeyState::Destroying => Err(pending_deletion(key)),
+        KeyState::PendingDeletion | KeyState::PendingReplicaDeletion | KeyState::Destroying => {
+            Err(pending_deletion(key))
+        }
     }
 }
 
@@ -143,5 +147,6 @@ fn unavailable(key: &KeyRow) -> Error {
 }
 
 fn pending_deletion(key: &KeyRow) -> Error {
-    Error::InvalidState(format!("{} is pending deletion.", arn_of(&key.record)))
+    let what = if key.record.state == KeyState::PendingReplicaDeletion { "replica deletion" } else { "deletion" };
+    Error::InvalidState(format!("{} is pending {what}.", arn_of(&key.record)))
 }

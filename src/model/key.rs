@@ -113,6 +113,8 @@ pub enum KeyState {
     PendingImport,
     /// Waiting for its deletion date.
     PendingDeletion,
+    /// A primary key that waits until its last replica is gone; then its waiting time begins.
+    PendingReplicaDeletion,
     /// Its token objects are being destroyed: no way back. Callers see `PendingDeletion`.
     Destroying,
     /// Its custom key store is not connected, or the token there cannot be reached. Never written to the store: the state
@@ -194,6 +196,7 @@ impl KeyState {
             KeyState::PendingImport => "PendingImport",
             KeyState::PendingDeletion | KeyState::Destroying => "PendingDeletion",
             KeyState::Unavailable => "Unavailable",
+            KeyState::PendingReplicaDeletion => "PendingReplicaDeletion",
         }
     }
 }

@@ -18,6 +18,10 @@ pub enum Purpose {
     Imported,
     /// Unwraps material on its way here.
     ImportWrapping,
+    /// Material of a multi-Region KMS key: it came here wrapped, or was wrapped for here.
+    MultiRegion,
+    /// Unwraps material that comes from another token.
+    Replication,
 }
 
 impl Purpose {
@@ -28,7 +32,14 @@ impl Purpose {
             Purpose::StoreRoot => "store-root",
             Purpose::Imported => "imported",
             Purpose::ImportWrapping => "import-wrapping",
+            Purpose::MultiRegion => "multi-region",
+            Purpose::Replication => "replication",
         }
+    }
+
+    /// Whether such an object was made where it is, and was never anywhere else.
+    pub fn is_made_in_place(self) -> bool {
+        !matches!(self, Purpose::Imported | Purpose::MultiRegion)
     }
 }
 

@@ -9,7 +9,8 @@ use super::grants::GrantsTo;
 use super::seal::{Keys, Kind, Place};
 use super::{
     AccessKeyRecord, AccountRecord, AliasRecord, CustomKeyStoreRecord, Error, GrantRecord, IntentRecord, KeyRecord,
-    OutboxRecord, PolicyRecord, PrincipalRecord, Record, Row, RunsRecord, WrapCountRecord, WrappingKeyRecord,
+    OutboxRecord, PairingRecord, PolicyRecord, PrincipalRecord, Record, ReplicationKeyRecord, Row, RunsRecord,
+    WrapCountRecord, WrappingKeyRecord,
 };
 use crate::model::{AccountId, AliasName, KeyId, Region};
 
@@ -18,6 +19,8 @@ use crate::model::{AccountId, AliasName, KeyId, Region};
 pub struct Index {
     tables: Tables,
     keys_of: Nested<(Region, AccountId), KeyId, KeyRecord>,
+    /// Of multi-Region keys alone.
+    regions_of: Nested<KeyId, Region, KeyRecord>,
     aliases_of: Nested<(Region, AccountId), AliasName, AliasRecord>,
     aliases_of_key: Nested<(Region, KeyId), String, AliasRecord>,
     access_keys_of: Nested<String, String, AccessKeyRecord>,
@@ -96,6 +99,11 @@ impl Index {
         limit: usize,
     ) -> Vec<Arc<Row<KeyRecord>>> {
         page(self.keys_of.get(&(region.clone(), account.clone())), after, limit)
+    }
+
+    /// The primary key and the replicas that are one multi-Region key, by Region.
+    pub(super) fn multi_region(&self, key_id: &KeyId) -> Vec<Arc<Row<KeyRecord>>> {
+        page(self.regions_of.get(key_id), None, usize::MAX)
     }
 
     /// The aliases of an account behind `after`, by name.
@@ -285,15 +293,22 @@ tables! {
     outbox: OutboxRecord,
     wrap_counts: WrapCountRecord,
     runs: RunsRecord,
+    replication_keys: ReplicationKeyRecord,
+    pairings: PairingRecord,
 }
 
 impl Indexed for KeyRecord {
     fn link(index: &mut Index, row: &Arc<Row<Self>>) {
         index.keys_of.entry(row.record.owner()).or_default().insert(row.record.key_id, row.clone());
+        if row.record.key_id.is_multi_region() {
+            let regions = index.regions_of.entry(row.record.key_id).or_default();
+            regions.insert(row.record.region.clone(), row.clone());
+        }
     }
 
     fn unlink(index: &mut Index, row: &Arc<Row<Self>>) {
         drop_from(&mut index.keys_of, &row.record.owner(), &row.record.key_id);
+        drop_from(&mut index.regions_of, &row.record.key_id, &row.record.region);
     }
 }
 
@@ -370,6 +385,10 @@ impl Indexed for IntentRecord {}
 impl Indexed for OutboxRecord {}
 impl Indexed for WrapCountRecord {}
 impl Indexed for RunsRecord {}
+
+impl Indexed for ReplicationKeyRecord {}
+
+impl Indexed for PairingRecord {}
 
 impl GrantRecord {
     fn on(&self) -> (Region, KeyId) {

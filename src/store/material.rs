@@ -25,6 +25,19 @@ pub struct Material {
     /// What is known of imported material; `None` for what was made here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import: Option<Import>,
+    /// What brings it to other tokens, if it was made here for a multi-Region key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<Transfer>,
+}
+
+/// What brings the material of a multi-Region key to other tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transfer {
+    /// What every token makes of this material and of no other, 64 hex digits.
+    pub fingerprint: String,
+    /// The material, wrapped for the replication key of the token that it is on, in hex.
+    pub wrapped: String,
 }
 
 /// When and how a material became the current one.
@@ -108,14 +121,6 @@ impl Material {
     pub fn imported(&self) -> Option<&ImportedObject> {
         self.import.as_ref()?.object.as_ref()
     }
-
-    /// The purpose and the number in the name of its token object; `None` while it is not imported.
-    fn object(&self) -> Option<(Purpose, u32)> {
-        match &self.import {
-            None => Some((Purpose::Kms, self.number)),
-            Some(_) => self.imported().map(|object| (Purpose::Imported, object.number)),
-        }
-    }
 }
 
 impl KeyRecord {
@@ -131,8 +136,26 @@ impl KeyRecord {
 
     /// The token object of one of the key's materials; `None` while it is not imported.
     pub fn object(&self, material: &Material) -> Option<ObjectName> {
-        let (purpose, material) = material.object()?;
-        Some(ObjectName { purpose, key_id: self.key_id, material })
+        match &material.import {
+            None => Some(self.made_object(material.number)),
+            Some(_) => material.imported().map(|object| self.imported_object(object.number)),
+        }
+    }
+
+    /// The name of the token object of a material of this number that is made here.
+    pub fn made_object(&self, material: u32) -> ObjectName {
+        let purpose = if self.key_id.is_multi_region() { Purpose::MultiRegion } else { Purpose::Kms };
+        ObjectName { purpose, key_id: self.object_id.unwrap_or(self.key_id), material }
+    }
+
+    /// The name of the token object of this number that is imported.
+    pub fn imported_object(&self, number: u32) -> ObjectName {
+        ObjectName { purpose: Purpose::Imported, key_id: self.object_id.unwrap_or(self.key_id), material: number }
+    }
+
+    /// Whether it is the replica of a multi-Region key, and not the primary one.
+    pub fn is_replica(&self) -> bool {
+        self.primary_region.as_ref().is_some_and(|primary| *primary != self.region)
     }
 
     /// All token objects of the key.

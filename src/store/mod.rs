@@ -14,6 +14,7 @@ mod material;
 mod meta;
 mod principals;
 mod record;
+mod replication;
 mod root;
 mod seal;
 mod usage;
@@ -45,10 +46,11 @@ pub use custom_key_stores::{Connection, CustomKeyStoreRecord, PasswordStanding};
 pub use embedded::Embedded;
 pub use error::Error;
 pub use grants::{GrantConstraints, GrantRecord};
-pub use material::{AutomaticRotation, Import, ImportedObject, Material, Rotation};
+pub use material::{AutomaticRotation, Import, ImportedObject, Material, Rotation, Transfer};
 pub use meta::Meta;
 pub use principals::{AccountRecord, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails};
 pub use record::{AccessKeyRecord, AliasRecord, IntentKind, IntentRecord, KeyRecord, OutboxRecord, Record, Row};
+pub use replication::{PairedToken, PairingRecord, ReplicationKeyRecord};
 pub use usage::{AccessKeyUsage, Usage};
 pub use wrapping_keys::WrappingKeyRecord;
 pub use wraps::{RunsRecord, WrapCountRecord};
@@ -200,6 +202,26 @@ impl Store {
         limit: usize,
     ) -> Vec<Arc<Row<KeyRecord>>> {
         self.0.index().keys_of(region, account, after, limit)
+    }
+
+    /// The primary key and the replicas that are one multi-Region key, by Region.
+    pub fn multi_region(&self, key_id: &KeyId) -> Vec<Arc<Row<KeyRecord>>> {
+        self.0.index().multi_region(key_id)
+    }
+
+    /// The replication key of the token with this serial number.
+    pub fn replication_key(&self, serial: &str) -> Option<Arc<Row<ReplicationKeyRecord>>> {
+        self.0.index().table::<ReplicationKeyRecord>().find(serial)
+    }
+
+    /// The replication keys of all tokens.
+    pub fn replication_keys(&self) -> Vec<Arc<Row<ReplicationKeyRecord>>> {
+        self.0.index().table::<ReplicationKeyRecord>().all()
+    }
+
+    /// The pairing of two tokens, by their serial numbers in whichever order.
+    pub fn pairing(&self, serials: [&str; 2]) -> Option<Arc<Row<PairingRecord>>> {
+        self.0.index().table::<PairingRecord>().find(&replication::pairing_row(serials))
     }
 
     /// All keys, by Region and id.

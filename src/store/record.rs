@@ -114,6 +114,12 @@ pub struct KeyRecord {
     /// The custom key store whose token has its objects; none where that is the Region's own token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom_key_store: Option<CustomKeyStoreId>,
+    /// The Region of the primary key, which of a replica is another one; only multi-Region keys have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_region: Option<Region>,
+    /// The id in the names of its token objects, where that is not the key's: a replica may be on its primary's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_id: Option<KeyId>,
 }
 
 /// An alias of a key.
@@ -162,6 +168,9 @@ pub struct IntentRecord {
     pub kind: IntentKind,
     /// To which object.
     pub name: ObjectName,
+    /// The KMS key, where the name of the object has another id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<KeyId>,
     /// The Region of its key.
     pub region: Region,
     /// The custom key store whose token has it; none where that is the Region's own token.
@@ -203,6 +212,13 @@ pub struct OutboxRecord {
     pub event: String,
     /// The sequence number of the audit log that was durable when the change was made: the event is behind it.
     pub since: u64,
+}
+
+impl IntentRecord {
+    /// The KMS key to which the object belongs, or the object's own id if it belongs to none.
+    pub fn key_id(&self) -> KeyId {
+        self.key_id.unwrap_or(self.name.key_id)
+    }
 }
 
 impl Record for KeyRecord {

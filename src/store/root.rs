@@ -125,8 +125,8 @@ mod tests {
     use crate::store::seal::tests::{fixed_keys, seal_fixed};
     use crate::store::{
         AccessKeyRecord, AccountRecord, AliasRecord, Connection, CustomKeyStoreRecord, GrantRecord, IntentKind,
-        IntentRecord, KeyRecord, OutboxRecord, PasswordStanding, PolicyRecord, PrincipalRecord, Record, RunsRecord,
-        WrapCountRecord, WrappingKeyRecord, meta, samples,
+        IntentRecord, KeyRecord, OutboxRecord, PairingRecord, PasswordStanding, PolicyRecord, PrincipalRecord, Record,
+        ReplicationKeyRecord, RunsRecord, WrapCountRecord, WrappingKeyRecord, meta, samples,
     };
 
     #[derive(Deserialize)]
@@ -182,6 +182,10 @@ mod tests {
         rows_of(include_str!("../../tests/vectors/store/v1-custom-key-stores.json"))
     }
 
+    fn rows_of_regions() -> Vec<GoldenRow> {
+        rows_of(include_str!("../../tests/vectors/store/v1-regions.json"))
+    }
+
     fn rows_of(text: &str) -> Vec<GoldenRow> {
         serde_json::from_str::<MoreVectors>(text).unwrap().rows
     }
@@ -189,8 +193,9 @@ mod tests {
     #[test]
     fn golden_rows_are_sealed_and_opened_to_the_byte() {
         let keys = fixed_keys();
-        let later = [more_rows(), rows_of_materials(), rows_of_rotations(), rows_of_custom_key_stores()];
-        for row in vectors().rows.into_iter().chain(later.into_iter().flatten()) {
+        let of_regions = rows_of_regions().into_iter().chain(rows_of_custom_key_stores());
+        let later = more_rows().into_iter().chain(rows_of_materials()).chain(rows_of_rotations()).chain(of_regions);
+        for row in vectors().rows.into_iter().chain(later) {
             let place = Place { table: &row.table, key: &row.key, revision: row.revision };
             assert_eq!(hex::encode(seal_fixed(Kind::Row, place, row.plaintext.as_bytes())), hex::encode(&row.sealed));
             assert_eq!(keys.open(Kind::Row, place, &row.sealed).unwrap().expose(), row.plaintext.as_bytes());
@@ -331,6 +336,47 @@ mod tests {
         assert_eq!(index.table::<RunsRecord>().all()[0].record, RunsRecord { count: 7, audit_seq: 12_345 });
         let kinds: Vec<_> = index.table::<IntentRecord>().by_revision().iter().map(|row| row.record.kind).collect();
         assert_eq!(kinds, [IntentKind::RotateOnDemand, IntentKind::RotateAutomatically]);
+    }
+
+    #[test]
+    fn golden_rows_of_regions_are_the_sample_records_and_written_so_again() {
+        let mut index = Index::default();
+        for row in rows_of_regions() {
+            let GoldenRow { table, key, revision, sealed, plaintext, .. } = row;
+            index
+                .admit(&fixed_keys(), &RawRow { table: table.clone(), key: key.clone(), revision, sealed }, [0; 32])
+                .unwrap();
+            let written = match table.as_str() {
+                KeyRecord::TABLE => serde_json::to_string(&index.table::<KeyRecord>().find(&key).unwrap().record),
+                IntentRecord::TABLE => serde_json::to_string(&index.table::<IntentRecord>().find(&key).unwrap().record),
+                PairingRecord::TABLE => {
+                    serde_json::to_string(&index.table::<PairingRecord>().find(&key).unwrap().record)
+                }
+                _ => serde_json::to_string(&index.table::<ReplicationKeyRecord>().find(&key).unwrap().record),
+            };
+            assert_eq!(written.unwrap(), plaintext);
+        }
+        let primary = samples::multi_region_key(&samples::region(), 7, None);
+        let replica = KeyRecord {
+            state: KeyState::PendingReplicaDeletion,
+            ..samples::multi_region_key(&"us-west-2".parse().unwrap(), 7, Some(samples::key_id(0xcc)))
+        };
+        let related: Vec<_> = index.multi_region(&primary.key_id).iter().map(|row| row.record.clone()).collect();
+        assert_eq!(related, [primary.clone(), replica.clone()]);
+        assert_eq!((primary.is_replica(), replica.is_replica()), (false, true));
+        let names = [primary.objects()[1], replica.objects()[1]];
+        assert_eq!(names.map(|name| (name.purpose, name.material)), [(Purpose::MultiRegion, 2); 2]);
+        assert_eq!(names.map(|name| name.key_id), [primary.key_id, samples::key_id(0xcc)]);
+        let intents = index.table::<IntentRecord>().by_revision();
+        let intents: Vec<_> = intents.iter().map(|row| (row.record.name.purpose, row.record.key_id())).collect();
+        assert_eq!(
+            intents,
+            [(Purpose::MultiRegion, primary.key_id), (Purpose::Replication, samples::key_id(0xbb))],
+            "the KMS key, or the object's own id"
+        );
+        let replication_key = samples::replication_key("0123456789abcdef");
+        assert_eq!(index.table::<ReplicationKeyRecord>().all()[0].record, replication_key);
+        assert_eq!(index.table::<PairingRecord>().all()[0].record, samples::pairing());
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use super::{
     AccessKeyRecord, AccountRecord, AliasRecord, AutomaticRotation, Connection, CustomKeyStoreRecord, GrantConstraints,
     GrantRecord, Import, ImportedObject, IntentKind, IntentRecord, KeyRecord, Material, Meta, OutboxRecord,
-    PasswordStanding, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails, Rotation, Store, WrappingKeyRecord,
+    PairedToken, PairingRecord, PasswordStanding, PolicyRecord, PrincipalKind, PrincipalRecord, ReplicationKeyRecord,
+    RoleDetails, Rotation, Store, Transfer, WrappingKeyRecord,
 };
 use crate::model::{
     AccountId, GrantOperation, KeyId, KeyPairSpec, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Region,
@@ -52,12 +53,42 @@ pub(super) fn key(region: &Region, first: u8) -> KeyRecord {
         public_key: None,
         automatic_rotation: None,
         custom_key_store: None,
+        primary_region: None,
+        object_id: None,
     }
+}
+
+/// A multi-Region key with two materials, or its replica in another Region.
+pub(super) fn multi_region_key(region: &Region, first: u8, object_id: Option<KeyId>) -> KeyRecord {
+    let key_id = KeyId::multi_region_from_bytes(*key_id(first).as_bytes());
+    let transfer = Some(Transfer { fingerprint: "cd".repeat(32), wrapped: "010002aabbcc".into() });
+    let materials = [1, 2].map(|number| Material { transfer: transfer.clone(), ..material(number) });
+    let (materials, next_material) = (materials.into(), 3);
+    KeyRecord {
+        key_id,
+        primary_region: Some(self::region()),
+        object_id,
+        materials,
+        next_material,
+        ..key(region, first)
+    }
+}
+
+/// The replication key of a token.
+pub(super) fn replication_key(serial: &str) -> ReplicationKeyRecord {
+    let (label, public_key) = ("kms".into(), "3082".into());
+    ReplicationKeyRecord { serial: serial.into(), label, key_id: key_id(0xbb), public_key, created: now() }
+}
+
+/// Two tokens that are paired.
+pub(super) fn pairing() -> PairingRecord {
+    let token = |serial: &str, digits: &str| PairedToken { serial: serial.into(), fingerprint: digits.repeat(32) };
+    PairingRecord::of([token("0123456789abcdef", "ab"), token("fedcba9876543210", "cd")], now())
 }
 
 fn material(number: u32) -> Material {
     let key_material_id = "ab".repeat(32);
-    Material { number, scheme: 2, key_material_id, created: now(), rotation: None, import: None }
+    Material { number, scheme: 2, key_material_id, created: now(), rotation: None, import: None, transfer: None }
 }
 
 /// A key with two imported materials, of which the second waits for its rotation.
@@ -226,6 +257,7 @@ pub(super) fn intent(region: &Region, first: u8, material: u32) -> IntentRecord 
     IntentRecord {
         kind: IntentKind::Create,
         name: ObjectName { purpose: Purpose::Kms, key_id: key_id(first), material },
+        key_id: None,
         region: region.clone(),
         custom_key_store: None,
         account: account(),

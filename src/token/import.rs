@@ -20,13 +20,15 @@ use super::profile::Profile;
 use super::sessions::Shared;
 use super::{mechanism, object};
 use crate::crypto::{self, PrivateKey, PublicKey};
-use crate::model::{EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Purpose, Secret, WrappingAlgorithm};
+use crate::model::{EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Purpose, Secret, WrappingAlgorithm};
 
 /// Material that is to become the key `name`.
 #[derive(Clone, Debug)]
 pub struct Import {
     /// The new object, whose purpose is [`Purpose::Imported`].
     pub name: ObjectName,
+    /// The KMS key that it belongs to, for which its fingerprint is.
+    pub of_key: KeyId,
     /// What the material must be, and is then for.
     pub kind: KeyKind,
     /// The key that the material was wrapped for, whose purpose is [`Purpose::ImportWrapping`].
@@ -71,7 +73,7 @@ impl Import {
     /// Fails with [`Error::Unfit`] for what no token does, and with [`Error::BadData`] for a length that nothing has.
     pub(super) fn check(&self) -> Result<(), Error> {
         let rsa_by_rsa = self.kind.modulus_len().is_some() && !self.algorithm.has_aes_key();
-        let material = self.kind.is_one() && !matches!(self.kind, KeyKind::ImportWrapping(_));
+        let material = self.kind.is_one() && self.kind.serves(Purpose::Imported);
         let purposes = (self.name.purpose, self.wrapping.purpose) == (Purpose::Imported, Purpose::ImportWrapping);
         let wrapping = self.wrapping_spec.modulus_len().is_some() && self.algorithm.encryption().is_some();
         if !(material && purposes && wrapping) || rsa_by_rsa {
@@ -144,7 +146,7 @@ pub(super) fn unwrap_on_host(
 pub(super) fn create(
     shared: &Shared,
     session: &Session,
-    name: &ObjectName,
+    (name, of_key): (&ObjectName, &KeyId),
     kind: KeyKind,
     material: &Secret,
     token: bool,
@@ -161,7 +163,7 @@ pub(super) fn create(
     let key = session.create_object(&template.0)?;
     let tried = object::prove(&shared.profile, session, key, name, kind, token)
         .and_then(|()| try_material(shared, session, key, kind, public.as_ref()))
-        .and_then(|()| fingerprint(shared, session, key, name, kind, public.as_ref()));
+        .and_then(|()| fingerprint(shared, session, key, of_key, kind, public.as_ref()));
     match tried {
         Ok(fingerprint) => Ok((key, (public, fingerprint))),
         Err(failure) => {
@@ -181,7 +183,7 @@ pub(super) fn unwrap_on_token(
 ) -> Result<(ObjectHandle, Known), Failure> {
     let key = unwrap_secret(shared, session, wrapping, import)?;
     let known = has_length(shared, session, key, import.kind).and_then(|right| match right {
-        true => fingerprint(shared, session, key, &import.name, import.kind, None),
+        true => fingerprint(shared, session, key, &import.of_key, import.kind, None),
         false => Err(Error::IncorrectMaterial(import.kind).into()),
     });
     match known {
@@ -251,7 +253,7 @@ fn unwraps(
 }
 
 /// Whether the key computes what the host computes with the material. An AES key shows that by `CKM_AES_GCM` alone.
-fn is_material(
+pub(super) fn is_material(
     shared: &Shared,
     session: &Session,
     key: ObjectHandle,
@@ -293,13 +295,13 @@ pub(super) fn try_import(
     let import = trial(kind, algorithm, wrapping.1, &material)?.ok_or(Error::Unfit(kind))?;
     let decrypt = |how, rsa: &[u8]| Ok(private::decrypt(&shared.module, session, wrapping.0, how, rsa)?);
     let unwrapped = unwrap_on_host(shared, &import, decrypt)?;
-    let (key, _) = create(shared, session, &import.name, kind, &unwrapped, shared.passing())?;
+    let (key, _) = create(shared, session, (&import.name, &import.of_key), kind, &unwrapped, shared.passing())?;
     session.destroy_object(key)?;
     Ok(Place::Host)
 }
 
 /// The kinds of material that are told apart when it is tried where they are unwrapped, with their names.
-const MATERIALS: [(&str, KeyKind); 8] = [
+pub(super) const MATERIALS: [(&str, KeyKind); 8] = [
     ("AES_256", KeyKind::Aes256),
     ("HMAC_224", KeyKind::Mac(HmacSpec::Hmac224)),
     ("HMAC_256", KeyKind::Mac(HmacSpec::Hmac256)),
@@ -348,6 +350,7 @@ fn trial(
     let (name, wrapping) = (passing_name(Purpose::Imported)?, passing_name(Purpose::ImportWrapping)?);
     Ok(encrypted.map(|encrypted| Import {
         name,
+        of_key: name.key_id,
         kind,
         wrapping,
         wrapping_spec: public.spec(),
@@ -483,7 +486,7 @@ pub(super) fn fingerprint(
     shared: &Shared,
     session: &Session,
     key: ObjectHandle,
-    name: &ObjectName,
+    of_key: &KeyId,
     kind: KeyKind,
     public: Option<&PublicKey>,
 ) -> Result<[u8; 32], Failure> {
@@ -493,7 +496,7 @@ pub(super) fn fingerprint(
         (_, None) => session.encrypt(&Mechanism::AesEcb, key, &BLOCKS)?,
     };
     let told = Secret::new(told);
-    Ok(crypto::sha256(&[LABEL, name.key_id.as_bytes(), told.expose()]))
+    Ok(crypto::sha256(&[LABEL, of_key.as_bytes(), told.expose()]))
 }
 
 const LABEL: &[u8] = b"hsm-kms/fingerprint/v1";

@@ -27,6 +27,8 @@ pub enum KeyKind {
     Mac(HmacSpec),
     /// An RSA pair that unwraps material which is imported. Its objects have a purpose of their own.
     ImportWrapping(KeyPairSpec),
+    /// An RSA pair that unwraps material from other tokens. Its objects have a purpose of their own.
+    Replication(KeyPairSpec),
 }
 
 impl fmt::Display for KeyKind {
@@ -39,6 +41,7 @@ impl fmt::Display for KeyKind {
             KeyKind::Decapsulate(spec) => write!(f, "a decapsulation key of the spec {spec}"),
             KeyKind::Mac(spec) => write!(f, "a key of the spec {spec}"),
             KeyKind::ImportWrapping(spec) => write!(f, "a wrapping key of the spec {spec}"),
+            KeyKind::Replication(spec) => write!(f, "a replication key of the spec {spec}"),
         }
     }
 }
@@ -50,14 +53,20 @@ impl KeyKind {
             KeyKind::Aes256 | KeyKind::Mac(_) => true,
             KeyKind::Sign(spec) => !spec.signing_algorithms().is_empty(),
             KeyKind::Decapsulate(spec) => !spec.encapsulation_algorithms().is_empty(),
-            KeyKind::Decrypt(spec) | KeyKind::ImportWrapping(spec) => !spec.encryption_algorithms().is_empty(),
+            KeyKind::Decrypt(spec) | KeyKind::ImportWrapping(spec) | KeyKind::Replication(spec) => {
+                !spec.encryption_algorithms().is_empty()
+            }
             KeyKind::Agree(spec) => !spec.key_agreement_algorithms().is_empty(),
         }
     }
 
     /// Whether an object of this purpose can be of this kind.
     pub(super) fn serves(self, purpose: Purpose) -> bool {
-        matches!(self, KeyKind::ImportWrapping(_)) == (purpose == Purpose::ImportWrapping)
+        match self {
+            KeyKind::ImportWrapping(_) => purpose == Purpose::ImportWrapping,
+            KeyKind::Replication(_) => purpose == Purpose::Replication,
+            _ => !matches!(purpose, Purpose::ImportWrapping | Purpose::Replication),
+        }
     }
 
     /// The spec of the pair; nothing for secret keys.
@@ -68,7 +77,8 @@ impl KeyKind {
             | KeyKind::Decrypt(spec)
             | KeyKind::Agree(spec)
             | KeyKind::Decapsulate(spec)
-            | KeyKind::ImportWrapping(spec) => Some(spec),
+            | KeyKind::ImportWrapping(spec)
+            | KeyKind::Replication(spec) => Some(spec),
         }
     }
 
@@ -111,7 +121,7 @@ impl KeyKind {
         let mut attributes = vec![
             Attribute::Sign(matches!(self, KeyKind::Sign(_) | KeyKind::Mac(_))),
             Attribute::Decrypt(matches!(self, KeyKind::Aes256 | KeyKind::Decrypt(_) | KeyKind::ImportWrapping(_))),
-            Attribute::Unwrap(matches!(self, KeyKind::ImportWrapping(_))),
+            Attribute::Unwrap(matches!(self, KeyKind::ImportWrapping(_) | KeyKind::Replication(_))),
             Attribute::Derive(matches!(self, KeyKind::Agree(_))),
         ];
         if let KeyKind::Decapsulate(_) = self {

@@ -15,6 +15,7 @@
 //! | `mechanism`, `iv`, `schemes` | how seeds are wrapped, whose IV it is, and what this token does |
 //! | `private`, `probe` | what all other keys do, and whether they work |
 //! | `import` | material from elsewhere, and where it is unwrapped |
+//! | `transfer` | material from token to token |
 //! | `index` | where objects are, as a hint |
 //! | `random` | random bytes in stock |
 //! | `softhsm_files` | what SoftHSM forgets to do for its own files |
@@ -39,6 +40,7 @@ mod sessions;
 mod slot;
 mod softhsm_files;
 mod station;
+mod transfer;
 mod turn;
 mod watchdog;
 mod worker;
@@ -59,10 +61,12 @@ pub use kind::KeyKind;
 pub use probe::{Offer, ProbeRow, self_test};
 pub use raw::set_module_environment;
 pub use slot::{TokenEntry, TokenFlags, init_token, tokens};
+pub use transfer::{Known, REPLICATION, Replication, Transferable};
 
 use crate::crypto::{self, Message, PublicKey};
 use crate::model::{
-    EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, TokenUri, WrappingAlgorithm,
+    EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, TokenUri,
+    WrappingAlgorithm,
 };
 use index::Index;
 use iv::HostIv;
@@ -73,6 +77,7 @@ use profile::Profile;
 use random::Pool;
 use sessions::{Answer, Busy, Counters, Crew, Lane, LaneName, Notice, Request, Shared};
 use slot::Wanted;
+use transfer::{Done, Step};
 use turn::Turn;
 
 /// Which token, and how it is used.
@@ -400,6 +405,96 @@ impl Token {
         }
         let on_token = shared.unwraps.get().is_some_and(|known| known.contains(&(kind, oaep)));
         Ok(if on_token { Place::Token } else { Place::Host })
+    }
+
+    /// Makes the replication key `name` of this token, and returns its public half. Errors as for [`Token::generate_key`].
+    pub async fn generate_replication(&self, name: &ObjectName, deadline: Instant) -> Result<PublicKey, Error> {
+        let made = self.generate_key(name, KeyKind::Replication(transfer::REPLICATION), deadline).await?;
+        made.ok_or_else(Error::mixed_up)
+    }
+
+    /// The public half of the replication key `name`, as the token tells it.
+    pub async fn replication_public(&self, name: &ObjectName, deadline: Instant) -> Result<PublicKey, Error> {
+        match self.transfer(Step::Tell { own: *name }, deadline).await? {
+            Done::Told(public_key) => Ok(public_key),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// Whether material of such keys can be transferred to and from this token; found out at the first question.
+    pub async fn transfers(&self, kind: KeyKind, deadline: Instant) -> Result<Offer, Error> {
+        if let Some(known) = probe::known_transfer(self.shared(), kind) {
+            return Ok(known);
+        }
+        match self.shared().ask(LaneName::Making, Request::OffersTransfer(kind), deadline).await? {
+            Answer::Offer(offer) => Ok(offer),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// Makes the key `name` of this kind, whose purpose is [`crate::model::Purpose::MultiRegion`]: the object is not
+    /// extractable, and the material is given back wrapped for the replication key of this token. `of_key` is the KMS key.
+    ///
+    /// Errors as for [`Token::generate_key`], and never tried twice either.
+    pub async fn generate_transferable(
+        &self,
+        name: &ObjectName,
+        kind: KeyKind,
+        of_key: KeyId,
+        own: &Replication,
+        deadline: Instant,
+    ) -> Result<Transferable, Error> {
+        let step = Step::Make { name: *name, kind, of_key, own: own.clone() };
+        match self.transfer(step, deadline).await? {
+            Done::Made(made) => Ok(made),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// Wraps material that is wrapped for this token for the replication key of another one.
+    ///
+    /// Fails with [`Error::Wrong`] if it is not the material that is known.
+    pub async fn rewrap(
+        &self,
+        kind: KeyKind,
+        material: &Transferable,
+        own: &Replication,
+        to: &PublicKey,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Error> {
+        let Transferable { known, wrapped } = material.clone();
+        let step = Step::Rewrap { kind, known, own: own.clone(), wrapped, to: to.clone() };
+        match self.transfer(step, deadline).await? {
+            Done::Wrapped(wrapped) => Ok(wrapped),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    /// Makes the key `name` of material that is wrapped for this token: not extractable, and proved to be the material
+    /// that is known. Errors as for [`Token::generate`] and [`Token::rewrap`].
+    pub async fn accept(
+        &self,
+        name: &ObjectName,
+        kind: KeyKind,
+        material: &Transferable,
+        own: &Replication,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let Transferable { known, wrapped } = material.clone();
+        let step = Step::Accept { name: *name, kind, known, own: own.clone(), wrapped };
+        match self.transfer(step, deadline).await? {
+            Done::Accepted => Ok(()),
+            _ => Err(Error::mixed_up()),
+        }
+    }
+
+    async fn transfer(&self, step: Step, deadline: Instant) -> Result<Done, Error> {
+        step.check()?;
+        let lane = if step.makes_a_pair() { LaneName::Making } else { LaneName::Slow };
+        match self.shared().ask(lane, Request::Transfer(Box::new(step)), deadline).await? {
+            Answer::Transferred(done) => Ok(done),
+            _ => Err(Error::mixed_up()),
+        }
     }
 
     /// Whether the padding of OAEP with SHA-256 is taken off on the host, because the token cannot.
@@ -732,6 +827,7 @@ fn start(
         index: Index::default(),
         schemes: Mutex::default(),
         offers: Mutex::default(),
+        transfers: Mutex::default(),
         prehashes: OnceLock::new(),
         unwraps: OnceLock::new(),
         pool: Arc::new(Pool::default()),

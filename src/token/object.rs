@@ -15,7 +15,7 @@ use super::profile::Profile;
 use super::sessions::{Busy, Shared};
 use super::{FoundObject, Objects};
 use crate::crypto::PublicKey;
-use crate::model::{KeyPairSpec, ObjectName, Purpose};
+use crate::model::{KeyPairSpec, ObjectName};
 
 /// Makes a key of this kind, which stays on the token (or in the session, if not `token`), and returns the public half
 /// of a pair.
@@ -35,11 +35,31 @@ pub(super) fn generate(
 ) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
     let mut template = template(profile, name, kind, token);
     template.push(Attribute::Modifiable(modifiable));
-    let template = profile.fit(template);
+    generate_by(session, kind, &profile.fit(template))
+}
+
+/// As [`generate`], in the session alone, and extractable: sensitive, so that it leaves the token wrapped or not at all.
+pub(super) fn generate_extractable(
+    profile: &Profile,
+    session: &Session,
+    name: &ObjectName,
+    kind: KeyKind,
+) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
+    let mut template = template(profile, name, kind, false);
+    template.retain(|attribute| !matches!(attribute, Attribute::Extractable(_)));
+    template.extend([Attribute::Extractable(true), Attribute::Modifiable(true)]);
+    generate_by(session, kind, &profile.fit(template))
+}
+
+fn generate_by(
+    session: &Session,
+    kind: KeyKind,
+    template: &[Attribute],
+) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
     let Some(spec) = kind.pair() else {
-        return Ok((session.generate_key(&kind.generation(), &template)?, None));
+        return Ok((session.generate_key(&kind.generation(), template)?, None));
     };
-    let (public, private) = session.generate_key_pair(&kind.generation(), &kind.public_template(), &template)?;
+    let (public, private) = session.generate_key_pair(&kind.generation(), &kind.public_template(), template)?;
     let read = read_public(session, public, spec);
     session.destroy_object(public)?;
     match read {
@@ -98,6 +118,31 @@ pub(super) fn import_template(
 
 /// An AES key in the session that wraps other keys, whose wrapped form nobody can unwrap again.
 pub(super) fn generate_passing_wrapper(session: &Session) -> Result<ObjectHandle, CryptokiError> {
+    generate_wrapper(session, false)
+}
+
+/// An AES key in the session that wraps other keys, and is itself to be wrapped.
+pub(super) fn generate_passing_key(session: &Session) -> Result<ObjectHandle, CryptokiError> {
+    generate_wrapper(session, true)
+}
+
+/// The public half of a replication key, in the session, for wrapping alone.
+pub(super) fn create_wrapping_public(session: &Session, public: &PublicKey) -> Result<ObjectHandle, CryptokiError> {
+    let (modulus, exponent) = public.rsa_numbers().ok_or(CryptokiError::InvalidValue)?;
+    session.create_object(&[
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::KeyType(KeyType::RSA),
+        Attribute::Token(false),
+        Attribute::Private(false),
+        Attribute::Modulus(modulus.to_vec()),
+        Attribute::PublicExponent(exponent.to_vec()),
+        Attribute::Wrap(true),
+        Attribute::Encrypt(false),
+        Attribute::Verify(false),
+    ])
+}
+
+fn generate_wrapper(session: &Session, extractable: bool) -> Result<ObjectHandle, CryptokiError> {
     let template = [
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::KeyType(KeyType::AES),
@@ -105,7 +150,7 @@ pub(super) fn generate_passing_wrapper(session: &Session) -> Result<ObjectHandle
         Attribute::Token(false),
         Attribute::Private(true),
         Attribute::Sensitive(true),
-        Attribute::Extractable(false),
+        Attribute::Extractable(extractable),
         Attribute::Wrap(true),
         Attribute::Unwrap(false),
         Attribute::Encrypt(false),
@@ -146,13 +191,13 @@ pub(super) fn prove(
     require(session, object, name, &wanted)?;
     match (kind.modulus_len(), kind.secret_len()) {
         (Some(len), _) => prove_modulus(session, object, name, len),
-        (None, Some(len)) if name.purpose == Purpose::Imported => prove_length(session, object, name, len),
+        (None, Some(len)) if !name.purpose.is_made_in_place() => prove_length(session, object, name, len),
         _ => Ok(()),
     }
 }
 
-/// The length of an imported key, where the token tells it: SoftHSM tells 0 after `C_UnwrapKey`, and the length was proved
-/// then.
+/// The length of a key that was unwrapped, where the token tells it: SoftHSM tells 0 after `C_UnwrapKey`, and the length was
+/// proved then, or follows from what was wrapped.
 fn prove_length(session: &Session, object: ObjectHandle, name: &ObjectName, len: usize) -> Result<(), Failure> {
     let told = match session.get_attributes(object, &[AttributeType::ValueLen])?.pop() {
         Some(Attribute::ValueLen(told)) => usize::try_from(*told).unwrap_or(usize::MAX),
@@ -294,13 +339,13 @@ fn template(profile: &Profile, name: &ObjectName, kind: KeyKind, token: bool) ->
     template
 }
 
-/// What a key must show before its first use. One that was made here was never anywhere else; one that was imported says
-/// that it was, and is otherwise the same.
+/// What a key must show before its first use. One that was made here was never anywhere else; one that was imported, or is
+/// of a multi-Region key, says that it was, and is otherwise the same.
 fn proof(profile: &Profile, name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
     // Whether an object may be copied or destroyed says nothing about its secrecy, and some tokens do not tell.
     let tells_secrecy =
         |attribute: &Attribute| !matches!(attribute, Attribute::Copyable(_) | Attribute::Destroyable(_));
-    let here = name.purpose != Purpose::Imported;
+    let here = name.purpose.is_made_in_place();
     // Of what was made elsewhere, openCryptoki says that it was never extractable; nothing hangs on that.
     let made = match here {
         true => vec![Attribute::Local(true), Attribute::NeverExtractable(true), Attribute::AlwaysSensitive(true)],

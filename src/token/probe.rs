@@ -16,7 +16,7 @@ use super::private::RsaDecryption;
 use super::profile::Unpadding;
 use super::schemes::Schemes;
 use super::sessions::{Answer, LaneName, Request, Shared};
-use super::{Token, import, mechanism, object, private};
+use super::{Token, import, mechanism, object, private, transfer};
 use crate::crypto::{self, Agreement, InvalidPublicKey, Message, PublicKey};
 use crate::model::{EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Purpose, Secret, SigningAlgorithm};
 
@@ -84,6 +84,7 @@ pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, F
     };
     rows.push(ProbeRow { what: "Ed25519ph".to_owned(), needed: false, failure, place: None });
     rows.extend(import_rows(shared, session)?);
+    rows.extend(transfer_rows(shared, session)?);
     Ok(rows)
 }
 
@@ -120,6 +121,21 @@ fn import_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Fail
     Ok(rows)
 }
 
+/// A row for each kind of material that a multi-Region key can have.
+fn transfer_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
+    let materials = import::MATERIALS.into_iter();
+    materials
+        .map(|(material, kind)| {
+            let failure = match offer_transfer(shared, session, kind)? {
+                Offer::Yes => None,
+                Offer::No(why) => Some(why),
+            };
+            let what = format!("multi-Region keys: wrapping {material} for another token, there and back");
+            Ok(ProbeRow { what, needed: false, failure, place: None })
+        })
+        .collect()
+}
+
 /// Whether the token makes such a key and does with it what it is for; found out once.
 ///
 /// All sizes of RSA are tried with 2,048 bits, since the largest takes up to ten seconds to make. What a key pair is for
@@ -134,6 +150,24 @@ pub(super) fn offer(shared: &Shared, session: &Session, kind: KeyKind) -> Result
         shared.offers().insert(kind, offer.clone());
     }
     Ok(offer)
+}
+
+/// Whether material of such keys can be transferred to and from the token; found out once, of RSA with 2,048 bits.
+pub(super) fn offer_transfer(shared: &Shared, session: &Session, kind: KeyKind) -> Result<Offer, Failure> {
+    if let Some(known) = known_transfer(shared, kind) {
+        return Ok(known);
+    }
+    let kind = smallest(kind);
+    let (offer, for_good) = judged(session, transfer::try_kind(shared, session, kind))?;
+    if for_good {
+        shared.transfers().insert(kind, offer.clone());
+    }
+    Ok(offer)
+}
+
+/// What was found out about transfers of a kind before.
+pub(super) fn known_transfer(shared: &Shared, kind: KeyKind) -> Option<Offer> {
+    shared.transfers().get(&smallest(kind)).cloned()
 }
 
 /// Whether the token signs by Ed25519ph; found out once.
@@ -212,13 +246,18 @@ pub(super) fn try_pair(
         KeyKind::Agree(spec) => try_agreement(session, key, spec, public),
         KeyKind::Decrypt(spec) | KeyKind::ImportWrapping(spec) => try_decryption(shared, session, key, spec, public),
         KeyKind::Sign(spec) => try_signatures(shared, session, key, spec, public),
+        KeyKind::Replication(_) => transfer::try_pair(shared, session, key, public),
         KeyKind::Decapsulate(_) => try_decapsulation(session, key, public),
         KeyKind::Aes256 | KeyKind::Mac(_) => Ok(()),
     }
 }
 
 fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Failure> {
-    let name = passing_name(if kind.serves(Purpose::Kms) { Purpose::Kms } else { Purpose::ImportWrapping })?;
+    let name = passing_name(match kind {
+        KeyKind::ImportWrapping(_) => Purpose::ImportWrapping,
+        KeyKind::Replication(_) => Purpose::Replication,
+        _ => Purpose::Kms,
+    })?;
     let token = shared.passing();
     let (key, public) = object::generate(&shared.profile, session, &name, kind, token, true)?;
     let tried = object::prove(&shared.profile, session, key, &name, kind, token).and_then(|()| match (kind, &public) {
@@ -320,6 +359,7 @@ fn smallest(kind: KeyKind) -> KeyKind {
         KeyKind::Sign(spec) if spec.modulus_len().is_some() => KeyKind::Sign(KeyPairSpec::Rsa2048),
         KeyKind::Decrypt(_) => KeyKind::Decrypt(KeyPairSpec::Rsa2048),
         KeyKind::ImportWrapping(_) => KeyKind::ImportWrapping(KeyPairSpec::Rsa2048),
+        KeyKind::Replication(_) => KeyKind::Replication(KeyPairSpec::Rsa2048),
         other => other,
     }
 }

@@ -23,6 +23,7 @@ use super::profile::Profile;
 use super::random::{Order, Pool};
 use super::schemes::Schemes;
 use super::softhsm_files::Directory;
+use super::transfer::{Done, Step};
 use super::turn::Turn;
 use super::{Counts, Objects, Status};
 use crate::crypto::PublicKey;
@@ -44,12 +45,16 @@ pub(super) enum Request {
     Generate { name: ObjectName, kind: KeyKind },
     /// Make a key of wrapped material, at this place.
     Import(Box<Import>, Place),
+    /// One step of a transfer between tokens.
+    Transfer(Box<Step>),
     /// Destroy a key and every copy of it.
     Destroy { name: ObjectName },
     /// Whether the key is there, and proved.
     Exists { name: ObjectName, kind: KeyKind },
     /// Whether the token can do what such keys are for.
     Offers(KeyKind),
+    /// Whether material of such keys can be transferred.
+    OffersTransfer(KeyKind),
     /// Whether the token signs by Ed25519ph.
     Prehashes,
     /// Find out which material the token unwraps by itself.
@@ -72,6 +77,8 @@ pub(super) enum Answer {
     Made(Option<PublicKey>),
     /// What became of an import.
     Unwrapped(Unwrapped),
+    /// What a step of a transfer came to.
+    Transferred(Done),
     /// Whether the token can do it.
     Offer(Offer),
     /// A seed, a plaintext, a shared secret or random bytes.
@@ -194,6 +201,8 @@ pub(super) struct Shared {
     pub schemes: Mutex<Arc<Schemes>>,
     /// What was found out about kinds of keys.
     pub offers: Mutex<HashMap<KeyKind, Offer>>,
+    /// What was found out about transfers of them.
+    pub transfers: Mutex<HashMap<KeyKind, Offer>>,
     /// Whether the token signs by Ed25519ph, once that was tried.
     pub prehashes: OnceLock<Offer>,
     /// Which material the token unwraps by itself, once that was tried.
@@ -339,6 +348,11 @@ impl Shared {
         self.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What was found out about transfers, locked.
+    pub fn transfers(&self) -> MutexGuard<'_, HashMap<KeyKind, Offer>> {
+        self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether keys that are gone soon are token objects, because there are no others.
     pub fn passing(&self) -> bool {
         !self.profile.objects.in_session
@@ -416,7 +430,7 @@ impl Job {
     pub fn may_retry(&self) -> bool {
         !self.retried
             && Instant::now() < self.deadline
-            && !matches!(self.request, Request::Generate { .. } | Request::Import(..))
+            && !matches!(self.request, Request::Generate { .. } | Request::Import(..) | Request::Transfer(_))
     }
 }
 

@@ -20,10 +20,11 @@ use super::login::{close, is_logged_in};
 use super::mechanism::{Scheme, Way, WrappingKey};
 use super::private::{self, RsaDecryption, Task};
 use super::sessions::{Answer, Busy, Control, Request, Serving, Shared};
+use super::transfer::{Done, Known, Replication, Step, Transferable};
 use super::turn::Held as Turn;
-use super::{import, mechanism, object, probe, random};
+use super::{import, mechanism, object, probe, random, transfer};
 use crate::crypto::{self, PublicKey};
-use crate::model::{KeyPairSpec, ObjectName, Secret};
+use crate::model::{KeyPairSpec, ObjectName, Purpose, Secret};
 
 /// One session and its keys.
 pub(super) struct Station {
@@ -103,6 +104,10 @@ impl Station {
             Request::Use { name, kind, task } => self.use_key(name, *kind, task),
             Request::Generate { name, kind } => self.generate(name, *kind),
             Request::Import(import, place) => self.import(import, *place),
+            Request::Transfer(step) => self.transfer(step).map(Answer::Transferred),
+            Request::OffersTransfer(kind) => {
+                Ok(Answer::Offer(probe::offer_transfer(&self.shared, &self.session, *kind)?))
+            }
             Request::Destroy { name } => self.destroy(name, deadline),
             Request::Exists { name, kind } => self.exists(name, *kind),
             Request::Offers(kind) => Ok(Answer::Offer(probe::offer(&self.shared, &self.session, *kind)?)),
@@ -294,11 +299,55 @@ impl Station {
             Place::Host => {
                 let decrypt = |how, rsa: &[u8]| self.decrypt(wrapping, spec, how, rsa);
                 let material = import::unwrap_on_host(shared, import, decrypt)?;
-                let create = |token| import::create(shared, session, name, kind, &material, token);
+                let create = |token| import::create(shared, session, (name, &import.of_key), kind, &material, token);
                 self.keep(name, kind, self.shared.profile.sessions.pairs_made_in_session, create)?
             }
         };
         Ok(Answer::Unwrapped(Unwrapped { place, public_key, fingerprint }))
+    }
+
+    fn transfer(&self, step: &Step) -> Result<Done, Failure> {
+        let own = self.search(step.own(), KeyKind::Replication(transfer::REPLICATION))?;
+        let (shared, session) = (&self.shared, &self.session);
+        self.count();
+        match step {
+            Step::Make { name, kind, of_key, own: Replication { public_key: to, .. } } => {
+                let (made, public_key) = transfer::make(shared, session, name, *kind)?;
+                let told = import::fingerprint(shared, session, made, of_key, *kind, public_key.as_ref());
+                let wrapped = transfer::wrap(shared, session, made, *kind, to)?;
+                let known = Known { of_key: *of_key, fingerprint: told?, public_key };
+                self.accept(own, name, *kind, &known, &wrapped)?;
+                Ok(Done::Made(Transferable { known, wrapped }))
+            }
+            Step::Rewrap { kind, known, wrapped, to, .. } => {
+                let name = ObjectName { purpose: Purpose::MultiRegion, key_id: known.of_key, material: 0 };
+                let material = transfer::unwrap_to_session(shared, session, own, &name, *kind, wrapped)?;
+                let is_known = transfer::is_known(shared, session, material, *kind, known);
+                let wrapped = transfer::wrap(shared, session, material, *kind, to)?;
+                is_known.map(|()| Done::Wrapped(wrapped))
+            }
+            Step::Accept { name, kind, known, wrapped, .. } => {
+                self.accept(own, name, *kind, known, wrapped).map(|()| Done::Accepted)
+            }
+            Step::Tell { .. } => Ok(Done::Told(object::read_rsa(session, own, transfer::REPLICATION)?)),
+        }
+    }
+
+    /// Unwraps material into the one object that stays, which is not extractable.
+    fn accept(
+        &self,
+        own: ObjectHandle,
+        name: &ObjectName,
+        kind: KeyKind,
+        known: &Known,
+        wrapped: &[u8],
+    ) -> Result<(), Failure> {
+        let (shared, session) = (&self.shared, &self.session);
+        self.make_on_token(name, || {
+            let template = transfer::template(shared, name, kind, true, object::modifiable(shared, kind));
+            let made = transfer::unwrap(session, own, kind, wrapped, &template)?;
+            transfer::prove(shared, session, made, (name, kind), known).map(|()| (made, ()))
+        })
     }
 
     /// Has a new key stay on the token: made there, or made in the session and copied.

@@ -142,7 +142,10 @@ impl Worker {
 
     fn limit(&self, request: &Request) -> Duration {
         match request {
-            Request::Prehashes | Request::TryImports | Request::SelfTest => self.shared.profile.limits.generation(),
+            Request::Prehashes | Request::TryImports | Request::SelfTest | Request::OffersTransfer(_) => {
+                self.shared.profile.limits.generation()
+            }
+            Request::Transfer(step) if step.makes_a_pair() => self.shared.profile.limits.generation(),
             Request::Generate { kind, .. } | Request::Offers(kind) if kind.is_pair() => {
                 self.shared.profile.limits.generation()
             }

@@ -115,11 +115,6 @@ fn keys_that_cannot_be_made_are_refused_and_leave_nothing() {
             "KeyUsage SIGN_VERIFY is not compatible with KeySpec SYMMETRIC_DEFAULT".into(),
         ),
         (
-            json!({ "Origin": "EXTERNAL", "MultiRegion": true }),
-            unsupported,
-            "Multi-Region keys are not offered by this service.".into(),
-        ),
-        (
             json!({ "Origin": "EXTERNAL", "KeySpec": "ML_DSA_44", "KeyUsage": "SIGN_VERIFY" }),
             unsupported,
             lattice("ML_DSA_44"),
@@ -129,7 +124,13 @@ fn keys_that_cannot_be_made_are_refused_and_leave_nothing() {
             validation,
             "A custom key store origin requires a CustomKeyStoreId.".into(),
         ),
-        (json!({ "MultiRegion": true }), unsupported, "Multi-Region keys are not offered by this service.".into()),
+        (
+            json!({ "MultiRegion": true, "KeySpec": "ECC_NIST_EDWARDS25519", "KeyUsage": "SIGN_VERIFY" }),
+            unsupported,
+            "Multi-Region keys of the KeySpec ECC_NIST_EDWARDS25519 are not offered by the token of us-east-1: C_WrapKey \
+             answered KeyNotWrappable"
+                .into(),
+        ),
         (
             json!({ "CustomKeyStoreId": "cks-1" }),
             "CustomKeyStoreNotFoundException",

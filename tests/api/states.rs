@@ -28,6 +28,8 @@ enum Cell {
     Unavailable,
     /// `UnsupportedOperationException`, since its origin is `AWS_CLOUDHSM`.
     OfCluster,
+    /// `UnsupportedOperationException`, since it is not the primary key of a multi-Region key; those are in tests/regions.
+    NotPrimary,
 }
 
 use Cell::{Disabled as D, NotPending as NP, Ok as OK, OwnOrigin as U, Pending as PD, PendingImport as PI};
@@ -87,6 +89,8 @@ const MATRIX: &[Row] = &[
     ("GetParametersForImport", |s| parameters_for_import(&s.key), [U, U, U]),
     ("ImportKeyMaterial", |s| material(&s.key, "AAAA"), [U, U, U]),
     ("DeleteImportedKeyMaterial", |s| json!({ "KeyId": s.key.id }), [U, U, U]),
+    ("ReplicateKey", |s| json!({ "KeyId": s.key.id, "ReplicaRegion": "eu-west-1" }), [Cell::NotPrimary; 3]),
+    ("UpdatePrimaryRegion", |s| json!({ "KeyId": s.key.id, "PrimaryRegion": "eu-west-1" }), [Cell::NotPrimary; 3]),
 ];
 
 /// What the same requests come to while the material of an imported key is not there. What a disabled key refuses, this
@@ -535,6 +539,7 @@ impl Cell {
                 "UnsupportedOperationException",
                 format!("{arn} origin is AWS_CLOUDHSM which is not valid for this operation."),
             ),
+            Cell::NotPrimary => ("UnsupportedOperationException", format!("{arn} is not a multi-region primary key.")),
             U => (
                 "UnsupportedOperationException",
                 format!("{arn} origin is AWS_KMS which is not valid for this operation."),

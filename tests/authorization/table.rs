@@ -34,6 +34,8 @@ enum Asks {
     Grant,
     /// For its own action on an alias and on the keys behind it.
     Alias { first: Thing },
+    /// For its own action on a key, and for making one in another Region, which identity policies alone permit.
+    Replica,
     /// For its action on a role, which trusts as the key policies of the others do.
     Role,
 }
@@ -165,6 +167,14 @@ const ROWS: &[Row] = &[
         stage.kms(json!({ "CiphertextBlob": blob, "DestinationKeyId": destination.arn }))
     }),
     Row {
+        name: "ReplicateKey",
+        asks: Asks::Replica,
+        request: |stage| {
+            stage.use_multi_region_key(false);
+            stage.about_key(json!({ "ReplicaRegion": "us-west-2" }))
+        },
+    },
+    Row {
         name: "RetireGrant",
         asks: Asks::Grant,
         request: |stage| {
@@ -198,6 +208,10 @@ const ROWS: &[Row] = &[
         stage.kms(json!({ "CustomKeyStoreId": id, "NewCustomKeyStoreName": "new" }))
     }),
     key("UpdateKeyDescription", &["UpdateKeyDescription"], |stage| stage.about_key(json!({ "Description": "d" }))),
+    key("UpdatePrimaryRegion", &["UpdatePrimaryRegion"], |stage| {
+        stage.use_multi_region_key(true);
+        stage.about_key(json!({ "PrimaryRegion": "us-west-2" }))
+    }),
     used("Verify", &["Verify"], Named::Explicitly, |stage| {
         let mut request = json!({ "Message": "eHk=", "SigningAlgorithm": "ECDSA_SHA_256" });
         stage.use_key(KeyUsage::SignVerify);
@@ -421,6 +435,23 @@ fn cells(row: &Row) -> Vec<Cell> {
             Cell::new("another account, both", ForeignUser, NamesCaller, Own::Keys, Allowed(By::KeyPolicy)),
             Cell::new("only a grant", User, Closed, Own::Nothing, NotAssumed).granted(),
         ],
+        Asks::Replica => {
+            let lacking = OwnPoliciesLack(Thing::Alias);
+            let by = |keys| Allowed(By::AliasAnd(keys));
+            vec![
+                Cell::new("root", Root, Delegates, Own::Nothing, Allowed(By::RootUserAndKeyPolicy)),
+                Cell::new("root, locked out", Root, Closed, Own::Nothing, ResourceLacks),
+                Cell::new("key only", User, NamesCaller, Own::Nothing, lacking),
+                Cell::new("key only, delegation", User, Delegates, Own::Keys, lacking),
+                Cell::new("both", User, NamesCaller, Own::Alias, by("key policy")),
+                Cell::new("both, delegation", User, Delegates, Own::All, by("identity policy")),
+                Cell::new("no delegation", User, Closed, Own::All, ResourceLacks),
+                Cell::new("no policy", User, Delegates, Own::Nothing, OwnPoliciesLack(Thing::Key)),
+                Cell::new("another account's root", ForeignRoot, NamesCaller, Own::Nothing, Undisclosed),
+                Cell::new("another account, both", ForeignUser, NamesCaller, Own::All, Undisclosed),
+                Cell::new("only a grant", User, Closed, Own::Nothing, ResourceLacks).granted(),
+            ]
+        }
         Asks::Alias { first } => {
             let (none, foreign_alone, foreign_both) = match first {
                 Thing::Key => (OwnPoliciesLack(Thing::Key), Undisclosed, Undisclosed),
@@ -548,6 +579,16 @@ impl<'s> Stage<'s> {
         request
     }
 
+    /// Makes the request about a new multi-Region key instead, and about its replica.
+    fn use_multi_region_key(&mut self, replicated: bool) {
+        let key = self.service.new_key(self.service.root(), json!({ "MultiRegion": true }));
+        let replica = Key { id: key.id.clone(), arn: key.arn.replace("us-east-1", "us-west-2") };
+        if replicated {
+            self.root("ReplicateKey", json!({ "KeyId": key.id, "ReplicaRegion": "us-west-2" }));
+        }
+        self.keys = [key, replica][..if replicated { 2 } else { 1 }].to_vec();
+    }
+
     /// Makes the request about a key of this usage instead.
     fn use_key(&mut self, usage: KeyUsage) {
         let record = self.pristine.iter().find(|record| record.usage == usage).unwrap();
@@ -650,7 +691,7 @@ impl<'s> Stage<'s> {
     }
 
     fn give_own(&self, row: &Row) {
-        let alias = format!("arn:aws:kms:us-east-1:{}:{}", self.person.account, self.alias);
+        let alias = self.own_resource(row);
         let keys: Vec<&str> = match row.asks {
             Asks::Account => vec!["*"],
             Asks::Role => vec![self.role.as_str()],
@@ -684,11 +725,19 @@ impl<'s> Stage<'s> {
         exchange(&self.service.address, &request.bytes(&headers))
     }
 
+    /// What identity policies alone permit to be done something with.
+    fn own_resource(&self, row: &Row) -> String {
+        match row.asks {
+            Asks::Replica => "*".to_owned(),
+            _ => format!("arn:aws:kms:us-east-1:{}:{}", self.person.account, self.alias),
+        }
+    }
+
     /// The error that must come, and its message; none if it must succeed.
     fn expected(&self, row: &Row) -> Option<(String, String)> {
         let person = &self.person;
-        let own_alias = format!("arn:aws:kms:us-east-1:{}:{}", person.account, self.alias);
-        let action = format!("kms:{}", row.actions()[0].trim_start_matches("kms:"));
+        let own_alias = self.own_resource(row);
+        let mut action = format!("kms:{}", row.actions()[0].trim_start_matches("kms:"));
         let by_ciphertext = matches!(row.asks, Asks::Keys { named: Named::ByCiphertext, .. });
         let undisclosed = if by_ciphertext { "the resource associated with this ciphertext" } else { "this resource" };
         let on_key = match row.asks {
@@ -723,6 +772,7 @@ impl<'s> Stage<'s> {
                 format!("{on_key} because no identity-based policy allows the {action} action")
             }
             Outcome::OwnPoliciesLack(Thing::Alias) => {
+                action = format!("kms:{}", row.actions().last().unwrap().trim_start_matches("kms:"));
                 format!("on resource: {own_alias} because no identity-based policy allows the {action} action")
             }
             Outcome::ResourceLacks => format!("{on_key} because no resource-based policy allows the {action} action"),
@@ -742,6 +792,7 @@ impl Row {
         match self.asks {
             Asks::Keys { actions, .. } => actions.iter().map(|action| format!("kms:{action}")).collect(),
             Asks::Role => vec![format!("sts:{}", self.name)],
+            Asks::Replica => vec![format!("kms:{}", self.name), "kms:CreateKey".to_owned()],
             Asks::Nothing | Asks::Account | Asks::Grant | Asks::Alias { .. } => vec![format!("kms:{}", self.name)],
         }
     }
@@ -793,7 +844,7 @@ impl Tried {
     fn check_permissions(&self, by: By, decisions: &[Value]) {
         for (at, decision) in decisions.iter().enumerate() {
             let resource = decision["resource"].as_str().unwrap();
-            let is_alias = resource.contains(":alias/");
+            let is_alias = resource.contains(":alias/") || resource == "*";
             let expected = match by {
                 By::Nothing => panic!("{}: {decision}", self.what),
                 By::RootUser => json!("root user"),

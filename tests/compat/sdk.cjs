@@ -16,6 +16,7 @@ const stsSdk = require("@aws-sdk/client-sts");
 
 const { AWS_REGION: REGION, AWS_ACCOUNT_ID: ACCOUNT, CANARIES, DATA, HSM_KMS } = process.env;
 const OFFERED = new Set(process.env.OPERATIONS.split(","));
+const REPLICAS = "sa-east-1";
 const ABSENT = "00000000-0000-4000-8000-000000000000";
 const ROOT = `arn:aws:iam::${ACCOUNT}:root`;
 const succeeded = new Set();
@@ -366,10 +367,26 @@ async function customKeyStores() {
   await refused(kmsSdk.CustomKeyStoreNotFoundException, kms.describeCustomKeyStores(store));
 }
 
+async function multiRegionKeys() {
+  const { KeyId } = (await kms.createKey({ MultiRegion: true })).KeyMetadata;
+  const { CiphertextBlob } = await kms.encrypt({ KeyId, Plaintext: Buffer.from("both") });
+  const replica = (await kms.replicateKey({ KeyId, ReplicaRegion: REPLICAS })).ReplicaKeyMetadata;
+  assert.equal(replica.MultiRegionConfiguration.MultiRegionKeyType, "REPLICA");
+  const there = new kmsSdk.KMSClient({ region: REPLICAS, maxAttempts: 1 });
+  const opened = await there.send(new kmsSdk.DecryptCommand({ CiphertextBlob }));
+  assert.equal(Buffer.from(opened.Plaintext).toString(), "both");
+  await refused(kmsSdk.AlreadyExistsException, kms.replicateKey({ KeyId, ReplicaRegion: REPLICAS }));
+  await kms.updatePrimaryRegion({ KeyId, PrimaryRegion: REPLICAS });
+  const { MultiRegionConfiguration } = (await kms.describeKey({ KeyId })).KeyMetadata;
+  assert.equal(MultiRegionConfiguration.PrimaryKey.Region, REPLICAS);
+}
+
 async function main() {
   const later = [["EnableKeyRotation", rotation], ["ImportKeyMaterial", imports]];
   const offered = later.filter(([operation]) => OFFERED.has(operation)).map(([, family]) => family);
-  const families = [keys, names, symmetric, dataKeyPairs, signatures, agreementAndRsa, grants, sessions, customKeyStores];
+  const families = [
+    multiRegionKeys, keys, names, symmetric, dataKeyPairs, signatures, agreementAndRsa, grants, sessions, customKeyStores,
+  ];
   for (const family of [...families, ...offered]) await family();
   const missing = [...OFFERED].filter((operation) => !succeeded.has(operation));
   assert.deepEqual(missing, [], "without a good answer here");

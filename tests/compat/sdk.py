@@ -23,13 +23,14 @@ from shapes import Answers
 REGION = os.environ["AWS_REGION"]
 ACCOUNT = os.environ["AWS_ACCOUNT_ID"]
 CONFIG = Config(retries={"total_max_attempts": 1})
+REPLICAS = "sa-east-1"
 ABSENT = "00000000-0000-4000-8000-000000000000"
 
 answers = Answers()
 
 
-def client(service="kms", **credentials):
-    made = boto3.client(service, region_name=REGION, config=CONFIG, **credentials)
+def client(service="kms", region=REGION, **credentials):
+    made = boto3.client(service, region_name=region, config=CONFIG, **credentials)
     answers.watch(made)
     return made
 
@@ -93,7 +94,6 @@ def keys():
     refused(errors.TagException, kms.create_key, Tags=[{"TagKey": "aws:x", "TagValue": ""}])
     message = refused("ValidationException", kms.create_key, KeySpec="NONSENSE")
     assert message.startswith("1 validation error detected: Value 'NONSENSE' at 'keySpec'"), message
-    refused("UnknownOperationException", kms.replicate_key, KeyId=key_id, ReplicaRegion="eu-west-1")
 
 
 def states():
@@ -560,7 +560,30 @@ def custom_key_stores():
     refused(errors.CustomKeyStoreNotFoundException, kms.delete_custom_key_store, **empty)
 
 
-FAMILIES = [keys, states, rotations, aliases, cryptography, data_key_pairs, asymmetric_keys, imports]
+def multi_region_keys():
+    key_id = kms.create_key(MultiRegion=True)["KeyMetadata"]["KeyId"]
+    assert key_id.startswith("mrk-"), key_id
+    blob = kms.encrypt(KeyId=key_id, Plaintext=b"both")["CiphertextBlob"]
+    replicated = kms.replicate_key(KeyId=key_id, ReplicaRegion=REPLICAS, Tags=[{"TagKey": "a", "TagValue": "b"}])
+    metadata = replicated["ReplicaKeyMetadata"]
+    assert replicated["ReplicaTags"] == [{"TagKey": "a", "TagValue": "b"}] and replicated["ReplicaPolicy"]
+    config = metadata["MultiRegionConfiguration"]
+    assert (config["MultiRegionKeyType"], config["PrimaryKey"]["Arn"]) == ("REPLICA", arn(key_id)), config
+    assert [replica["Region"] for replica in config["ReplicaKeys"]] == [REPLICAS]
+    there = client(region=REPLICAS)
+    assert there.decrypt(CiphertextBlob=blob)["Plaintext"] == b"both"
+    refused(errors.AlreadyExistsException, kms.replicate_key, KeyId=key_id, ReplicaRegion=REPLICAS)
+    refused(errors.UnsupportedOperationException, kms.replicate_key, KeyId=new_key(), ReplicaRegion=REPLICAS)
+    kms.update_primary_region(KeyId=key_id, PrimaryRegion=REPLICAS)
+    refused(errors.UnsupportedOperationException, kms.update_primary_region, KeyId=key_id, PrimaryRegion=REPLICAS)
+    answer = there.schedule_key_deletion(KeyId=key_id)
+    assert (answer["KeyState"], answer["PendingWindowInDays"]) == ("PendingReplicaDeletion", 30), answer
+    assert "DeletionDate" not in answer
+    waiting = there.describe_key(KeyId=key_id)["KeyMetadata"]
+    assert waiting["PendingDeletionWindowInDays"] == 30 and "DeletionDate" not in waiting, waiting
+
+
+FAMILIES = [multi_region_keys, keys, states, rotations, aliases, cryptography, data_key_pairs, asymmetric_keys, imports]
 FAMILIES += [tags_and_policies, grants, callers, roles, custom_key_stores]
 for family in FAMILIES:
     family()

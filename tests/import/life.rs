@@ -302,6 +302,7 @@ fn what_is_being_made_is_not_destroyed() {
                 let intent = IntentRecord {
                     kind,
                     name: ObjectName { purpose: Purpose::Kms, key_id: key.parse().unwrap(), material: 1 },
+                    key_id: None,
                     region: "us-east-1".parse().unwrap(),
                     custom_key_store: None,
                     account: "111122223333".parse().unwrap(),
@@ -335,6 +336,7 @@ fn wrapping_keys_in_the_making_are_counted_by_account() {
                     key_id: KeyId::from_bytes([number; 16]),
                     material: 1,
                 },
+                key_id: None,
                 region: "us-east-1".parse().unwrap(),
                 custom_key_store: None,
                 account: account.parse().unwrap(),

@@ -1,6 +1,15 @@
 //! Several Regions in one service, each on its own token.
 
+mod crash;
+mod deletion;
+#[path = "../support/in_process.rs"]
+mod in_process;
 mod machine;
+mod pairs;
+#[path = "../token/process.rs"]
+#[allow(dead_code)]
+mod process;
+mod replicas;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;

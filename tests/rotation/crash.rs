@@ -38,6 +38,7 @@ fn a_rotation_under_way_is_left_alone_and_an_abandoned_one_undone() {
             let intent = IntentRecord {
                 kind: IntentKind::RotateOnDemand,
                 name,
+                key_id: None,
                 region: "us-east-1".parse().unwrap(),
                 custom_key_store: None,
                 account: "111122223333".parse().unwrap(),

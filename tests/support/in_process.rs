@@ -159,7 +159,7 @@ pub fn settings(dir: &Path) -> Settings {
     let (pin_file, config) = (dir.join("pin"), dir.join("hsm-kms.toml"));
     write_private(&pin_file, PIN);
     let text = format!(
-        "data = {:?}\naccount = \"111122223333\"\nregions = [\"us-east-1\"]\n\
+        "data = {:?}\naccount = \"111122223333\"\nregions = [\"us-east-1\", \"us-west-2\"]\n\
          [token]\nmodule = {MODULE:?}\nlabel = {LABEL:?}\npin_file = {pin_file:?}\n\
          [clusters.{CLUSTER}]\nmodule = {MODULE:?}\nlabel = {CLUSTER_LABEL:?}\n",
         dir.join("data")

@@ -262,12 +262,15 @@ impl Served {
     #[track_caller]
     pub fn put_policy(&self, key: &Key, statements: Value) {
         let body = json!({ "KeyId": key.id, "Policy": policy(statements), "BypassPolicyLockoutSafetyCheck": true });
-        self.ok(&self.root, "PutKeyPolicy", body);
+        let region = key.arn.split(':').nth(3).unwrap().to_owned();
+        let answer = self.send_as(&Request { region, ..Request::kms("PutKeyPolicy", &body) }, &self.root.credentials);
+        assert_eq!(answer.status, 200, "{}", answer.message());
     }
 
     /// What the store says of a key.
     pub fn key_record(&self, key: &Key) -> KeyRecord {
-        self.kms.store.key(&"us-east-1".parse().unwrap(), &key.id.parse().unwrap()).unwrap().record.clone()
+        let region = key.arn.split(':').nth(3).unwrap().parse().unwrap();
+        self.kms.store.key(&region, &key.id.parse().unwrap()).unwrap().record.clone()
     }
 
     /// Puts a key back to what it was, without grants: cheaper than a new one. What was rotated to stays on the token, so

@@ -121,6 +121,7 @@ fn what_is_not_the_material_is_refused() {
         let refused = |kind: KeyKind, algorithm: WrappingAlgorithm, material: &[u8], what: &str| {
             let import = Import {
                 name: imported_name(1),
+                of_key: imported_name(1).key_id,
                 kind,
                 wrapping: wrapping_name(),
                 wrapping_spec: spec,
@@ -394,7 +395,7 @@ fn a_fingerprint_tells_materials_and_keys_apart() {
         for kind in [KeyKind::Aes256, KeyKind::Mac(HmacSpec::Hmac256)] {
             let fingerprint = |name: ObjectName, byte| {
                 let algorithm = WrappingAlgorithm::RsaesOaepSha1;
-                let import = Import { name, ..import(dir, 1, kind, spec, algorithm, &[byte; 32]) };
+                let import = Import { name, of_key: name.key_id, ..import(dir, 1, kind, spec, algorithm, &[byte; 32]) };
                 let unwrapped = block_on(token.unwrap_key(&import, soon())).unwrap();
                 block_on(token.destroy(&name, soon())).unwrap();
                 unwrapped.fingerprint
@@ -492,9 +493,11 @@ fn public_of(dir: &Path, spec: KeyPairSpec, private: &[u8]) -> PublicKey {
 
 fn kind_pair(kind: KeyKind) -> Option<KeyPairSpec> {
     match kind {
-        KeyKind::Sign(spec) | KeyKind::Decrypt(spec) | KeyKind::Agree(spec) | KeyKind::ImportWrapping(spec) => {
-            Some(spec)
-        }
+        KeyKind::Sign(spec)
+        | KeyKind::Decrypt(spec)
+        | KeyKind::Agree(spec)
+        | KeyKind::ImportWrapping(spec)
+        | KeyKind::Replication(spec) => Some(spec),
         KeyKind::Aes256 | KeyKind::Mac(_) | KeyKind::Decapsulate(_) => None,
     }
 }
@@ -549,7 +552,8 @@ fn import(
         openssl_encrypts(dir, hash, material)
     };
     let (name, wrapping) = (imported_name(number), wrapping_name());
-    Import { name, kind, wrapping, wrapping_spec, algorithm, encrypted, allow_host: true }
+    let of_key = name.key_id;
+    Import { name, of_key, kind, wrapping, wrapping_spec, algorithm, encrypted, allow_host: true }
 }
 
 /// As [`import`] wraps it, but by this service's own means: many are made.
@@ -618,7 +622,9 @@ fn is_the_material(
             let secret = block_on(token.derive(name, spec, &peer.public_key, soon())).unwrap();
             assert_eq!(secret.expose(), peer.agree(public.unwrap()).unwrap().expose());
         }
-        KeyKind::Decapsulate(_) | KeyKind::ImportWrapping(_) => unreachable!("is not imported"),
+        KeyKind::Decapsulate(_) | KeyKind::ImportWrapping(_) | KeyKind::Replication(_) => {
+            unreachable!("is not imported")
+        }
     }
 }
 

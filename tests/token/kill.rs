@@ -119,6 +119,7 @@ fn import(dir: &Path) -> Import {
 fn import_of(encrypted: Vec<u8>) -> Import {
     Import {
         name: ObjectName { purpose: Purpose::Imported, ..name(2) },
+        of_key: name(2).key_id,
         kind: KeyKind::Aes256,
         wrapping: ObjectName { purpose: Purpose::ImportWrapping, ..name(200) },
         wrapping_spec: KeyPairSpec::Rsa2048,

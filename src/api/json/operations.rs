@@ -6,8 +6,8 @@ use std::pin::Pin;
 use crate::audit::EventSource;
 use crate::kms::shape::{self, Member};
 use crate::kms::{
-    Context, Document, Error, Operation, alias, cryptography, custom_key_store, grant, import, key, mac, policy,
-    rotation, signature, sts, tag,
+    Context, Document, Error, Operation, alias, cryptography, custom_key_store, grant, import, key, mac, multi_region,
+    policy, rotation, signature, sts, tag,
 };
 
 /// A future on the heap.
@@ -76,6 +76,7 @@ pub const OPERATIONS: &[Route] = &[
     kms::<grant::ListRetirableGrants>(),
     kms::<policy::PutKeyPolicy>(),
     kms::<cryptography::ReEncrypt>(),
+    kms::<multi_region::ReplicateKey>(),
     kms::<grant::RetireGrant>(),
     kms::<grant::RevokeGrant>(),
     kms::<rotation::RotateKeyOnDemand>(),
@@ -86,6 +87,7 @@ pub const OPERATIONS: &[Route] = &[
     kms::<alias::UpdateAlias>(),
     kms::<custom_key_store::UpdateCustomKeyStore>(),
     kms::<key::UpdateKeyDescription>(),
+    kms::<multi_region::UpdatePrimaryRegion>(),
     kms::<signature::Verify>(),
     kms::<mac::VerifyMac>(),
     row::<sts::AssumeRole>(EventSource::Sts),

@@ -19,10 +19,10 @@ use crate::settings::Settings;
 
 /// One request, and where the service is that it is for.
 pub struct Principal {
-    data: PathBuf,
-    config: Option<PathBuf>,
+    pub(super) data: PathBuf,
+    pub(super) config: Option<PathBuf>,
     /// One line of JSON, or what is wrong with the flags or with a file that they name.
-    line: Result<Vec<u8>, String>,
+    pub(super) line: Result<Vec<u8>, String>,
 }
 
 impl Args for Principal {

@@ -12,7 +12,7 @@ use crate::model::AccountId;
 
 /// A command for every operation.
 pub fn all() -> impl Iterator<Item = Command> {
-    OPERATIONS.iter().map(command)
+    OPERATIONS.iter().filter(|route| route.is_of_principals()).map(command)
 }
 
 /// The request that a verb and its flags make, as one line.

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::external;
 use super::placing::{admits_several, without};
+use super::replicas::forgotten_in_replicas;
 use crate::crash_point;
 use crate::kms::janitor::Act;
 use crate::kms::shape::{Member, optional, required};
@@ -84,7 +85,9 @@ impl DeleteImportedKeyMaterial {
                 "objects": [name.cka_label()],
             });
             let act = Act::about(Self::NAME, &key.record, details);
-            Ok((Change::new(now).update(&key, record).insert(intent), Some(act), (output, Some((token, name)))))
+            let change = Change::new(now).update(&key, record.clone()).insert(intent);
+            let change = forgotten_in_replicas(&cx.kms, change, (&key.record, &record), IntentKind::Destroy);
+            Ok((change, Some(act), (output, Some((token, name)))))
         })
         .await
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::placing::without;
+use super::replicas::forgotten_in_replicas;
 use crate::crash_point;
 use crate::kms::janitor::Act;
 use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
@@ -78,7 +79,7 @@ impl Kms {
             name: name_of_act,
             region: region.clone(),
             account: account.clone(),
-            resource: key_arn(region, account, &name.key_id),
+            resource: key_arn(region, account, &intent.record.key_id()),
             details,
         };
         match self.commit_step(Change::new(self.now()).delete(&*intent), Some(act)).await {
@@ -98,7 +99,9 @@ impl Kms {
             "keyMaterialIds": over.iter().map(|material| &material.key_material_id).collect::<Vec<_>>(),
             "objects": objects.iter().map(ObjectName::cka_label).collect::<Vec<_>>(),
         });
-        let change = Change::new(now).update(key, without(&key.record, &numbers, now));
+        let record = without(&key.record, &numbers, now);
+        let change = Change::new(now).update(key, record.clone());
+        let change = forgotten_in_replicas(self, change, (&key.record, &record), IntentKind::DestroyExpired);
         let change = objects.into_iter().fold(change, |change, name| {
             change.insert(self.intent(IntentKind::DestroyExpired, name, &key.record, now))
         });

@@ -8,13 +8,14 @@ use serde_json::json;
 
 use super::import_token::Content;
 use super::placing::{Incoming, NEW, Placed, admits_several};
+use super::replicas::expected_in_replicas;
 use super::{gone, importable, still};
 use crate::crash_point;
 use crate::kms::key::GENERATION_TIME;
 use crate::kms::shape::{Member, defaulted, optional, required};
 use crate::kms::usable::not_pending_deletion;
 use crate::kms::{Blob, Context, EpochSeconds, Error, Facts, KeyRow, Operation, arn_of, object_kind, shapes};
-use crate::model::{KeyPairSpec, ObjectName, Purpose, Timestamp};
+use crate::model::{KeyPairSpec, ObjectName, Timestamp};
 use crate::store::{Change, ImportedObject, IntentKind, KeyRecord, Row, WrappingKeyRecord};
 use crate::token::{self, Import, Place, Unwrapped};
 
@@ -68,6 +69,7 @@ impl Operation for ImportKeyMaterial {
         let kind = object_kind(key.record.spec, key.record.usage);
         let import = Import {
             name,
+            of_key: key.record.key_id,
             kind: kind.ok_or_else(|| Error::Internal(format!("{} is of no kind", arn_of(&key.record))))?,
             wrapping: wrapping_key.record.object(),
             wrapping_spec: wrapping_key.record.spec,
@@ -84,7 +86,13 @@ impl Operation for ImportKeyMaterial {
         crash_point::reached("import-on-token");
         let placed = self.install(cx, &key, name, &unwrapped).await;
         // After any other error it is not known here whether the store names the object.
-        if let Err(Error::IncorrectKeyMaterial(_) | Error::InvalidState(_) | Error::NotFound(_)) = &placed {
+        if let Err(
+            Error::IncorrectKeyMaterial(_)
+            | Error::InvalidState(_)
+            | Error::NotFound(_)
+            | Error::UnsupportedOperation(_),
+        ) = &placed
+        {
             cx.kms.withdraw(&name, &key.record).await;
         }
         let placed = placed?;
@@ -221,6 +229,7 @@ impl ImportKeyMaterial {
             let placed = incoming.place(&key.record)?;
             let change = Change::new(now).delete(&*cx.kms.creation(&name)?);
             let change = change.update(&key, placed.record.clone());
+            let change = expected_in_replicas(&cx.kms, change, &key.record, &placed.record);
             let change = match placed.replaced {
                 Some(old) => change.insert(cx.kms.intent(IntentKind::DestroyReplaced, old, &key.record, now)),
                 None => change,
@@ -250,7 +259,7 @@ async fn allot(cx: &Context, key: &KeyRow) -> Result<ObjectName, Error> {
         let key = store.key(region, key_id).ok_or_else(|| gone(key))?;
         not_pending_deletion(&key)?;
         let number = key.record.next_material;
-        let name = ObjectName { purpose: Purpose::Imported, key_id: key.record.key_id, material: number };
+        let name = key.record.imported_object(number);
         let record = KeyRecord { next_material: number + 1, ..key.record.clone() };
         let intent = cx.kms.intent(IntentKind::Create, name, &key.record, now);
         Ok((Change::new(now).update(&key, record).insert(intent), None, name))

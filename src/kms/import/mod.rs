@@ -10,6 +10,7 @@ mod get_parameters_for_import;
 mod import_key_material;
 mod import_token;
 mod placing;
+mod replicas;
 
 pub use delete_imported_key_material::DeleteImportedKeyMaterial;
 pub use get_parameters_for_import::GetParametersForImport;

@@ -1,6 +1,7 @@
 //! Where imported material goes in the record of its key, and what the record is without it.
 
 use crate::crypto;
+use crate::kms::multi_region::not_primary;
 use crate::kms::{Error, arn_of};
 use crate::model::{KeyId, KeySpec, KeyState, ObjectName, Timestamp};
 use crate::store::{Import, ImportedObject, KeyRecord, Material};
@@ -51,6 +52,10 @@ impl Incoming<'_> {
                 replaced
             }
             (None, true) => {
+                // A replica has the material of its primary key, and no other.
+                if key.is_replica() {
+                    return Err(not_primary(key));
+                }
                 self.check_nothing_waits(key, &key_material_id)?;
                 record.public_key = self.public_key.clone();
                 record.materials.push(self.material(key_material_id.clone(), !key.materials.is_empty()));
@@ -100,6 +105,7 @@ impl Incoming<'_> {
             key_material_id,
             created: self.object.imported,
             rotation: None,
+            transfer: None,
             import: Some(Import {
                 fingerprint: crypto::hex(&self.fingerprint),
                 description: self.description.map(str::to_owned),
@@ -115,7 +121,8 @@ impl Incoming<'_> {
 pub(super) fn without(key: &KeyRecord, numbers: &[u32], now: Timestamp) -> KeyRecord {
     let mut record = key.clone();
     let is_meant = |material: &Material| numbers.contains(&material.number);
-    record.materials.retain(|material| !(is_meant(material) && material.is_pending_rotation()));
+    // What a replica waits for is for its primary key to forget.
+    record.materials.retain(|material| !(is_meant(material) && material.is_pending_rotation()) || key.is_replica());
     let meant = record.materials.iter_mut().filter(|material| is_meant(material));
     meant.filter_map(|material| material.import.as_mut()).for_each(|import| import.object = None);
     if matches!(record.state, KeyState::Enabled | KeyState::Disabled) && record.lacks_material(now) {

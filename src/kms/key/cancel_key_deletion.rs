@@ -32,7 +32,7 @@ impl Operation for CancelKeyDeletion {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
             let arn = arn_of(&key.record);
             match key.record.state {
-                KeyState::PendingDeletion => {}
+                KeyState::PendingDeletion | KeyState::PendingReplicaDeletion => {}
                 // Its objects are being destroyed: to the caller it is pending deletion, and stays so.
                 KeyState::Destroying => return Err(Error::InvalidState(format!("{arn} is pending deletion."))),
                 KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport | KeyState::Unavailable => {

@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::KeyMetadata;
 use crate::crash_point;
 use crate::crypto;
+use crate::kms::multi_region::kept;
 use crate::kms::shape::{Member, defaulted, optional};
 use crate::kms::signature::learn_served;
 use crate::kms::tag::{Tag, check_tags, merged};
 use crate::kms::{Context, Error, Facts, Operation, object_kind, policy, shapes};
-use crate::model::{
-    AccountId, KeyId, KeyPairSpec, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Timestamp, key_arn,
-};
+use crate::model::{AccountId, KeyId, KeyPairSpec, KeySpec, KeyState, KeyUsage, Origin, Timestamp, key_arn};
 use crate::store::{Change, IntentKind, KeyRecord, Material};
 use crate::token::{KeyKind, Offer, Token};
 
@@ -64,7 +63,10 @@ impl Operation for CreateKey {
         let (spec, usage) = self.kind()?;
         let origin = self.origin()?;
         let account = cx.authorize_account::<Self>(&self.facts())?.into_thing();
-        let key_id = KeyId::from_random(crypto::random_array()?);
+        let key_id = match self.multi_region {
+            Some(true) => KeyId::multi_region_from_bytes(crypto::random_array()?),
+            _ => KeyId::from_random(crypto::random_array()?),
+        };
         if self.tags.is_some() {
             // Policies know no more of the key than that it will be one of the account's.
             // Source: <https://docs.aws.amazon.com/kms/latest/developerguide/tag-permissions.html>
@@ -129,6 +131,7 @@ impl CreateKey {
             .with("kms:customermasterkeyusage", Some(usage))
             .with("kms:keyorigin", Some(self.origin.as_deref().unwrap_or(self.default_origin().as_str())))
             .with("kms:multiregion", Some((self.multi_region == Some(true)).to_string()))
+            .with("kms:multiregionkeytype", Some("PRIMARY").filter(|_| self.multi_region == Some(true)))
             .with(policy::BYPASS, Some((self.bypass_policy_lockout_safety_check == Some(true)).to_string()))
     }
 
@@ -148,9 +151,6 @@ impl CreateKey {
         match self.origin.as_deref() {
             Some("AWS_CLOUDHSM" | "EXTERNAL_KEY_STORE") => {
                 Err(Error::Validation("A custom key store origin requires a CustomKeyStoreId.".into()))
-            }
-            _ if self.multi_region == Some(true) => {
-                Err(Error::UnsupportedOperation("Multi-Region keys are not offered by this service.".into()))
             }
             Some("EXTERNAL") => Ok(Origin::External),
             _ => Ok(Origin::AwsKms),
@@ -228,6 +228,8 @@ impl CreateKey {
             public_key: None,
             automatic_rotation: None,
             custom_key_store: self.custom_key_store_id.and_then(|id| id.parse().ok()),
+            primary_region: self.multi_region.filter(|multi_region| *multi_region).map(|_| cx.request.region.clone()),
+            object_id: None,
         })
     }
 }
@@ -236,7 +238,7 @@ impl CreateKey {
 fn first_material(scheme: u8, key_id: &KeyId, spec: KeySpec, created: Timestamp) -> Material {
     let scheme = if spec == KeySpec::SymmetricDefault { scheme } else { NO_SCHEME };
     let key_material_id = key_material_id(key_id, 1);
-    Material { number: 1, scheme, key_material_id, created, rotation: None, import: None }
+    Material { number: 1, scheme, key_material_id, created, rotation: None, import: None, transfer: None }
 }
 
 /// A key that the token makes, between an intent that says so and the record that enables it.
@@ -247,8 +249,11 @@ async fn create_on_token(
     kind: KeyKind,
     deadline: Instant,
 ) -> Result<Output, Error> {
-    let name = ObjectName { purpose: Purpose::Kms, key_id: record.key_id, material: 1 };
+    let name = record.made_object(1);
     token.check_available()?;
+    if record.key_id.is_multi_region() {
+        cx.kms.check_transfers(&record, deadline).await?;
+    }
     cx.prepare(|_| {
         let intent = cx.kms.intent(IntentKind::Create, name, &record, record.created);
         Ok((while_connected(cx, &record, Change::new(record.created).insert(intent))?, None, ()))
@@ -256,7 +261,13 @@ async fn create_on_token(
     .await?;
     crash_point::reached("creation-begun");
     // A deadline that passes leaves the intent, and whoever owns that undoes the creation: the token may still be at it.
-    let public_key = token.generate_key(&name, kind, deadline).await?;
+    let public_key = if record.key_id.is_multi_region() {
+        let made = cx.kms.make_transferable(&record, &name, deadline).await?;
+        record.materials.iter_mut().for_each(|material| material.transfer = Some(kept(&made)));
+        made.known.public_key
+    } else {
+        token.generate_key(&name, kind, deadline).await?
+    };
     record.public_key = public_key.map(|key| hex::encode(key.spki()));
     crash_point::reached("creation-on-token");
     let metadata = KeyMetadata::of(&cx.kms, &record).in_cluster(cx.kms.cluster_of(&record));

@@ -1,13 +1,16 @@
 //! What DescribeKey and CreateKey tell of a key.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
+use crate::kms::multi_region::multi_region_key_type;
 use crate::kms::{Kms, arn_of, epoch_seconds, signature};
 use crate::model::{
     AccountId, ClusterId, CustomKeyStoreId, EncapsulationAlgorithm, EncryptionAlgorithm, KeyAgreementAlgorithm, KeyId,
-    KeyManager, KeySpec, KeyState, KeyUsage, MacAlgorithm, Origin, SigningAlgorithm, Timestamp,
+    KeyManager, KeySpec, KeyState, KeyUsage, MacAlgorithm, Origin, Region, SigningAlgorithm, Timestamp, key_arn,
 };
-use crate::store::{ImportedObject, KeyRecord, Material};
+use crate::store::{ImportedObject, KeyRecord, Material, Store};
 
 /// The metadata of a KMS key.
 ///
@@ -43,14 +46,39 @@ pub struct KeyMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     cloud_hsm_cluster_id: Option<ClusterId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    multi_region_configuration: Option<MultiRegionConfiguration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_deletion_window_in_days: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     current_key_material_id: Option<String>,
     /// Not AWS's: where imported material was unwrapped, `HOST` if any of it was there.
     #[serde(skip_serializing_if = "Option::is_none")]
     hsm_kms_import_unwrapped_on: Option<&'static str>,
+    /// Not AWS's: whether the material exists beside its object, wrapped for its token, so that it can go to others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    hsm_kms_material_kept_wrapped: bool,
+}
+
+/// The keys that are one multi-Region key.
+///
+/// Source: <https://docs.aws.amazon.com/kms/latest/APIReference/API_MultiRegionConfiguration.html>
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct MultiRegionConfiguration {
+    multi_region_key_type: &'static str,
+    primary_key: MultiRegionKey,
+    replica_keys: Vec<MultiRegionKey>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct MultiRegionKey {
+    arn: String,
+    region: Region,
 }
 
 impl KeyMetadata {
-    /// What a record says.
+    /// What a record says, and the store of the keys that it shares its id with; the record itself need not be there.
     pub fn of(kms: &Kms, record: &KeyRecord) -> Self {
         let imported = imported(record);
         KeyMetadata {
@@ -73,6 +101,11 @@ impl KeyMetadata {
             multi_region: record.key_id.is_multi_region(),
             custom_key_store_id: record.custom_key_store.clone(),
             cloud_hsm_cluster_id: None,
+            multi_region_configuration: MultiRegionConfiguration::of(&kms.store, record),
+            pending_deletion_window_in_days: record
+                .pending_window_days
+                .filter(|_| record.state == KeyState::PendingReplicaDeletion),
+            hsm_kms_material_kept_wrapped: record.materials.iter().any(|material| material.transfer.is_some()),
             current_key_material_id: current_key_material_id(record),
             hsm_kms_import_unwrapped_on: imported.map(unwrapped_on).min(),
         }
@@ -81,6 +114,22 @@ impl KeyMetadata {
     /// Says in which cluster the key's material is.
     pub fn in_cluster(self, cluster: Option<ClusterId>) -> Self {
         KeyMetadata { cloud_hsm_cluster_id: cluster, ..self }
+    }
+}
+
+impl MultiRegionConfiguration {
+    fn of(store: &Store, record: &KeyRecord) -> Option<Self> {
+        let (primary, kind) = (record.primary_region.as_ref()?, multi_region_key_type(record)?);
+        let mut regions: BTreeSet<Region> =
+            store.multi_region(&record.key_id).iter().map(|row| row.record.region.clone()).collect();
+        regions.insert(record.region.clone());
+        regions.remove(primary);
+        let key = |region: &Region| {
+            let arn = key_arn(region, &record.account, &record.key_id).to_string();
+            MultiRegionKey { arn, region: region.clone() }
+        };
+        let replica_keys = regions.iter().map(key).collect();
+        Some(MultiRegionConfiguration { multi_region_key_type: kind, primary_key: key(primary), replica_keys })
     }
 }
 
@@ -152,7 +201,10 @@ pub(in crate::kms) fn expiration_model(object: &ImportedObject) -> &'static str 
     }
 }
 
-fn some_epoch_seconds<S: serde::Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn some_epoch_seconds<S: serde::Serializer>(
+    time: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => epoch_seconds(time, serializer),
         None => serializer.serialize_none(),

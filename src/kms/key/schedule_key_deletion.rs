@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::metadata::some_epoch_seconds;
 use super::updated;
 use crate::kms::shape::{Member, optional, required};
 use crate::kms::usable::not_pending_deletion;
-use crate::kms::{Context, Error, Facts, Operation, arn_of, epoch_seconds, shapes};
+use crate::kms::{Context, Error, Facts, Operation, arn_of, shapes};
 use crate::model::{KeyState, Timestamp};
 
 /// Sets the date, 7 to 30 days ahead, when the key's token objects are destroyed.
@@ -23,8 +24,8 @@ pub struct ScheduleKeyDeletion {
 #[serde(rename_all = "PascalCase")]
 pub struct Output {
     key_id: String,
-    #[serde(serialize_with = "epoch_seconds")]
-    deletion_date: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "some_epoch_seconds")]
+    deletion_date: Option<Timestamp>,
     key_state: &'static str,
     pending_window_in_days: u32,
 }
@@ -46,13 +47,20 @@ impl Operation for ScheduleKeyDeletion {
         cx.change(|_| {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?.into_thing();
             not_pending_deletion(&key)?;
-            let deletion_date = cx.kms.now().plus(Duration::from_secs(u64::from(days) * 86_400));
+            // The waiting time of a primary key begins when its last replica is gone.
+            let (state, deletion_date) = match cx.kms.replicas_of(&key.record).is_empty() {
+                true => {
+                    let date = cx.kms.now().plus(Duration::from_secs(u64::from(days) * 86_400));
+                    (KeyState::PendingDeletion, Some(date))
+                }
+                false => (KeyState::PendingReplicaDeletion, None),
+            };
             let change = updated(cx, &key, |record| {
-                record.state = KeyState::PendingDeletion;
-                record.deletion_date = Some(deletion_date);
+                record.state = state;
+                record.deletion_date = deletion_date;
                 record.pending_window_days = Some(days);
             });
-            let key_state = KeyState::PendingDeletion.wire();
+            let key_state = state.wire();
             let key_id = arn_of(&key.record).to_string();
             Ok((change, Output { key_id, deletion_date, key_state, pending_window_in_days: days }))
         })

@@ -196,6 +196,8 @@ impl Kms {
 
     /// True if there is nothing more to do.
     async fn rotate_spent_key(&self, key: &KeyRow, material: u32) -> Result<bool, Error> {
+        // A replica gets its new material from there.
+        let key = &self.primary_of(key);
         let is_current = key.record.current().is_some_and(|current| current.number == material);
         if !is_current || key.record.state != KeyState::Enabled {
             return Ok(true);

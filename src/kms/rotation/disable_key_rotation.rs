@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::check_rotates_by_itself;
 use crate::kms::key::updated;
+use crate::kms::multi_region::check_not_replica;
 use crate::kms::shape::{Member, required};
 use crate::kms::usable::enabled;
 use crate::kms::{Context, Error, Facts, Operation, shapes};
@@ -25,6 +26,7 @@ impl Operation for DisableKeyRotation {
         cx.change(|_| {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
             check_rotates_by_itself(&cx.kms, &key)?;
+            check_not_replica(&key)?;
             enabled(&key)?;
             Ok((updated(cx, &key, |record| record.automatic_rotation = None), ()))
         })

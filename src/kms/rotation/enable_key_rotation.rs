@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::check_rotates_by_itself;
 use crate::kms::key::updated;
+use crate::kms::multi_region::check_not_replica;
 use crate::kms::shape::{Member, optional, required};
 use crate::kms::usable::enabled;
 use crate::kms::{Context, Error, Facts, Operation, shapes};
@@ -31,6 +32,7 @@ impl Operation for EnableKeyRotation {
         cx.change(|_| {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?.into_thing();
             check_rotates_by_itself(&cx.kms, &key)?;
+            check_not_replica(&key)?;
             enabled(&key)?;
             let schedule = match key.record.automatic_rotation {
                 // Who enables it every week must not put the rotation off for ever.

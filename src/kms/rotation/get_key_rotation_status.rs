@@ -7,7 +7,7 @@ use super::new_material::rotation_of;
 use crate::kms::shape::{Member, required};
 use crate::kms::{Context, Error, Facts, Operation, shapes};
 use crate::model::{KeyId, KeyState};
-use crate::store::{AutomaticRotation, IntentKind, KeyRecord};
+use crate::store::{IntentKind, KeyRecord};
 
 /// Tells whether a key rotates by itself, how often, and when next.
 #[derive(Deserialize)]
@@ -40,8 +40,10 @@ impl Operation for GetKeyRotationStatus {
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
         check_rotates_by_itself(&cx.kms, &key)?;
-        let schedule = schedule(&key.record);
-        let running = rotation_of(&cx.kms.store, &key.record);
+        // Shared by all keys of a multi-Region key; which one is on its way to deletion is not.
+        let primary = cx.kms.primary_of(&key);
+        let schedule = schedule(&key.record).and_then(|()| primary.record.automatic_rotation);
+        let running = rotation_of(&cx.kms.store, &primary.record);
         let on_demand = running.filter(|intent| intent.record.kind == IntentKind::RotateOnDemand);
         Ok(Output {
             key_rotation_enabled: schedule.is_some(),
@@ -54,11 +56,9 @@ impl Operation for GetKeyRotationStatus {
 }
 
 /// A key on its way to deletion does not rotate; if that is cancelled, its schedule is there again.
-fn schedule(key: &KeyRecord) -> Option<AutomaticRotation> {
+fn schedule(key: &KeyRecord) -> Option<()> {
     match key.state {
-        KeyState::PendingDeletion | KeyState::Destroying => None,
-        KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport | KeyState::Unavailable => {
-            key.automatic_rotation
-        }
+        KeyState::PendingDeletion | KeyState::PendingReplicaDeletion | KeyState::Destroying => None,
+        KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport | KeyState::Unavailable => Some(()),
     }
 }

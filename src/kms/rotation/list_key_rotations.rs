@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::check_rotates;
 use crate::kms::key::expiration_model;
 use crate::kms::shape::{Member, optional, required};
-use crate::kms::{Context, Error, Facts, Operation, shapes};
+use crate::kms::{Context, Error, Facts, KeyRow, Operation, shapes};
 use crate::model::{KeyId, RotationType};
 use crate::store::{Import, KeyRecord, Material};
 
@@ -75,7 +75,7 @@ impl Operation for ListKeyRotations {
         let mut page: Vec<_> = behind.take(limit + 1).collect();
         let name = |material: &&Material| format!("{}/{}", key.key_id, material.number);
         let next_marker = cx.kms.markers.page(cx, Self::NAME, &mut page, limit, name);
-        let rotations = page.into_iter().map(|material| Entry::of(key, material)).collect();
+        let rotations = page.into_iter().map(|material| Entry::of(cx, key, material)).collect();
         Ok(Output { rotations, truncated: next_marker.is_some(), next_marker })
     }
 }
@@ -88,7 +88,7 @@ impl ListKeyRotations {
 }
 
 impl Entry {
-    fn of(key: &KeyRecord, material: &Material) -> Self {
+    fn of(cx: &Context, key: &KeyRecord, material: &Material) -> Self {
         let import = material.import.as_ref();
         let object = import.and_then(|import| import.object.as_ref());
         Entry {
@@ -96,7 +96,7 @@ impl Entry {
             key_material_id: material.key_material_id.clone(),
             key_material_description: import.and_then(|import| import.description.clone()),
             import_state: import.map(import_state),
-            key_material_state: state(key, material),
+            key_material_state: state(cx, key, material),
             expiration_model: object.map(expiration_model),
             valid_to: object.and_then(|object| Some(object.valid_to?.as_epoch_seconds())),
             rotation_date: material.rotation.map(|rotation| rotation.date.as_epoch_seconds()),
@@ -106,8 +106,14 @@ impl Entry {
 }
 
 /// The model's `KeyMaterialState`.
-fn state(key: &KeyRecord, material: &Material) -> &'static str {
+fn state(cx: &Context, key: &KeyRecord, material: &Material) -> &'static str {
+    // A waiting material is imported into the primary key first.
+    let is_imported =
+        |row: &KeyRow| row.record.material(material.number).is_some_and(|material| material.imported().is_some());
     match key.current() {
+        _ if material.is_pending_rotation() && !cx.kms.store.multi_region(&key.key_id).iter().all(is_imported) => {
+            "PENDING_MULTI_REGION_IMPORT_AND_ROTATION"
+        }
         _ if material.is_pending_rotation() => "PENDING_ROTATION",
         Some(current) if current.number == material.number => "CURRENT",
         _ => "NON_CURRENT",

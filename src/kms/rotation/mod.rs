@@ -15,6 +15,7 @@ pub use disable_key_rotation::DisableKeyRotation;
 pub use enable_key_rotation::EnableKeyRotation;
 pub use get_key_rotation_status::GetKeyRotationStatus;
 pub use list_key_rotations::ListKeyRotations;
+pub(in crate::kms) use new_material::rotation_of;
 pub use rotate_key_on_demand::RotateKeyOnDemand;
 pub use worker::is_due;
 

@@ -1,82 +1,160 @@
 //! A rotation to a material that is made here: an intent, the token's object, and the record that names it.
+//!
+//! A multi-Region key gets its new material in every Region before it is the current one in any: an object on the token of
+//! each replica, and one transaction over all of their records. While one of these tokens is out, the key does not rotate,
+//! so that there is never a ciphertext that a replica could not open.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::crash_point;
+use crate::kms::janitor::Act;
 use crate::kms::key::key_material_id;
+use crate::kms::multi_region::{kept, synchronized};
 use crate::kms::usable::enabled;
 use crate::kms::{Error, KeyRow, Kms};
-use crate::model::{ObjectName, Purpose, RotationType};
-use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material, Rotation, Row, Store};
+use crate::model::{ObjectName, Region, RotationType};
+use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material, Rotation, Row, Store, Transfer};
 
-/// What begins a rotation: the intent to make the object of this name, and the number that is used up by it.
-pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> (Change, ObjectName) {
+/// A rotation under way: what is to be made, on which tokens.
+pub(super) struct Planned {
+    key: KeyRecord,
+    kind: RotationType,
+    name: ObjectName,
+    /// The replicas of a multi-Region key, each with the name of its own object.
+    replicas: Vec<(KeyRecord, ObjectName)>,
+}
+
+/// What was made, by Region; nothing of it for a single-Region key.
+pub(super) type Made = BTreeMap<Region, Transfer>;
+
+/// What begins a rotation: the intents to make its objects, and the number that is used up by it.
+pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> Result<(Change, Planned), Error> {
+    kms.token_of(&key.record)?.check_available()?;
     let number = key.record.next_material;
-    let name = ObjectName { purpose: Purpose::Kms, key_id: key.record.key_id, material: number };
     let started = kms.now();
-    let kind = match kind {
+    let intent = match kind {
         RotationType::OnDemand => IntentKind::RotateOnDemand,
         RotationType::Automatic => IntentKind::RotateAutomatically,
     };
-    let intent = kms.intent(kind, name, &key.record, started);
+    let name = key.record.made_object(number);
     let record = KeyRecord { next_material: number + 1, ..key.record.clone() };
-    (Change::new(started).update(key, record).insert(intent), name)
+    let mut change = Change::new(started).update(key, record);
+    change = change.insert(kms.intent(intent, name, &key.record, started));
+    let mut replicas = Vec::new();
+    for row in kms.living_replicas_of(&key.record) {
+        kms.token_of(&row.record)?.check_available()?;
+        let name = row.record.made_object(number);
+        change = change.expect(&*row).insert(kms.intent(intent, name, &row.record, started));
+        replicas.push((row.record.clone(), name));
+    }
+    Ok((change, Planned { key: key.record.clone(), kind, name, replicas }))
 }
 
-/// Makes the object on the token; never twice.
-pub(super) async fn make(kms: &Kms, key: &KeyRecord, name: &ObjectName, deadline: Instant) -> Result<(), Error> {
-    crash_point::reached("rotation-begun");
-    kms.token_of(key)?.generate(name, deadline).await?;
-    crash_point::reached("rotation-on-token");
-    Ok(())
+impl Planned {
+    /// Makes the objects on the tokens; never twice.
+    pub(super) async fn make(&self, kms: &Kms, deadline: Instant) -> Result<Made, Error> {
+        crash_point::reached("rotation-begun");
+        let mut made = Made::new();
+        if !self.key.key_id.is_multi_region() {
+            kms.token_of(&self.key)?.generate(&self.name, deadline).await?;
+            crash_point::reached("rotation-on-token");
+            return Ok(made);
+        }
+        let material = kms.make_transferable(&self.key, &self.name, deadline).await?;
+        made.insert(self.key.region.clone(), kept(&material));
+        crash_point::reached("rotation-on-token");
+        for (replica, name) in &self.replicas {
+            match kms.pass((&self.key, replica), name, &material, deadline).await {
+                Ok(passed) => drop(made.insert(replica.region.clone(), kept(&passed))),
+                Err(error) => {
+                    self.give_up(kms, name).await;
+                    return Err(error);
+                }
+            }
+            crash_point::reached("rotation-on-replica");
+        }
+        Ok(made)
+    }
+
+    /// Takes back what was made or not begun, so that the key can rotate again soon. The object `failed` may be in the
+    /// making yet: its creation is undone later.
+    async fn give_up(&self, kms: &Kms, failed: &ObjectName) {
+        for (replica, name) in self.replicas.iter().filter(|(_, name)| name != failed) {
+            kms.withdraw(name, replica).await;
+        }
+        kms.withdraw(&self.name, &self.key).await;
+    }
 }
 
-/// The end of a rotation: the key gets the material whose object was made, and the intent goes.
+/// The end of a rotation: the key and its replicas get the material whose objects were made, and the intents go.
 pub(super) struct Ending {
     /// The key as it is.
     pub before: KeyRow,
     /// The key as it will be.
     pub after: KeyRecord,
-    intent: Arc<Row<IntentRecord>>,
+    replicas: Vec<(KeyRow, KeyRecord)>,
+    intents: Vec<Arc<Row<IntentRecord>>>,
+    number: u32,
 }
 
 impl Ending {
-    /// Looks at the key once more. Fails if it may not be used any more, or the rotation was undone meanwhile.
-    pub fn of(kms: &Kms, key: &KeyRecord, name: &ObjectName, kind: RotationType) -> Result<Self, Error> {
-        let undone = || Error::Internal(format!("{name} was undone"));
-        let before = kms.store.key(&key.region, &key.key_id).ok_or_else(undone)?;
-        let intent = kms.creation(name)?;
+    /// Looks at the keys once more. Fails if the key may not be used any more, or the rotation was undone meanwhile.
+    pub fn of(kms: &Kms, planned: &Planned, made: &Made) -> Result<Self, Error> {
+        let undone = || Error::Internal(format!("{} was undone", planned.name));
+        let KeyRecord { region, key_id, .. } = &planned.key;
+        let before = kms.store.key(region, key_id).ok_or_else(undone)?;
+        let mut intents = vec![kms.creation(&planned.name)?];
         enabled(&before)?;
-        let mut after = before.record.clone();
-        after.materials.push(material(kms, key, name, kind)?);
-        Ok(Ending { before, after, intent })
+        let mut replicas = Vec::new();
+        for row in kms.living_replicas_of(&before.record) {
+            let name = planned.replicas.iter().find(|(replica, _)| replica.region == row.record.region);
+            intents.push(kms.creation(&name.ok_or_else(undone)?.1)?);
+            let after = with_material(kms, planned, made, &row.record)?;
+            replicas.push((row, after));
+        }
+        let after = with_material(kms, planned, made, &before.record)?;
+        Ok(Ending { before, after, replicas, intents, number: planned.name.material })
     }
 
     /// Makes it so.
     pub fn change(&self, kms: &Kms) -> Change {
-        let change = Change::new(kms.now()).update(&self.before, self.after.clone()).delete(&self.intent);
-        let count = kms.budgets.first_count(&self.after, self.intent.record.name.material);
-        change.insert(count)
+        let mut change = Change::new(kms.now()).update(&self.before, self.after.clone());
+        for (before, after) in &self.replicas {
+            change = change.update(before, after.clone());
+        }
+        let keys = std::iter::once(&self.after).chain(self.replicas.iter().map(|(_, after)| after));
+        let change = keys.fold(change, |change, key| change.insert(kms.budgets.first_count(key, self.number)));
+        self.intents.iter().fold(change, |change, intent| change.delete(&**intent))
+    }
+
+    /// What follows from it in other Regions.
+    pub fn acts(&self) -> Vec<Act> {
+        self.replicas.iter().map(|(_, after)| synchronized(after, "key material")).collect()
     }
 }
 
 /// The rotation of a key that is under way.
-pub(super) fn rotation_of(store: &Store, key: &KeyRecord) -> Option<Arc<Row<IntentRecord>>> {
-    let of_key = |intent: &IntentRecord| intent.name.key_id == key.key_id && intent.region == key.region;
+pub(in crate::kms) fn rotation_of(store: &Store, key: &KeyRecord) -> Option<Arc<Row<IntentRecord>>> {
+    let of_key = |intent: &IntentRecord| intent.key_id() == key.key_id && intent.region == key.region;
     let rotates =
         |intent: &IntentRecord| matches!(intent.kind, IntentKind::RotateOnDemand | IntentKind::RotateAutomatically);
     store.intents().into_iter().find(|intent| of_key(&intent.record) && rotates(&intent.record))
 }
 
-fn material(kms: &Kms, key: &KeyRecord, name: &ObjectName, kind: RotationType) -> Result<Material, Error> {
-    let now = kms.now();
-    Ok(Material {
-        number: name.material,
-        scheme: kms.token_of(key)?.scheme(),
-        key_material_id: key_material_id(&key.key_id, name.material),
+fn with_material(kms: &Kms, planned: &Planned, made: &Made, key: &KeyRecord) -> Result<KeyRecord, Error> {
+    let (now, number) = (kms.now(), planned.name.material);
+    let mut key = key.clone();
+    key.materials.push(Material {
+        number,
+        scheme: kms.token_of(&key)?.scheme(),
+        key_material_id: key_material_id(&key.key_id, number),
         created: now,
-        rotation: Some(Rotation { kind, date: now }),
+        rotation: Some(Rotation { kind: planned.kind, date: now }),
         import: None,
-    })
+        transfer: made.get(&key.region).cloned(),
+    });
+    key.next_material = key.next_material.max(number + 1);
+    Ok(key)
 }

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::check_rotates;
-use super::new_material::{Ending, beginning, make, rotation_of};
+use super::new_material::{Ending, Planned, beginning, rotation_of};
 use crate::kms::key::GENERATION_TIME;
+use crate::kms::multi_region::{check_not_replica, synchronized};
 use crate::kms::shape::{Member, required};
 use crate::kms::usable::enabled;
 use crate::kms::{Context, Error, Facts, KeyRow, Operation, arn_of, shapes};
-use crate::model::{KeyId, KeyState, ObjectName, Origin, RotationType};
+use crate::model::{KeyId, KeyState, Origin, RotationType, Timestamp};
 use crate::store::{self, Change, IntentKind, KeyRecord, Material, Rotation};
 
 /// Makes a key encrypt under new material at once: one made here, or the imported one that waits for this.
@@ -46,44 +47,62 @@ impl Operation for RotateKeyOnDemand {
 
 /// AWS rotates in the background; here the answer comes when it is done.
 async fn rotate_to_new_material(cx: &Context, key: &KeyRecord) -> Result<(), Error> {
-    let name = begin(cx, key).await?;
+    let planned = begin(cx, key).await?;
     // Behind it may be others whose keys take long to make.
     let deadline = cx.request.deadline.max(Instant::now() + GENERATION_TIME);
-    make(&cx.kms, key, &name, deadline).await?;
-    cx.change(|_| {
-        let ending = Ending::of(&cx.kms, key, &name, RotationType::OnDemand)?;
-        note(cx, &ending.before.record, &ending.after);
-        Ok((ending.change(&cx.kms), ()))
-    })
-    .await
+    let made = planned.make(&cx.kms, deadline).await?;
+    let acts = cx
+        .change(|_| {
+            let ending = Ending::of(&cx.kms, &planned, &made)?;
+            note(cx, &ending.before.record, &ending.after);
+            Ok(cx.kms.with_acts(ending.change(&cx.kms), ending.acts()))
+        })
+        .await?;
+    cx.kms.copy_acts(acts).await;
+    Ok(())
 }
 
 async fn rotate_to_imported_material(cx: &Context, key: &KeyRecord) -> Result<(), Error> {
-    cx.change(|_| {
-        let key = again(cx, key)?;
-        check(cx, &key)?;
-        let now = cx.kms.now();
-        let mut record = key.record.clone();
-        // What has expired is as good as gone, though its object may be there for some seconds yet.
-        let is_there = |material: &Material| material.imported().is_some_and(|object| !object.is_over(now));
-        let waiting = |material: &&mut Material| material.is_pending_rotation() && is_there(material);
-        let material = record.materials.iter_mut().find(waiting).ok_or_else(|| nothing_to_rotate_to(&key))?;
-        material.rotation = Some(Rotation { kind: RotationType::OnDemand, date: now });
-        material.import.iter_mut().for_each(|import| import.pending_rotation = false);
-        note(cx, &key.record, &record);
-        Ok((Change::new(now).update(&key, record), ()))
-    })
-    .await
+    let acts = cx
+        .change(|_| {
+            let key = again(cx, key)?;
+            check(cx, &key)?;
+            let now = cx.kms.now();
+            let rotated = |record: &KeyRecord| rotated(record, now).ok_or_else(|| nothing_to_rotate_to(&key));
+            let record = rotated(&key.record)?;
+            note(cx, &key.record, &record);
+            let (mut change, mut acts) = (Change::new(now).update(&key, record), Vec::new());
+            for replica in cx.kms.living_replicas_of(&key.record) {
+                let record = rotated(&replica.record)?;
+                acts.push(synchronized(&record, "current key material"));
+                change = change.update(&replica, record);
+            }
+            Ok(cx.kms.with_acts(change, acts))
+        })
+        .await?;
+    cx.kms.copy_acts(acts).await;
+    Ok(())
+}
+
+/// The record with the waiting material as the current one; none if there is none, or it has expired: that is as good as
+/// gone, though its object may be there for some seconds yet.
+fn rotated(key: &KeyRecord, now: Timestamp) -> Option<KeyRecord> {
+    let mut record = key.clone();
+    let is_there = |material: &Material| material.imported().is_some_and(|object| !object.is_over(now));
+    let waiting = |material: &&mut Material| material.is_pending_rotation() && is_there(material);
+    let material = record.materials.iter_mut().find(waiting)?;
+    material.rotation = Some(Rotation { kind: RotationType::OnDemand, date: now });
+    material.import.iter_mut().for_each(|import| import.pending_rotation = false);
+    Some(record)
 }
 
 /// Allots the number of the new material. Not in the record of the request, which tells what came of it.
-async fn begin(cx: &Context, key: &KeyRecord) -> Result<ObjectName, Error> {
+async fn begin(cx: &Context, key: &KeyRecord) -> Result<Planned, Error> {
     cx.prepare(|_| {
         let key = again(cx, key)?;
         check(cx, &key)?;
-        cx.kms.token_of(&key.record)?.check_available()?;
-        let (change, name) = beginning(&cx.kms, &key, RotationType::OnDemand);
-        Ok((change, None, name))
+        let (change, planned) = beginning(&cx.kms, &key, RotationType::OnDemand)?;
+        Ok((change, None, planned))
     })
     .await
 }
@@ -97,6 +116,7 @@ fn again(cx: &Context, key: &KeyRecord) -> Result<KeyRow, Error> {
 fn check(cx: &Context, key: &KeyRow) -> Result<(), Error> {
     check_rotates(key)?;
     cx.kms.check_beyond_aws(&key.record)?;
+    check_not_replica(key)?;
     if key.record.state == KeyState::PendingImport {
         return Err(nothing_to_rotate_to(key));
     }

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::new_material::{Ending, beginning, make, rotation_of};
+use super::new_material::{Ending, Made, Planned, beginning, rotation_of};
 use crate::kms::janitor::deadline;
 use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
-use crate::model::{KeyState, ObjectName, RotationType, Timestamp};
+use crate::model::{KeyState, RotationType, Timestamp};
 use crate::store::{AutomaticRotation, Change, KeyRecord};
 
 /// Why a key rotates by itself.
@@ -35,14 +35,13 @@ impl Kms {
 
     /// Rotates a key; does nothing if somebody else is about to, or the key has changed meanwhile.
     pub(super) async fn rotate_by_itself(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
-        self.token_of(&key.record)?.check_available()?;
-        let (change, name) = beginning(self, key, RotationType::Automatic);
+        let (change, planned) = beginning(self, key, RotationType::Automatic)?;
         match self.begin_rotation(change, key, reason).await {
             Err(CommitError::Conflict) => return Ok(()),
             other => other?,
         };
-        make(self, &key.record, &name, deadline()).await?;
-        self.end_rotation(&key.record, &name, reason).await?;
+        let made = planned.make(self, deadline()).await?;
+        self.end_rotation(&planned, &made, reason).await?;
         tracing::info!(key = %arn_of(&key.record), ?reason, "the key has rotated to new material");
         Ok(())
     }
@@ -58,9 +57,9 @@ impl Kms {
         }
     }
 
-    async fn end_rotation(&self, key: &KeyRecord, name: &ObjectName, reason: Reason) -> Result<(), Error> {
+    async fn end_rotation(&self, planned: &Planned, made: &Made, reason: Reason) -> Result<(), Error> {
         loop {
-            let mut ending = Ending::of(self, key, name, RotationType::Automatic)?;
+            let mut ending = Ending::of(self, planned, made)?;
             if let (Reason::Period, Some(schedule)) = (reason, &mut ending.after.automatic_rotation) {
                 // A key that was overdue rotates once, and again a whole period later.
                 *schedule = AutomaticRotation::beginning(self.now(), schedule.period_days);
@@ -76,7 +75,10 @@ impl Kms {
         let (before, after) = (&ending.before.record, &ending.after);
         let (event_id, event) = self.act("RotateKey", &after.region, &after.account, reason.details());
         let event = event.details(details(before, after)).resource(&arn_of(after));
-        self.commit_and_copy(ending.change(self), &event_id, event).await
+        let (change, acts) = self.with_acts(ending.change(self), ending.acts());
+        self.commit_and_copy(change, &event_id, event).await?;
+        self.copy_acts(acts).await;
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
-use super::Tag;
+use super::{Tag, tag_list};
 use crate::kms::shape::{Member, optional, required};
 use crate::kms::{Context, Error, Facts, Operation, page_limit, shapes};
 
@@ -41,8 +41,7 @@ impl Operation for ListResourceTags {
         let last = cx.kms.markers.read(cx, &list, self.marker.as_deref())?;
         let after = last.map_or(Bound::Unbounded, Bound::Excluded);
         let rest = key.record.tags.range((after, Bound::Unbounded)).take(limit + 1);
-        let mut tags: Vec<Tag> =
-            rest.map(|(key, value)| Tag { tag_key: key.clone(), tag_value: value.clone() }).collect();
+        let mut tags = tag_list(rest);
         let next_marker = cx.kms.markers.page(cx, &list, &mut tags, limit, |tag| tag.tag_key.clone());
         Ok(Output { tags, truncated: next_marker.is_some(), next_marker })
     }

@@ -44,4 +44,9 @@ pub fn merged(mut old: BTreeMap<String, String>, new: Vec<Tag>) -> Result<BTreeM
     if old.len() > TAGS_PER_KEY { Err(Error::Tag("Too many tags".into())) } else { Ok(old) }
 }
 
+/// Tags of a record as the model lists them.
+pub fn tag_list<'t>(tags: impl IntoIterator<Item = (&'t String, &'t String)>) -> Vec<Tag> {
+    tags.into_iter().map(|(key, value)| Tag { tag_key: key.clone(), tag_value: value.clone() }).collect()
+}
+
 const TAGS_PER_KEY: usize = 50;

@@ -1,0 +1,127 @@
+//! The replication keys of tokens, and whether operators have paired two of them.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::crash_point;
+use crate::crypto::{self, PublicKey};
+use crate::kms::{CommitError, Error, Kms};
+use crate::model::{AccountId, KeyId, ObjectName, Purpose, Region};
+use crate::store::{Change, IntentKind, IntentRecord, PairedToken, ReplicationKeyRecord};
+use crate::token::{REPLICATION, Replication, Token};
+
+/// A token with its replication key.
+#[derive(Clone)]
+pub struct TokenKey {
+    /// The token.
+    pub token: Token,
+    /// The pair that it unwraps by.
+    pub own: Replication,
+}
+
+impl TokenKey {
+    /// What a pairing says of it.
+    pub fn paired(&self) -> PairedToken {
+        let serial = self.token.identity().serial.clone();
+        PairedToken { serial, fingerprint: fingerprint_of(&self.own.public_key) }
+    }
+}
+
+impl Kms {
+    /// The token of a Region with its replication key, which is made if there is none.
+    pub async fn replication_key(
+        &self,
+        region: &Region,
+        account: &AccountId,
+        deadline: Instant,
+    ) -> Result<TokenKey, Error> {
+        if self.known_replication_key(region)?.is_none() {
+            self.make_replication_key(&self.token(region, None)?, region, account, deadline).await?;
+        }
+        let known = self.known_replication_key(region)?;
+        known.ok_or_else(|| Error::Internal(format!("the token of {region} has no replication key")))
+    }
+
+    /// The token of a Region with its replication key, if it has one.
+    pub fn known_replication_key(&self, region: &Region) -> Result<Option<TokenKey>, Error> {
+        let token = self.token(region, None)?;
+        let Some(row) = self.store.replication_key(&token.identity().serial) else { return Ok(None) };
+        let spki = hex::decode(&row.record.public_key).ok();
+        let public_key = spki.and_then(|spki| PublicKey::from_spki(REPLICATION, &spki).ok());
+        let public_key = public_key.ok_or_else(|| Error::Internal("a replication key cannot be read".into()))?;
+        Ok(Some(TokenKey { token, own: Replication { name: row.record.object(), public_key } }))
+    }
+
+    /// Refuses two tokens between which no material may go: an operator has to confirm the keys that both have now.
+    pub(super) fn check_paired(&self, one: &TokenKey, other: &TokenKey) -> Result<(), Error> {
+        let tokens = [one.paired(), other.paired()];
+        if tokens[0] == tokens[1] {
+            return Ok(());
+        }
+        let pairing = self.store.pairing([&tokens[0].serial, &tokens[1].serial]);
+        if pairing.is_some_and(|row| row.record.is_of(&tokens)) {
+            return Ok(());
+        }
+        let [one, other] = [one, other].map(|side| side.token.identity().label.clone());
+        Err(Error::UnsupportedOperation(format!(
+            "The tokens `{one}` and `{other}` are not paired: an operator has to confirm the fingerprints of their \
+             replication keys with `hsm-kms token pair`."
+        )))
+    }
+
+    async fn make_replication_key(
+        &self,
+        token: &Token,
+        region: &Region,
+        account: &AccountId,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let key_id = KeyId::from_random(crypto::random_array()?);
+        let name = ObjectName { purpose: Purpose::Replication, key_id, material: 1 };
+        let created = self.now();
+        token.check_available()?;
+        let intent = IntentRecord {
+            kind: IntentKind::Create,
+            name,
+            key_id: None,
+            region: region.clone(),
+            custom_key_store: None,
+            account: account.clone(),
+            owner: self.instance.clone(),
+            started: created,
+        };
+        self.commit(Change::new(created).insert(intent)).await?;
+        crash_point::reached("replication-key-begun");
+        let public_key = token.generate_replication(&name, deadline).await?;
+        crash_point::reached("replication-key-on-token");
+        let identity = token.identity();
+        let record = ReplicationKeyRecord {
+            serial: identity.serial.clone(),
+            label: identity.label.clone(),
+            key_id,
+            public_key: hex::encode(public_key.spki()),
+            created,
+        };
+        let details = json!({
+            "token": { "label": identity.label, "serial": identity.serial },
+            "object": name.cka_label(),
+            "fingerprint": fingerprint_of(&public_key),
+        });
+        let (event_id, event) = self.act("CreateReplicationKey", region, account, details);
+        let change = Change::new(self.now()).insert(record).delete(&*self.creation(&name)?);
+        match self.commit_and_copy(change, &event_id, event).await {
+            Err(CommitError::Conflict) => {
+                // Somebody else was first, and has the token's one replication key.
+                self.take_back(token, &name).await;
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+/// What operators compare: the SHA-256 of the public key's DER, 64 hex digits.
+pub fn fingerprint_of(public_key: &PublicKey) -> String {
+    crypto::hex(&crypto::sha256(&[public_key.spki()]))
+}

@@ -1,0 +1,90 @@
+//! Multi-Region keys over two tokens: nothing goes between tokens that nobody has paired, and what goes is wrapped.
+
+use std::path::Path;
+
+use super::*;
+
+#[path = "../support/clients.rs"]
+mod clients;
+
+/// The fingerprints that `token pair` shows, which must not be paired yet.
+fn fingerprints(machine: &Machine) -> [String; 2] {
+    let (code, told, log) = machine.run(&["token", "pair", "token", "pacific", "--config", "settings.toml"]);
+    assert_eq!(code, 0, "{log}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["Paired"], false);
+    [0, 1].map(|at| told["Tokens"][at]["Fingerprint"].as_str().unwrap().to_owned())
+}
+
+fn confirm(machine: &Machine, [one, other]: [&str; 2]) -> (i32, String, String) {
+    let pair = ["token", "pair", "token", "pacific", "--config", "settings.toml"];
+    machine.run(&[&pair[..], &["--confirm", one, "--confirm", other]].concat())
+}
+
+#[test]
+fn only_paired_tokens_exchange_material_and_a_rotation_waits_for_both() {
+    let machine = Machine::new(&["west"]);
+    let settings = machine.settings(&[EAST, WEST], &[machine.token("pacific", "west", &[WEST])]);
+    let service = machine.serve(&settings);
+    let made = ok(&service, EAST, "CreateKey", json!({ "MultiRegion": true }))["KeyMetadata"]["KeyId"].clone();
+    let key = made.as_str().unwrap();
+    let replicate = json!({ "KeyId": key, "ReplicaRegion": WEST });
+    let (error, message) = refused(&service, EAST, "ReplicateKey", replicate.clone());
+    assert!(error == "UnsupportedOperationException" && message.contains("hsm-kms token pair"), "{error}: {message}");
+
+    let [east, west] = fingerprints(&machine);
+    assert!(east != west && east.len() == 64, "{east} {west}");
+    let swapped = confirm(&machine, [&west, &east]);
+    assert!(swapped.0 == 1 && swapped.2.contains("is not the fingerprint of the token `token`"), "{swapped:?}");
+    assert_eq!(
+        machine.run(&["token", "pair", "token", "pacific", "--config", "settings.toml", "--confirm", &east]).0,
+        2
+    );
+    assert_eq!(refused(&service, EAST, "ReplicateKey", replicate.clone()).0, "UnsupportedOperationException");
+    let confirmed = confirm(&machine, [&east, &west]);
+    assert!(confirmed.0 == 0 && confirmed.1.contains("\"Paired\": true"), "{confirmed:?}");
+    let paired = service.audit().into_iter().rfind(|line| line["event"]["eventName"] == "PairTokens").unwrap();
+    let event = &paired["event"];
+    assert_eq!(event["responseElements"]["tokens"][1]["Fingerprint"], west.as_str(), "{event}");
+    assert_eq!(event["requestParameters"]["confirm"][0], east.as_str(), "{event}");
+
+    // From here on it goes, through a restart, too.
+    ok(&service, EAST, "ReplicateKey", replicate);
+    let blob = encrypt(&service, EAST, key, "over two tokens");
+    assert_eq!(decrypt(&service, WEST, &blob), "over two tokens");
+    assert!(service.terminate().0.success());
+    assert_eq!(machine.objects("west").iter().filter(|label| label.contains("multi-region")).count(), 1);
+    let service = machine.serve(&settings);
+    assert_eq!(decrypt(&service, WEST, &blob), "over two tokens");
+    unmodified_clients(&machine, &service);
+
+    // While one token is out, nothing is made current that it could not open.
+    assert!(service.terminate().0.success());
+    let folder = machine.folder_of("west");
+    std::fs::rename(&folder, machine.path("away")).unwrap();
+    let service = machine.serve(&settings);
+    assert_eq!(refused(&service, EAST, "RotateKeyOnDemand", json!({ "KeyId": key })).0, "KeyUnavailableException");
+    let alone = encrypt(&service, EAST, key, "meanwhile");
+    assert!(service.terminate().0.success());
+    std::fs::rename(machine.path("away"), &folder).unwrap();
+    let service = machine.serve(&settings);
+    assert_eq!(decrypt(&service, WEST, &alone), "meanwhile");
+    ok(&service, EAST, "RotateKeyOnDemand", json!({ "KeyId": key }));
+    assert_eq!(decrypt(&service, WEST, &encrypt(&service, EAST, key, "after")), "after");
+    assert!(service.terminate().0.success());
+    // Offline, the same is told of the same tokens.
+    let (code, told, log) = machine.run(&["token", "pair", "pacific", "token", "--config", "settings.toml"]);
+    assert!(code == 0 && told.contains("\"Paired\": true"), "{told} {log}");
+    // Both tokens' own tool calls the objects closed.
+    for label in ["east", "west"] {
+        assert_eq!(machine.objects(label).iter().filter(|label| label.contains("replication")).count(), 1);
+    }
+}
+
+/// boto3, the AWS Encryption SDK in its multi-Region mode, and `aws`, over both Regions.
+fn unmodified_clients(machine: &Machine, service: &Service) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regions/clients.py");
+    let mut python = std::process::Command::new(clients::venv().join("bin/python"));
+    python.arg(script).env("AWS_PROGRAM", clients::venv().join("bin/aws"));
+    clients::run(service, &mut python, &machine.path("home"), EAST);
+}

@@ -182,7 +182,8 @@ async fn delete(people: &People, alice: &Person, other: &Scene) {
     let kms = people.service.app.kms().clone();
     let begun = Instant::now();
     let deletion = tokio::spawn(async move {
-        assert_eq!(kms.destroy_due_keys(due).await.expect("a deletion"), 1);
+        let key_store = kms.key_stores().remove(0);
+        assert_eq!(kms.destroy_due_keys(&key_store, due).await.expect("a deletion"), 1);
         begun.elapsed()
     });
     let mut longest = Duration::ZERO;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::model::{AccountId, Region, TokenUri};
+use crate::model::{AccountId, ClusterId, Region, TokenUri};
 
 /// Everything that can be set. Unknown fields are refused.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Settings {
     /// Further tokens, by a name of the operator's.
     #[serde(default)]
     pub tokens: BTreeMap<String, TokenSettings>,
+    /// Tokens for custom key stores, by the id of the CloudHSM cluster that each stands for.
+    #[serde(default)]
+    pub clusters: BTreeMap<ClusterId, ClusterSettings>,
     /// The listener.
     #[serde(default)]
     pub server: ServerSettings,
@@ -59,6 +62,29 @@ pub struct TokenSettings {
     /// The Regions whose keys it has; for further tokens only, at least one.
     #[serde(default)]
     pub regions: Vec<Region>,
+}
+
+/// A token for custom key stores. Its PIN comes as `KeyStorePassword` by CreateCustomKeyStore.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterSettings {
+    /// The PKCS#11 module of the vendor.
+    pub module: PathBuf,
+    /// The label of the token; not needed if the serial number is given.
+    pub label: Option<String>,
+    /// The serial number of the token.
+    pub serial: Option<String>,
+    /// The token's URI, as for other tokens.
+    pub uri: Option<TokenUri>,
+    /// A profile to use instead of the built-in one.
+    pub profile: Option<PathBuf>,
+    /// Whether custom key stores on it do no more than AWS's: symmetric keys made on the token, without rotation, import
+    /// and data key pairs. Default no.
+    #[serde(default)]
+    pub aws_limits: bool,
+    /// A file with the certificate, in PEM, that CreateCustomKeyStore must name as the trust anchor. Any certificate will
+    /// do if it is not given.
+    pub trust_anchor: Option<PathBuf>,
 }
 
 /// Where requests come in.
@@ -145,6 +171,24 @@ pub enum Error {
         /// What is wrong, and what to do.
         what: String,
     },
+    /// Every token has one use.
+    #[error("settings: {one} and {other} may be the same token; name every token once, best by its serial number")]
+    SameToken {
+        /// Where in the settings.
+        one: String,
+        /// Where else.
+        other: String,
+    },
+    /// The certificate of a cluster cannot be read.
+    #[error("settings: {cluster}.trust_anchor {path}: {what}; give a file with one certificate in PEM")]
+    TrustAnchor {
+        /// Where in the settings.
+        cluster: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// The PIN file cannot be read.
     #[error("the PIN file {path} cannot be read: {source}; put the user PIN there, readable by the service alone")]
     Pin {
@@ -188,6 +232,11 @@ impl Settings {
         if self.all_tokens().any(|token| token.label.is_none() && token.serial.is_none() && token.uri.is_none()) {
             return Err(Error::NoToken);
         }
+        let clusters = self.clusters.values();
+        if clusters.clone().any(|it| it.label.is_none() && it.serial.is_none() && it.uri.is_none()) {
+            return Err(Error::NoToken);
+        }
+        self.check_tokens_differ()?;
         self.check_token_regions()?;
         if !(64..=MAX_NONCE_BUDGET).contains(&self.kms.nonce_budget) {
             return Err(Error::NonceBudget(self.kms.nonce_budget));
@@ -212,6 +261,24 @@ impl Settings {
     pub fn token_of(&self, region: &Region) -> Option<&str> {
         let mut tokens = self.tokens.iter();
         tokens.find(|(_, token)| token.regions.contains(region)).map(|(name, _)| name.as_str())
+    }
+
+    /// Refuses a token that is named twice, as far as the settings tell: what they leave open is seen at the token.
+    fn check_tokens_differ(&self) -> Result<(), Error> {
+        let first = ("token".to_owned(), &self.token);
+        let tokens = std::iter::once(first).chain(self.tokens.iter().map(|(name, it)| (format!("tokens.{name}"), it)));
+        let tokens = tokens.map(|(path, it)| (path, TokenNames::of(&it.module, &it.label, &it.serial, &it.uri)));
+        let clusters = self
+            .clusters
+            .iter()
+            .map(|(id, it)| (format!("clusters.\"{id}\""), TokenNames::of(&it.module, &it.label, &it.serial, &it.uri)));
+        let all: Vec<_> = tokens.chain(clusters).collect();
+        for (at, (one, names)) in all.iter().enumerate() {
+            if let Some((other, _)) = all[..at].iter().find(|(_, other)| other.may_be(names)) {
+                return Err(Error::SameToken { one: other.clone(), other: one.clone() });
+            }
+        }
+        Ok(())
     }
 
     fn check_token_regions(&self) -> Result<(), Error> {
@@ -242,6 +309,47 @@ impl Settings {
     /// How long a request may take.
     pub fn deadline(&self) -> Duration {
         Duration::from_millis(self.kms.deadline_millis)
+    }
+}
+
+/// How the settings name a token.
+struct TokenNames<'s> {
+    module: &'s Path,
+    label: Option<&'s str>,
+    serial: Option<&'s str>,
+}
+
+impl<'s> TokenNames<'s> {
+    fn of(module: &'s Path, label: &'s Option<String>, serial: &'s Option<String>, uri: &'s Option<TokenUri>) -> Self {
+        let (by_uri, serial_by_uri) = uri.as_ref().map_or((&None, &None), |uri| (&uri.token, &uri.serial));
+        TokenNames {
+            module,
+            label: label.as_ref().or(by_uri.as_ref()).map(String::as_str),
+            serial: serial.as_ref().or(serial_by_uri.as_ref()).map(String::as_str),
+        }
+    }
+
+    /// Whether both name one token by the same label or serial number.
+    fn may_be(&self, other: &TokenNames<'_>) -> bool {
+        let same = |one: Option<&str>, other: Option<&str>| one.is_some() && one == other;
+        let differ = |one: Option<&str>, other: Option<&str>| one.is_some() && other.is_some() && one != other;
+        self.module == other.module
+            && (same(self.serial, other.serial)
+                || (same(self.label, other.label) && !differ(self.serial, other.serial)))
+    }
+}
+
+impl ClusterSettings {
+    /// The certificate of the cluster `id`, from its file; none if the settings name none.
+    pub fn trust_anchor(&self, id: &ClusterId) -> Result<Option<String>, Error> {
+        let Some(path) = &self.trust_anchor else { return Ok(None) };
+        std::fs::read_to_string(path).map(Some).map_err(|error| self.no_certificate(id, error.to_string()))
+    }
+
+    /// The error of a file that is no certificate.
+    pub fn no_certificate(&self, id: &ClusterId, what: String) -> Error {
+        let path = self.trust_anchor.clone().unwrap_or_default();
+        Error::TrustAnchor { cluster: format!("clusters.\"{id}\""), path, what }
     }
 }
 

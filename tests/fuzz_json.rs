@@ -105,6 +105,9 @@ fn value(shape: &'static Shape) -> BoxedStrategy<Value> {
         Shape::String { min, max, pattern } => {
             let letters = match pattern.map(|pattern| pattern.text) {
                 Some("^[a-f0-9]+$") => "[a-f0-9]",
+                Some("[0-9]{12}") => "[0-9]",
+                Some(text) if text.starts_with("cluster-") => "[2-7a-zA-Z]",
+                Some(text) if text.contains("vpce") => "[a-z0-9]",
                 Some("^([a-z]+-){2,3}\\d+$") => "[a-z0-9-]",
                 Some(text) if text.contains("\\u") => "[ -~]",
                 Some(text) if text.contains(['_', 'w']) => "[a-zA-Z0-9_]",
@@ -114,7 +117,7 @@ fn value(shape: &'static Shape) -> BoxedStrategy<Value> {
             let text = format!("{letters}{{{min},{}}}", (*max).min(*min + 40));
             prop::string::string_regex(&text).unwrap().prop_map(Value::String).boxed()
         }
-        Shape::Token { min, max } => prop::string::string_regex(&format!("[a-z]{{{min},{}}}", (*max).min(40)))
+        Shape::Token { min, max } => prop::string::string_regex(&format!("[a-z]{{{min},{}}}", (*max).min(*min + 40)))
             .unwrap()
             .prop_map(Value::String)
             .boxed(),

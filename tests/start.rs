@@ -172,7 +172,13 @@ fn a_token_that_is_not_there() {
     let refusal = machine.refusal_of(&machine.settings().replace("label = \"hsm-kms\"", "serial = \"0123\""));
     says(refusal, 1, &["there is no token with serial", "0123", "hsm-kms"]);
     let refusal = machine.refusal_of(&machine.settings().replace("label = \"hsm-kms\"", ""));
-    says(refusal, 78, &["token.label or token.serial", "hsm-kms token list"]);
+    says(refusal, 78, &["token.label, token.serial or token.uri", "hsm-kms token list"]);
+    let by_uri = |uri: &str| {
+        let settings = machine.settings().replace("label = \"hsm-kms\"", &format!("uri = \"{uri}\""));
+        machine.refusal_of(&settings)
+    };
+    says(by_uri("pkcs11:token=other"), 1, &["there is no token with URI pkcs11:token=other", "`hsm-kms`"]);
+    says(by_uri("pkcs11:token=hsm-kms;object=x"), 78, &["`object` is none of token, serial, manufacturer and model"]);
     let refusal = machine.refusal_of(&machine.settings().replace(SOFTHSM, "/nowhere.so"));
     says(refusal, 1, &["the PKCS#11 module /nowhere.so does not start"]);
     // No try at a PIN was spent.

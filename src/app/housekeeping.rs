@@ -1,10 +1,13 @@
 //! What is done every second, and what of it less often.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::kms::{Error, Kms, TrustedTime, Verdict, rotation};
+use tokio::task::{self, JoinSet};
+
+use crate::kms::{Error, KeyStore, Kms, TrustedTime, Verdict, rotation};
 use crate::model::Timestamp;
 use crate::store::{self, Change, KeyRecord};
 
@@ -15,6 +18,25 @@ pub struct Housekeeping {
     watches: AtomicU64,
     works: AtomicU64,
     tampering_recorded: AtomicBool,
+    chores: tokio::sync::Mutex<Chores>,
+}
+
+/// What is under way in each key store: an outage of one, whose calls take their time to fail, holds up no other.
+#[derive(Default)]
+struct Chores {
+    tasks: JoinSet<()>,
+    under_way: HashMap<task::Id, KeyStore>,
+}
+
+/// What is to be done in a key store in a round.
+#[derive(Clone, Copy)]
+struct Due {
+    /// Every tenth round.
+    tenth: bool,
+    /// Every sixtieth round.
+    sixtieth: bool,
+    /// The time of day, if it is trusted.
+    trusted: Option<Timestamp>,
 }
 
 impl Housekeeping {
@@ -26,6 +48,7 @@ impl Housekeeping {
             watches: AtomicU64::new(0),
             works: AtomicU64::new(0),
             tampering_recorded: AtomicBool::new(false),
+            chores: tokio::sync::Mutex::default(),
         }
     }
 
@@ -57,14 +80,12 @@ impl Housekeeping {
         if self.kms.store.guard().is_err() {
             return;
         }
-        self.kms.rotate_spent_keys().await;
-        if round.is_multiple_of(10) {
-            log("do what has its time", self.do_what_is_due().await);
-            self.kms.destroy_expired_wrapping_keys().await;
+        self.kms.tend_custom_key_stores();
+        let mut due = Due { tenth: round.is_multiple_of(10), sixtieth: round.is_multiple_of(60), trusted: None };
+        if due.tenth {
+            due.trusted = self.trusted_time().await;
         }
-        if round.is_multiple_of(60) {
-            self.undo_creations().await;
-        }
+        self.do_chores(due).await;
     }
 
     /// Somebody else's write to the store is found within a second, a change below the database within ten minutes.
@@ -89,18 +110,31 @@ impl Housekeeping {
         log("record that the store was tampered with", recorded);
     }
 
-    /// What only a trusted time of day begins: rotations by date, and the destruction of keys and imported material.
-    async fn do_what_is_due(&self) -> Result<(), Error> {
-        let verdict = self.observe();
-        match verdict {
-            Verdict::Trusted(now) => {
-                self.kms.rotate_due_keys(now).await;
-                self.kms.destroy_due_keys(now).await?;
-                self.kms.destroy_expired_material(now).await.map(drop)
+    /// Does in every key store what is due there, unless something is still under way, and waits for it for a while.
+    async fn do_chores(&self, due: Due) {
+        let mut chores = self.chores.lock().await;
+        chores.forget_finished();
+        let mut begun = HashSet::new();
+        for key_store in self.kms.key_stores() {
+            begun.extend(chores.begin(self.kms.clone(), key_store, due));
+        }
+        let all_done = async {
+            while !begun.is_empty()
+                && let Some(id) = chores.next_finished().await
+            {
+                begun.remove(&id);
             }
+        };
+        if tokio::time::timeout(PATIENCE, all_done).await.is_err() {
+            tracing::warn!(under_way = ?chores.under_way.values(), "what is done in key stores takes long");
+        }
+    }
+
+    /// The time of day, if anything may be begun by it.
+    async fn trusted_time(&self) -> Option<Timestamp> {
+        match self.observe() {
+            Verdict::Trusted(now) => return Some(now),
             Verdict::Waiting(left) => {
-                self.kms.finish_destructions().await;
-                self.kms.finish_removals().await;
                 if self.is_due() {
                     let hours = left.as_secs() / 3_600;
                     tracing::warn!(
@@ -108,15 +142,16 @@ impl Housekeeping {
                         "a deletion or rotation waits: the time of day is not trusted yet (--accept-clock)"
                     );
                 }
-                Ok(())
             }
             Verdict::Jumped => {
                 tracing::warn!(
                     "the time of day jumped; nothing is destroyed or rotated by its date for 24 hours (--accept-clock)"
                 );
-                self.kms.record_act("ClockJumped", serde_json::json!({})).await
+                let recorded = self.kms.record_act("ClockJumped", serde_json::json!({})).await;
+                log("record that the time of day jumped", recorded);
             }
         }
+        None
     }
 
     /// Whether some key or material waits for nothing but the time.
@@ -127,14 +162,68 @@ impl Housekeeping {
         self.kms.store.all_keys().iter().any(|key| is_due(&key.record)) || self.kms.has_expired_material(now)
     }
 
-    async fn undo_creations(&self) {
-        let age = i64::try_from(CREATION_AGE.as_millis()).unwrap_or(i64::MAX);
-        let before = Timestamp::from_millis(self.kms.now().as_millis() - age);
-        self.kms.undo_creations(before).await;
-    }
-
     fn observe(&self) -> Verdict {
         self.trusted_time.lock().unwrap_or_else(PoisonError::into_inner).observe(self.kms.clock())
+    }
+}
+
+impl Chores {
+    /// Begins what is due in a key store, unless something is still under way there.
+    fn begin(&mut self, kms: Arc<Kms>, key_store: KeyStore, due: Due) -> Option<task::Id> {
+        if self.under_way.values().any(|busy| *busy == key_store) {
+            return None;
+        }
+        let chore = key_store.clone();
+        let id = self.tasks.spawn(async move { due.tend(&kms, &chore).await }).id();
+        self.under_way.insert(id, key_store);
+        Some(id)
+    }
+
+    async fn next_finished(&mut self) -> Option<task::Id> {
+        let finished = self.tasks.join_next_with_id().await?;
+        Some(self.finished(finished))
+    }
+
+    fn forget_finished(&mut self) {
+        while let Some(finished) = self.tasks.try_join_next_with_id() {
+            self.finished(finished);
+        }
+    }
+
+    fn finished(&mut self, finished: Result<(task::Id, ()), task::JoinError>) -> task::Id {
+        let id = finished.map_or_else(|error| error.id(), |(id, ())| id);
+        self.under_way.remove(&id);
+        id
+    }
+}
+
+impl Due {
+    async fn tend(self, kms: &Kms, key_store: &KeyStore) {
+        kms.rotate_spent_keys(key_store).await;
+        if self.tenth {
+            self.destroy_and_rotate(kms, key_store).await;
+        }
+        if self.sixtieth {
+            let age = i64::try_from(CREATION_AGE.as_millis()).unwrap_or(i64::MAX);
+            let before = Timestamp::from_millis(kms.now().as_millis() - age);
+            kms.undo_creations(key_store, before).await;
+        }
+    }
+
+    /// Only a trusted time of day begins rotations by date, and the destruction of keys and imported material.
+    async fn destroy_and_rotate(self, kms: &Kms, key_store: &KeyStore) {
+        match self.trusted {
+            Some(now) => {
+                kms.rotate_due_keys(key_store, now).await;
+                log("destroy keys", kms.destroy_due_keys(key_store, now).await.map(drop));
+                log("destroy imported material", kms.destroy_expired_material(key_store, now).await.map(drop));
+            }
+            None => {
+                kms.finish_destructions(key_store).await;
+                kms.finish_removals(key_store).await;
+            }
+        }
+        kms.destroy_expired_wrapping_keys(key_store).await;
     }
 }
 
@@ -144,5 +233,7 @@ fn log(what: &str, result: Result<(), Error>) {
     }
 }
 
+/// How long a round waits for what it began in the key stores.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// No creation takes longer: a key generation that does is written off by the token.
 const CREATION_AGE: Duration = Duration::from_secs(180);

@@ -5,6 +5,7 @@ mod further_tokens;
 mod housekeeping;
 mod root_user;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +22,11 @@ use crate::admin::Desk;
 use crate::api::health::{self, Part, Readiness};
 use crate::api::json::{self, Gate};
 use crate::audit::{self, Audit, Call, Event, EventSource};
+use crate::kms::custom_key_store::{Cluster, CustomKeyStores, TrustAnchor};
 use crate::kms::rotation::Budgets;
 use crate::kms::{GrantTokens, Imports, KeyPairs, KeyStores, Kms, Markers, Parts, Seat, Sessions, TrustedTime};
-use crate::model::{Clock, KeyId, ObjectName, Purpose, Region, Secret, Timestamp};
-use crate::settings::{self, FIRST_TOKEN, Settings, TokenSettings};
+use crate::model::{Clock, ClusterId, KeyId, ObjectName, Purpose, Region, Secret, Timestamp};
+use crate::settings::{self, ClusterSettings, FIRST_TOKEN, Settings, TokenSettings};
 use crate::store::{self, Change, Meta, Store};
 use crate::token::{self, Token};
 use crate::{crypto, kms};
@@ -204,7 +206,8 @@ impl App {
         let key_pairs = KeyPairs::new(settings.kms.key_pair_threads, settings.kms.key_pair_queue);
         let rules = &settings.import;
         let imports = Imports::new(derived(b"hsm-kms/v1/import"), rules.host_unwrap, rules.max_wrapping_keys);
-        let parts = Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets };
+        let custom_key_stores = CustomKeyStores::new(clusters(&settings, &data)?);
+        let parts = Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets, custom_key_stores };
         let kms = Arc::new(Kms::new(store, audit, KeyStores::new(first, key_stores), clock, parts));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
@@ -219,6 +222,7 @@ impl App {
         let desk = Arc::new(Desk::new(kms.clone(), settings.account.clone()));
         let app = App { kms, further_tokens, token, settings, root_user, desk, housekeeping, data };
         app.settle(&store_root(&meta.store_id)).await?;
+        app.kms.resume_custom_key_stores().await?;
         Ok(app)
     }
 
@@ -266,6 +270,7 @@ impl App {
     /// Stops everything in order, waiting so long for calls into tokens. False if one never came back: then the process
     /// must end without running exit handlers.
     pub async fn close(self, patience: Duration) -> bool {
+        let mut clean = self.kms.end_custom_key_stores().await;
         self.housekeeping.watch().await;
         if let Err(error) = self.kms.store.flush_usage().await {
             tracing::warn!(%error, "the last uses of keys were not written");
@@ -280,7 +285,6 @@ impl App {
             tokio::task::spawn_blocking(move || first.shutdown(patience)),
             tokio::task::spawn_blocking(move || further.shut_down(patience)),
         ];
-        let mut clean = true;
         for ended in endings {
             clean &= ended.await.unwrap_or(false);
         }
@@ -289,9 +293,11 @@ impl App {
 
     /// Undoes creations and ends destructions of an earlier run, and tells of objects that nobody knows.
     async fn settle(&self, store_root: &ObjectName) -> Result<(), Error> {
-        self.kms.undo_creations(self.kms.now().plus(Duration::from_millis(1))).await;
-        self.kms.finish_destructions().await;
-        self.kms.finish_removals().await;
+        for key_store in self.kms.key_stores() {
+            self.kms.undo_creations(&key_store, self.kms.now().plus(Duration::from_millis(1))).await;
+            self.kms.finish_destructions(&key_store).await;
+            self.kms.finish_removals(&key_store).await;
+        }
         let found = self.kms.reconcile(store_root).await;
         if !found.orphans.is_empty() || !found.missing.is_empty() {
             let (orphans, missing) = (found.orphans, found.missing);
@@ -343,6 +349,33 @@ fn readiness(kms: &Kms, region: Option<&str>) -> Option<Readiness> {
         None => kms.seats().iter().any(|seat| seat.is_ready()),
     };
     Some(Readiness { ready: works && tokens, parts })
+}
+
+/// The clusters of the settings. Nothing is opened: that waits for who connects a custom key store.
+fn clusters(settings: &Settings, data: &DataDir) -> Result<BTreeMap<ClusterId, Cluster>, Error> {
+    let cluster = |(id, cluster): (&ClusterId, &ClusterSettings)| {
+        let token = token::Settings {
+            module: cluster.module.clone(),
+            label: cluster.label.clone(),
+            serial: cluster.serial.clone(),
+            uri: cluster.uri.clone(),
+            copies_dir: Some(data.path().join("token-copies")),
+            queue: 1_024,
+            profile: cluster.profile.clone(),
+        };
+        let trust_anchor = trust_anchor(id, cluster)?;
+        Ok((id.clone(), Cluster { token, aws_limits: cluster.aws_limits, trust_anchor }))
+    };
+    settings.clusters.iter().map(cluster).collect()
+}
+
+/// The certificate of a cluster, from its file; none if the settings name none.
+pub fn trust_anchor(id: &ClusterId, cluster: &ClusterSettings) -> Result<Option<TrustAnchor>, settings::Error> {
+    let read = |pem: String| {
+        let no_certificate = || cluster.no_certificate(id, "it is no certificate".into());
+        TrustAnchor::from_pem(&pem).ok_or_else(no_certificate)
+    };
+    cluster.trust_anchor(id)?.map(read).transpose()
 }
 
 fn audit_settings(settings: &Settings, data: &DataDir) -> audit::Settings {

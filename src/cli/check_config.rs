@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
+use crate::app;
 use crate::settings::Settings;
 
 /// Read a settings file and say what is wrong with it; nothing is opened and nobody logs in.
@@ -28,6 +29,15 @@ impl CheckConfig {
                     "token.module {module} is not a file; give the vendor's PKCS#11 module"
                 )));
             }
+        }
+        for (id, cluster) in &settings.clusters {
+            if !cluster.module.is_file() {
+                let module = cluster.module.display();
+                return Err(Failure::for_good(format!(
+                    "clusters.\"{id}\".module {module} is not a file; give the vendor's PKCS#11 module"
+                )));
+            }
+            app::trust_anchor(id, cluster)?;
         }
         println!("{} is good", self.config.display());
         Ok(())

@@ -15,7 +15,9 @@ use super::serve::{Accept, run_service};
 use crate::app::{App, DataDir};
 use crate::crypto;
 use crate::model::{AccountId, AliasName, Region};
-use crate::settings::{AuditSettings, ImportSettings, KmsSettings, ServerSettings, Settings, TokenSettings};
+use crate::settings::{
+    AuditSettings, ClusterSettings, ImportSettings, KmsSettings, ServerSettings, Settings, TokenSettings,
+};
 use crate::token;
 
 /// Run on this machine for development: makes a token, a store and a root user under the data folder if they are not
@@ -39,6 +41,10 @@ pub struct Dev {
     /// A Region to serve; may be given again. The first is the one in `env`.
     #[arg(long = "region", default_value = "us-east-1")]
     regions: Vec<Region>,
+    /// So many further tokens to be CloudHSM clusters for custom key stores: `cluster-softhsm2dev`, `cluster-softhsm3dev`
+    /// and so on. The folder's `cluster-password` has the `KeyStorePassword` of all.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=6))]
+    clusters: u8,
     #[command(flatten)]
     accept: Accept,
 }
@@ -73,12 +79,18 @@ impl Dev {
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
+        let module = self.module.clone().map_or_else(softhsm_module, Ok)?;
+        let clusters = self.cluster_names().map(|name| {
+            let id = format!("cluster-{name}").parse().map_err(Failure::now)?;
+            Ok((id, cluster(&module, &name)))
+        });
+        let clusters = clusters.collect::<Result<_, Failure>>()?;
         Ok(Settings {
             data: self.data.clone(),
             account: self.account.clone(),
             regions: self.regions.clone(),
             token: TokenSettings {
-                module: self.module.clone().map_or_else(softhsm_module, Ok)?,
+                module,
                 label: Some(TOKEN_LABEL.into()),
                 serial: None,
                 uri: None,
@@ -87,6 +99,7 @@ impl Dev {
                 regions: Vec::new(),
             },
             tokens: BTreeMap::new(),
+            clusters,
             server: ServerSettings { listen: self.listen, ..ServerSettings::default() },
             audit: AuditSettings::default(),
             kms: KmsSettings::default(),
@@ -105,6 +118,16 @@ impl Dev {
             set_unfinished_token_aside(&folder)?;
             configure_softhsm(&folder)?;
         }
+        self.make_token(settings, &folder)?;
+        self.cluster_names().try_for_each(|name| make_cluster(&settings.token.module, &folder, &name))
+    }
+
+    /// What the tokens are called that are clusters: a cluster's id has no digits but 2 to 7.
+    fn cluster_names(&self) -> impl Iterator<Item = String> {
+        (2..2 + self.clusters).map(|number| format!("softhsm{number}dev"))
+    }
+
+    fn make_token(&self, settings: &Settings, folder: &Path) -> Result<(), Failure> {
         if settings.token.pin_file.exists() {
             return Ok(());
         }
@@ -143,6 +166,33 @@ impl Dev {
             .zip(name.ok())
             .is_some_and(|(region, name)| app.kms().store.alias(region, &self.account, &name).is_some())
     }
+}
+
+fn cluster(module: &Path, name: &str) -> ClusterSettings {
+    ClusterSettings {
+        module: module.to_owned(),
+        label: Some(name.into()),
+        serial: None,
+        uri: None,
+        profile: None,
+        aws_limits: false,
+        trust_anchor: None,
+    }
+}
+
+/// Makes the token of the cluster if it is not there. Its password is written first: who knows it can use the token
+/// whenever this is killed.
+fn make_cluster(module: &Path, folder: &Path, name: &str) -> Result<(), Failure> {
+    let file = folder.join(CLUSTER_PASSWORD);
+    if !file.exists() {
+        write_new(&file, new_pin()?.expose_secret().as_bytes())?;
+    }
+    if token::tokens(module, None)?.iter().any(|entry| entry.label == name) {
+        return Ok(());
+    }
+    let password = SecretString::from(std::fs::read_to_string(&file).map_err(Failure::now)?);
+    token::init_token(module, name, &new_pin()?, &password)?;
+    Ok(())
 }
 
 /// A first start that was killed leaves a token whose PIN nobody knows, since the PIN is written last. It has no key,
@@ -232,6 +282,7 @@ const SETTINGS: &str = "dev.toml";
 /// SoftHSM2's configuration, in a folder whose token is made here.
 const SOFTHSM_CONF: &str = "softhsm2.conf";
 const TOKEN_LABEL: &str = "hsm-kms";
+const CLUSTER_PASSWORD: &str = "cluster-password";
 const FIRST_ALIAS: &str = "alias/key1";
 
 const FIRST_COMMANDS: &str = "  \

@@ -193,6 +193,9 @@ impl Context {
             key.clone(),
         );
         self.note_arn(arn);
+        if let Some(id) = &key.record.custom_key_store {
+            self.note_detail("customKeyStoreId", json!(id));
+        }
         // Not sooner: whether there is a foreign key is not told.
         let decision = decision?;
         self.check_grant_tokens(facts.grant_tokens)?;

@@ -9,9 +9,9 @@ use crate::model::{EncryptionContext, ObjectName, Secret};
 use crate::store::Material;
 
 impl Context {
-    /// Random bytes: the operating system's and the token's, one over the other.
-    pub async fn random(&self, len: usize) -> Result<Secret, Error> {
-        Ok(self.token()?.random(len, self.request.deadline).await?)
+    /// Random bytes for what a key is to encrypt: the operating system's and its token's, one over the other.
+    pub async fn random(&self, key: &UsableKey, len: usize) -> Result<Secret, Error> {
+        Ok(self.kms.token_of(key.record())?.random(len, self.request.deadline).await?)
     }
 
     /// Seals `plaintext` under a key that the caller may use: a ciphertext blob.

@@ -15,9 +15,27 @@ pub enum Error {
     /// There is such a thing already.
     #[error("already exists: {0}")]
     AlreadyExists(String),
+    /// A custom key store has the cluster already.
+    #[error("cluster in use: {0}")]
+    CloudHsmClusterInUse(String),
+    /// The settings name no cluster with this id.
+    #[error("no such cluster: {0}")]
+    CloudHsmClusterNotFound(String),
+    /// The cluster has not the trust anchor of the custom key store's.
+    #[error("unrelated cluster: {0}")]
+    CloudHsmClusterNotRelated(String),
     /// Something else is being done to the key, or will be soon.
     #[error("conflict: {0}")]
     Conflict(String),
+    /// The custom key store has keys, or objects on its token that are not destroyed yet.
+    #[error("custom key store with keys: {0}")]
+    CustomKeyStoreHasCmks(String),
+    /// The connection of the custom key store does not admit the operation.
+    #[error("custom key store in an invalid state: {0}")]
+    CustomKeyStoreInvalidState(String),
+    /// Another custom key store of the account has this name.
+    #[error("name of a custom key store in use: {0}")]
+    CustomKeyStoreNameInUse(String),
     /// No custom key store has this id.
     #[error("no such custom key store: {0}")]
     CustomKeyStoreNotFound(String),
@@ -39,6 +57,9 @@ pub enum Error {
     /// The imported material is not what the key takes.
     #[error("incorrect key material: {0}")]
     IncorrectKeyMaterial(String),
+    /// It is no certificate, or not the one of the cluster.
+    #[error("incorrect trust anchor")]
+    IncorrectTrustAnchor,
     /// Ours to mend; the text is for the log.
     #[error("internal: {0}")]
     Internal(String),

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{CommitError, Error, KeyRow, Kms, arn_of};
+use super::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
-use crate::model::{AccountId, Arn, KeyState, ObjectName, Purpose, Region, Timestamp};
+use crate::model::{AccountId, Arn, CustomKeyStoreId, KeyState, ObjectName, Purpose, Region, Timestamp};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row, WrappingKeyRecord};
 use crate::token::Token;
 
@@ -31,31 +31,40 @@ pub struct Act {
 
 impl Act {
     /// An act on this key.
-    pub fn about(name: &'static str, key: &KeyRecord, details: Value) -> Self {
+    pub fn about(name: &'static str, key: &KeyRecord, mut details: Value) -> Self {
+        if let Some(id) = &key.custom_key_store {
+            details["customKeyStoreId"] = json!(id);
+        }
         Act { name, region: key.region.clone(), account: key.account.clone(), resource: arn_of(key), details }
     }
 }
 
 impl Kms {
-    /// Destroys the token objects of all keys whose deletion date has come, and finishes the destructions that were
-    /// begun before; returns how many it began. Call it with a time that is trusted.
-    pub async fn destroy_due_keys(&self, now: Timestamp) -> Result<usize, Error> {
+    /// Destroys the token objects of all keys of a key store whose deletion date has come, and finishes the destructions
+    /// that were begun before; returns how many it began. Call it with a time that is trusted.
+    pub async fn destroy_due_keys(&self, key_store: &KeyStore, now: Timestamp) -> Result<usize, Error> {
         let mut begun = 0;
-        for key in self.store.all_keys() {
+        for key in self.keys_in(key_store) {
             let due = key.record.deletion_date.is_some_and(|date| date <= now);
             if key.record.state == KeyState::PendingDeletion && due && self.begin_destruction(&key).await? {
                 begun += 1;
             }
         }
-        self.finish_destructions().await;
+        self.finish_destructions(key_store).await;
         Ok(begun)
+    }
+
+    /// All keys that have their objects in a key store.
+    pub(super) fn keys_in(&self, key_store: &KeyStore) -> Vec<KeyRow> {
+        let mut keys = self.store.all_keys();
+        keys.retain(|key| key_store.has_key(&key.record));
+        keys
     }
 
     /// Finishes every destruction that was begun. There is no way back from `Destroying`, so this needs no time of
     /// day. One that fails is logged and tried again in the next round, and holds no other one up.
-    pub async fn finish_destructions(&self) {
-        let keys = self.store.all_keys();
-        for key in keys.iter().filter(|key| key.record.state == KeyState::Destroying) {
+    pub async fn finish_destructions(&self, key_store: &KeyStore) {
+        for key in self.keys_in(key_store).iter().filter(|key| key.record.state == KeyState::Destroying) {
             if let Err(error) = self.finish_destruction(key).await {
                 tracing::error!(%error, key = %arn_of(&key.record), "a destruction could not be finished; trying again");
             }
@@ -65,8 +74,8 @@ impl Kms {
     /// Undoes creations that were begun before `before` and never finished: their objects are destroyed, since
     /// the intents say that they are ours. One that fails is logged and tried again in the next round, and holds no other
     /// one up. Returns how many it undid.
-    pub async fn undo_creations(&self, before: Timestamp) -> usize {
-        let intents = self.store.intents();
+    pub async fn undo_creations(&self, key_store: &KeyStore, before: Timestamp) -> usize {
+        let intents = self.intents_in(key_store);
         let stale = intents.iter().filter(|row| row.record.started < before);
         let mut undone = 0;
         for (intent, event) in stale.filter_map(|row| Some((row, undoing(&row.record)?))) {
@@ -80,36 +89,33 @@ impl Kms {
         undone
     }
 
+    /// All intents about objects in a key store, the oldest first.
+    pub(super) fn intents_in(&self, key_store: &KeyStore) -> Vec<Arc<Row<IntentRecord>>> {
+        let mut intents = self.store.intents();
+        intents.retain(|row| key_store.has(&row.record.region, row.record.custom_key_store.as_ref()));
+        intents
+    }
+
     /// The objects on the tokens whose labels are ours and that no record names, and the materials whose objects
     /// are missing. Orphans are reported and never destroyed: they may be somebody's only copy. A token that cannot be
-    /// asked is left out.
+    /// asked is left out, and so are the tokens of custom key stores, which are compared when they are connected.
     pub async fn reconcile(&self, store_root: &ObjectName) -> Reconciliation {
-        let known = self.known_objects(store_root);
-        let mut reconciled = Reconciliation::default();
-        let mut found = HashSet::new();
-        let mut asked = HashSet::new();
-        for token in self.tokens() {
-            let objects = match token.objects(deadline()).await {
-                Ok(objects) => objects.ours,
-                Err(error) => {
-                    tracing::warn!(%error, ?token, "what is on a token is not known");
-                    continue;
-                }
-            };
-            asked.insert(token.identity().serial.clone());
-            let by_label: HashMap<String, ObjectName> = known.keys().map(|name| (token.label(name), *name)).collect();
-            for object in objects {
-                match by_label.get(&object.label) {
-                    Some(name) => drop(found.insert(*name)),
-                    None => reconciled.orphans.push(object.label),
-                }
-            }
+        let mut known = self.known_objects(|custom_key_store| custom_key_store.is_none());
+        known.insert(*store_root, self.tokens().into_iter().next());
+        reconcile(&self.tokens(), &known).await
+    }
+
+    /// As [`Kms::reconcile`], of one custom key store that is connected; records what differs.
+    pub(super) async fn reconcile_custom_key_store(&self, id: &CustomKeyStoreId) -> Result<(), Error> {
+        let Some(token) = self.custom_token(id) else { return Ok(()) };
+        let known = self.known_objects(|custom_key_store| custom_key_store == Some(id));
+        let Reconciliation { orphans, missing } = reconcile(&[token], &known).await;
+        if orphans.is_empty() && missing.is_empty() {
+            return Ok(());
         }
-        let is_missing = |(name, token): &(&ObjectName, &Option<Token>)| {
-            !found.contains(*name) && token.as_ref().is_some_and(|token| asked.contains(&token.identity().serial))
-        };
-        reconciled.missing = known.iter().filter(is_missing).map(|(name, _)| name.cka_label()).collect();
-        reconciled
+        tracing::warn!(store = %id, ?orphans, ?missing, "the token of a custom key store and the store differ");
+        let details = json!({ "customKeyStoreId": id, "orphans": orphans, "missing": missing });
+        self.record_act("ReconcileTokenObjects", details).await
     }
 
     /// Writes the record of an act of the service that changes nothing in the store.
@@ -301,26 +307,39 @@ impl Kms {
         Some(first.record.account.clone())
     }
 
-    /// All objects that records name, each with the token that it is on, if that is open.
-    fn known_objects(&self, store_root: &ObjectName) -> HashMap<ObjectName, Option<Token>> {
+    /// Whether some record names an object in a key store, or a key that may get one.
+    pub(super) fn has_objects(&self, key_store: &KeyStore) -> bool {
+        !(self.keys_in(key_store).is_empty()
+            && self.intents_in(key_store).is_empty()
+            && self.wrapping_keys_in(key_store).is_empty())
+    }
+
+    /// The objects that records name in `wanted` key stores, each with the token that it is on, if that is open.
+    fn known_objects(&self, wanted: impl Fn(Option<&CustomKeyStoreId>) -> bool) -> HashMap<ObjectName, Option<Token>> {
         let mut known = HashMap::new();
-        for key in self.store.all_keys() {
+        for key in self.store.all_keys().iter().filter(|key| wanted(key.record.custom_key_store.as_ref())) {
             let token = self.token_of(&key.record).ok();
             known.extend(key.record.objects().into_iter().map(|name| (name, token.clone())));
         }
+        let mut enter = |name, region: &Region, custom_key_store: &Option<CustomKeyStoreId>| {
+            if wanted(custom_key_store.as_ref()) {
+                known.insert(name, self.token(region, custom_key_store.as_ref()).ok());
+            }
+        };
         for IntentRecord { name, region, custom_key_store, .. } in self.store.intents().iter().map(|row| &row.record) {
-            known.insert(*name, self.token(region, custom_key_store.as_ref()).ok());
-        }
-        let tokens = self.tokens();
-        for row in self.store.replication_keys() {
-            let token = tokens.iter().find(|token| token.identity().serial == row.record.serial);
-            known.insert(row.record.object(), token.cloned());
+            enter(*name, region, custom_key_store);
         }
         for row in self.store.wrapping_keys() {
             let WrappingKeyRecord { region, custom_key_store, .. } = &row.record;
-            known.insert(row.record.object(), self.token(region, custom_key_store.as_ref()).ok());
+            enter(row.record.object(), region, custom_key_store);
         }
-        known.insert(*store_root, self.tokens().into_iter().next());
+        // They are on the tokens of Regions.
+        if wanted(None) {
+            let tokens = self.tokens();
+            let on = |serial: &String| tokens.iter().find(|token| token.identity().serial == *serial).cloned();
+            let keys = self.store.replication_keys();
+            known.extend(keys.iter().map(|row| (row.record.object(), on(&row.record.serial))));
+        }
         known
     }
 }
@@ -332,6 +351,35 @@ pub struct Reconciliation {
     pub orphans: Vec<String>,
     /// Labels that records name and no token has.
     pub missing: Vec<String>,
+}
+
+/// Holds what is on these tokens against the objects that should be there.
+async fn reconcile(tokens: &[Token], known: &HashMap<ObjectName, Option<Token>>) -> Reconciliation {
+    let mut reconciled = Reconciliation::default();
+    let mut found = HashSet::new();
+    let mut asked = HashSet::new();
+    for token in tokens {
+        let objects = match token.objects(deadline()).await {
+            Ok(objects) => objects.ours,
+            Err(error) => {
+                tracing::warn!(%error, ?token, "what is on a token is not known");
+                continue;
+            }
+        };
+        asked.insert(token.identity().serial.clone());
+        let by_label: HashMap<String, ObjectName> = known.keys().map(|name| (token.label(name), *name)).collect();
+        for object in objects {
+            match by_label.get(&object.label) {
+                Some(name) => drop(found.insert(*name)),
+                None => reconciled.orphans.push(object.label),
+            }
+        }
+    }
+    let is_missing = |(name, token): &(&ObjectName, &Option<Token>)| {
+        !found.contains(*name) && token.as_ref().is_some_and(|token| asked.contains(&token.identity().serial))
+    };
+    reconciled.missing = known.iter().filter(is_missing).map(|(name, _)| name.cka_label()).collect();
+    reconciled
 }
 
 /// What the record calls the undoing of an object's creation; `None` of an intent to destroy one.

@@ -3,10 +3,43 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::{Error, Kms};
-use crate::model::{CustomKeyStoreId, Region};
+use super::{Error, KeyRow, Kms, arn_of};
+use crate::model::{CustomKeyStoreId, KeyState, Region};
 use crate::store::KeyRecord;
 use crate::token::{Status, Token};
+
+/// What has the objects of keys: an outage of one must not hold up what is done for another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyStore {
+    /// The token of a Region.
+    Region(Region),
+    /// The token of a custom key store.
+    Custom(CustomKeyStoreId),
+}
+
+impl KeyStore {
+    /// Where the objects are that a record names.
+    pub fn of(region: &Region, custom_key_store: Option<&CustomKeyStoreId>) -> Self {
+        match custom_key_store {
+            Some(id) => KeyStore::Custom(id.clone()),
+            None => KeyStore::Region(region.clone()),
+        }
+    }
+
+    /// Whether it has the objects that a record names.
+    pub fn has(&self, region: &Region, custom_key_store: Option<&CustomKeyStoreId>) -> bool {
+        match (self, custom_key_store) {
+            (KeyStore::Custom(own), Some(id)) => own == id,
+            (KeyStore::Region(own), None) => own == region,
+            _ => false,
+        }
+    }
+
+    /// Whether it has the objects of this key.
+    pub fn has_key(&self, key: &KeyRecord) -> bool {
+        self.has(&key.region, key.custom_key_store.as_ref())
+    }
+}
 
 /// The tokens in use, by what they are used for.
 pub struct KeyStores {
@@ -83,7 +116,8 @@ impl Kms {
     /// The token of a custom key store in a Region, or the Region's own.
     pub fn token(&self, region: &Region, custom_key_store: Option<&CustomKeyStoreId>) -> Result<Token, Error> {
         if let Some(id) = custom_key_store {
-            return Err(Error::CustomKeyStoreNotFound(id.to_string()));
+            let away = || Error::KeyUnavailable(format!("custom key store {id} is not connected"));
+            return self.custom_token(id).ok_or_else(away);
         }
         let seat = self.key_stores.regions.get(region);
         seat.ok_or_else(|| Error::Internal(format!("no token serves {region}")))?.token()
@@ -91,7 +125,43 @@ impl Kms {
 
     /// The token that has the objects of this key.
     pub fn token_of(&self, key: &KeyRecord) -> Result<Token, Error> {
-        self.token(&key.region, key.custom_key_store.as_ref())
+        match self.token(&key.region, key.custom_key_store.as_ref()) {
+            // AWS's words for the keys of a custom key store that is not connected.
+            Err(Error::KeyUnavailable(_)) if key.custom_key_store.is_some() => {
+                Err(Error::InvalidState(format!("{} is unavailable.", arn_of(key))))
+            }
+            other => other,
+        }
+    }
+
+    /// The key as it is now: unavailable while its custom key store is not connected or cannot be reached, unless it is on
+    /// its way to deletion. Change its record by what [`Kms::when_available`] gives.
+    pub fn as_of_now(&self, key: KeyRow) -> KeyRow {
+        let key = self.without_expired(key);
+        let held = matches!(key.record.state, KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport);
+        if !held || key.record.custom_key_store.as_ref().is_none_or(|id| self.is_available(id)) {
+            return key;
+        }
+        let mut row = (*key).clone();
+        row.record.state = KeyState::Unavailable;
+        row.into()
+    }
+
+    /// The record of a key as it is when its token can be reached.
+    pub(super) fn when_available(&self, key: &KeyRow) -> KeyRow {
+        if key.record.state != KeyState::Unavailable {
+            return key.clone();
+        }
+        // One that is gone, or another one by now: what is done with it is a conflict.
+        let stored = self.store.key(&key.record.region, &key.record.key_id);
+        stored.map_or_else(|| key.clone(), |stored| self.without_expired(stored))
+    }
+
+    /// Every key store: of each Region, and the custom ones that can be worked with now.
+    pub fn key_stores(&self) -> Vec<KeyStore> {
+        let regions = self.regions().cloned().map(KeyStore::Region);
+        let custom = self.store.custom_key_stores().into_iter().map(|row| row.record.id.clone());
+        regions.chain(custom.filter(|id| self.is_available(id)).map(KeyStore::Custom)).collect()
     }
 
     /// The Regions served.

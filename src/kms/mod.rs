@@ -6,6 +6,7 @@ mod caller;
 mod conditions;
 mod context;
 pub mod cryptography;
+pub mod custom_key_store;
 mod envelope;
 mod error;
 pub mod grant;
@@ -46,7 +47,7 @@ pub use identity::identity_of;
 pub use import::Imports;
 pub use input::{Blob, EpochSeconds, epoch_seconds, iso_8601};
 pub use key_pairs::KeyPairs;
-pub use key_stores::{KeyStores, Seat};
+pub use key_stores::{KeyStore, KeyStores, Seat};
 pub use marker::Markers;
 pub use service::{CommitError, Kms, Parts};
 pub use session::Sessions;
@@ -66,7 +67,7 @@ pub trait Operation: DeserializeOwned + Send + Sync + 'static {
     /// Whether it can be done to another account's key.
     const CROSS_ACCOUNT: bool = false;
     /// The answer.
-    type Output: Serialize + Send;
+    type Output: Serialize + Send + 'static;
 
     /// Serves the request, whose members are known to keep their constraints.
     fn run(self, cx: &Context) -> impl Future<Output = Result<Self::Output, Error>> + Send;

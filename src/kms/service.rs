@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::custom_key_store::CustomKeyStores;
 use super::janitor::Act;
 use super::rotation::Budgets;
 use super::{Error, GrantTokens, Imports, KeyPairs, KeyStores, Markers, Sessions};
@@ -33,6 +34,8 @@ pub struct Kms {
     /// How often each material may wrap yet.
     pub(super) budgets: Budgets,
     pub(super) key_stores: KeyStores,
+    /// The custom key stores' clusters and connections.
+    pub(super) custom_key_stores: CustomKeyStores,
     clock: Arc<dyn Clock>,
     /// The latest time told, in milliseconds.
     told: AtomicI64,
@@ -53,6 +56,8 @@ pub struct Parts {
     pub imports: Imports,
     /// How often each material may wrap.
     pub budgets: Budgets,
+    /// The custom key stores' clusters.
+    pub custom_key_stores: CustomKeyStores,
 }
 
 impl Kms {
@@ -63,7 +68,7 @@ impl Kms {
         audit: Arc<Audit>,
         key_stores: KeyStores,
         clock: Arc<dyn Clock>,
-        Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets }: Parts,
+        Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets, custom_key_stores }: Parts,
     ) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
         let (told, outbox) = (AtomicI64::new(i64::MIN), Mutex::default());
@@ -78,6 +83,7 @@ impl Kms {
             instance,
             budgets,
             key_stores,
+            custom_key_stores,
             clock,
             told,
             outbox,

@@ -8,6 +8,8 @@ use crate::model::{
     SigningAlgorithm, WrappingAlgorithm, WrappingKeySpec,
 };
 
+/// `AccountIdType`.
+pub const ACCOUNT_ID: Shape = Shape::String { min: 12, max: 12, pattern: Some(ACCOUNT_ID_PATTERN) };
 /// `AliasNameType`.
 pub const ALIAS_NAME: Shape = Shape::String { min: 1, max: 256, pattern: Some(ALIAS_PATTERN) };
 /// `AlgorithmSpec`.
@@ -18,8 +20,14 @@ pub const BACKING_KEY_ID: Shape = Shape::String { min: 64, max: 64, pattern: Som
 pub const BOOLEAN: Shape = Shape::Boolean;
 /// `CiphertextType`.
 pub const CIPHERTEXT: Shape = Shape::Blob { min: 1, max: 6144 };
+/// `CloudHsmClusterIdType`.
+pub const CLOUD_HSM_CLUSTER_ID: Shape = Shape::String { min: 19, max: 24, pattern: Some(CLOUD_HSM_CLUSTER_ID_PATTERN) };
 /// `CustomKeyStoreIdType`.
 pub const CUSTOM_KEY_STORE_ID: Shape = Shape::String { min: 1, max: 64, pattern: None };
+/// `CustomKeyStoreNameType`.
+pub const CUSTOM_KEY_STORE_NAME: Shape = Shape::String { min: 1, max: 256, pattern: None };
+/// `CustomKeyStoreType`.
+pub const CUSTOM_KEY_STORE_TYPE: Shape = Shape::Enum(&["AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"]);
 /// `CustomerMasterKeySpec`, deprecated.
 pub const CUSTOMER_MASTER_KEY_SPEC: Shape = Shape::Enum(&[
     "RSA_2048",
@@ -119,6 +127,8 @@ pub const KEY_SPEC: Shape = Shape::Enum(&[
     "ML_KEM_768",
     "ML_KEM_1024",
 ]);
+/// `KeyStorePasswordType`.
+pub const KEY_STORE_PASSWORD: Shape = Shape::Token { min: 7, max: 32 };
 /// `KeyUsageType`.
 pub const KEY_USAGE: Shape =
     Shape::Enum(&["SIGN_VERIFY", "ENCRYPT_DECRYPT", "GENERATE_VERIFY_MAC", "KEY_AGREEMENT", "ENCAPSULATE_DECAPSULATE"]);
@@ -170,17 +180,39 @@ pub const TAG_KEY_LIST: Shape = Shape::List { min: 0, max: usize::MAX, of: &TAG_
 pub const TAG_LIST: Shape = Shape::List { min: 0, max: usize::MAX, of: &Shape::Structure(TAG) };
 /// `TagValueType`.
 pub const TAG_VALUE: Shape = Shape::String { min: 0, max: 256, pattern: None };
+/// `TrustAnchorCertificateType`. It is no secret, but as long as everything else in a record of it.
+pub const TRUST_ANCHOR_CERTIFICATE: Shape = Shape::Token { min: 1, max: 5000 };
 /// `WrappingKeySpec`.
 pub const WRAPPING_KEY_SPEC: Shape = Shape::Enum(WrappingKeySpec::NAMES);
 /// `XksKeyIdType`.
 pub const XKS_KEY_ID: Shape = Shape::String { min: 1, max: 128, pattern: Some(XKS_KEY_ID_PATTERN) };
 
+/// `XksProxyAuthenticationCredentialType`.
+pub const XKS_PROXY_AUTHENTICATION_CREDENTIAL: Shape = Shape::Structure(&[
+    required("AccessKeyId", &Shape::Token { min: 20, max: 30 }),
+    required("RawSecretAccessKey", &Shape::Token { min: 43, max: 64 }),
+]);
+/// `XksProxyConnectivityType`.
+pub const XKS_PROXY_CONNECTIVITY: Shape = Shape::Enum(&["PUBLIC_ENDPOINT", "VPC_ENDPOINT_SERVICE"]);
+/// `XksProxyUriEndpointType`.
+pub const XKS_PROXY_URI_ENDPOINT: Shape =
+    Shape::String { min: 10, max: 128, pattern: Some(XKS_PROXY_URI_ENDPOINT_PATTERN) };
+/// `XksProxyUriPathType`.
+pub const XKS_PROXY_URI_PATH: Shape = Shape::String { min: 10, max: 128, pattern: Some(XKS_PROXY_URI_PATH_PATTERN) };
+/// `XksProxyVpcEndpointServiceNameType`.
+pub const XKS_PROXY_VPC_ENDPOINT_SERVICE_NAME: Shape =
+    Shape::String { min: 20, max: 64, pattern: Some(XKS_PROXY_VPC_ENDPOINT_SERVICE_NAME_PATTERN) };
+
 /// `Tag`.
 const TAG: &[Member] = &[required("TagKey", &TAG_KEY), required("TagValue", &TAG_VALUE)];
 
+const ACCOUNT_ID_PATTERN: Pattern = Pattern { text: "[0-9]{12}", admits: |c| c.is_ascii_digit() };
 const ALIAS_PATTERN: Pattern =
     Pattern { text: "^[a-zA-Z0-9:/_-]+$", admits: |c| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '_' | '-') };
 const BACKING_KEY_ID_PATTERN: Pattern = Pattern { text: "^[a-f0-9]+$", admits: |c| matches!(c, 'a'..='f' | '0'..='9') };
+// Of this and of those for external key stores, the characters are checked here; the order of the first by its operations.
+const CLOUD_HSM_CLUSTER_ID_PATTERN: Pattern =
+    Pattern { text: "cluster-[2-7a-zA-Z]{11,16}", admits: |c| c.is_ascii_alphabetic() || matches!(c, '2'..='7' | '-') };
 const KEY_MATERIAL_DESCRIPTION_PATTERN: Pattern = Pattern {
     text: "^[a-zA-Z0-9:/_\\s.-]+$",
     admits: |c| c.is_ascii_alphanumeric() || c.is_whitespace() || matches!(c, ':' | '/' | '_' | '.' | '-'),
@@ -206,3 +238,15 @@ const SOURCE_ARN_PATTERN: Pattern =
     Pattern { text: "^arn:aws[a-z0-9-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}:.+$", admits: |c| !matches!(c, '\n' | '\r') };
 const XKS_KEY_ID_PATTERN: Pattern =
     Pattern { text: "^[a-zA-Z0-9-_.]+$", admits: |c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') };
+const XKS_PROXY_URI_ENDPOINT_PATTERN: Pattern = Pattern {
+    text: "^https://[a-zA-Z0-9.-]+$",
+    admits: |c| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '.' | '-'),
+};
+const XKS_PROXY_URI_PATH_PATTERN: Pattern = Pattern {
+    text: "^(/[a-zA-Z0-9\\/_-]+/kms/xks/v\\d{1,2})$|^(/kms/xks/v\\d{1,2})$",
+    admits: |c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-'),
+};
+const XKS_PROXY_VPC_ENDPOINT_SERVICE_NAME_PATTERN: Pattern = Pattern {
+    text: "^(com|eu)\\.amazonaws\\.vpce\\.([a-z]+-){2,3}\\d+\\.vpce-svc-[0-9a-z]+$",
+    admits: |c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-'),
+};

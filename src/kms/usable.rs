@@ -109,13 +109,24 @@ pub fn enabled(key: &KeyRow) -> Result<(), Error> {
         KeyState::PendingDeletion | KeyState::PendingReplicaDeletion | KeyState::Destroying => {
             Err(pending_deletion(key))
         }
+        KeyState::Unavailable => Err(unavailable(key)),
     }
+}
+
+/// As [`enabled`], but of a key that cannot be reached now, too: for what is about its use when it can be.
+pub fn not_disabled(key: &KeyRow) -> Result<(), Error> {
+    if key.record.state == KeyState::Unavailable { Ok(()) } else { enabled(key) }
+}
+
+/// Refuses a key whose token cannot be reached, for operations that need the token and no other state.
+pub fn available(key: &KeyRow) -> Result<(), Error> {
+    if key.record.state == KeyState::Unavailable { Err(unavailable(key)) } else { Ok(()) }
 }
 
 /// Refuses a key on its way to deletion, for operations that change it.
 pub fn not_pending_deletion(key: &KeyRow) -> Result<(), Error> {
     match key.record.state {
-        KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => Ok(()),
+        KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport | KeyState::Unavailable => Ok(()),
         KeyState::PendingDeletion | KeyState::PendingReplicaDeletion | KeyState::Destroying => {
             Err(pending_deletion(key))
         }
@@ -129,6 +140,10 @@ pub fn with_material(key: &KeyRow) -> Result<(), Error> {
 
 fn pending_import(key: &KeyRow) -> Error {
     Error::InvalidState(format!("{} is pending import.", arn_of(&key.record)))
+}
+
+fn unavailable(key: &KeyRow) -> Error {
+    Error::InvalidState(format!("{} is unavailable.", arn_of(&key.record)))
 }
 
 fn pending_deletion(key: &KeyRow) -> Error {

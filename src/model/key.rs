@@ -75,6 +75,8 @@ words! {
     pub enum Origin {
         /// Made by this service on the token.
         AwsKms = "AWS_KMS",
+        /// Made by this service on the token of a custom key store.
+        AwsCloudHsm = "AWS_CLOUDHSM",
         /// Imported by the caller.
         External = "EXTERNAL",
     }
@@ -115,6 +117,17 @@ pub enum KeyState {
     PendingReplicaDeletion,
     /// Its token objects are being destroyed: no way back. Callers see `PendingDeletion`.
     Destroying,
+    /// Its custom key store is not connected, or the token there cannot be reached. Never written to the store: the state
+    /// there is the one that the key has when its token is back.
+    #[serde(skip)]
+    Unavailable,
+}
+
+impl Origin {
+    /// Whether this service makes the material, and can make more.
+    pub fn is_made_here(self) -> bool {
+        self != Origin::External
+    }
 }
 
 impl KeySpec {
@@ -182,6 +195,7 @@ impl KeyState {
             KeyState::Disabled => "Disabled",
             KeyState::PendingImport => "PendingImport",
             KeyState::PendingDeletion | KeyState::Destroying => "PendingDeletion",
+            KeyState::Unavailable => "Unavailable",
             KeyState::PendingReplicaDeletion => "PendingReplicaDeletion",
         }
     }

@@ -5,6 +5,7 @@ mod algorithm;
 mod alias_name;
 mod arn;
 mod clock;
+mod custom_key_store;
 mod custom_key_store_id;
 mod document;
 mod encryption_context;
@@ -27,6 +28,7 @@ pub use algorithm::{
 pub use alias_name::{AliasName, InvalidAliasName};
 pub use arn::{Arn, KeyRef, KeyRefError, key_arn};
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use custom_key_store::{ClusterId, ConnectionError, ConnectionState};
 pub use custom_key_store_id::CustomKeyStoreId;
 pub use document::Document;
 pub use encryption_context::EncryptionContext;

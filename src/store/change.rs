@@ -227,4 +227,4 @@ impl<R: Record> Step for Typed<R> {
 }
 
 /// Room for a record with a secret in it, so that writing it never moves it and leaves a copy behind.
-const JSON_CAPACITY: usize = 4096;
+const JSON_CAPACITY: usize = 16 << 10;

@@ -8,9 +8,9 @@ use super::backend::{Fingerprint, RawRow};
 use super::grants::GrantsTo;
 use super::seal::{Keys, Kind, Place};
 use super::{
-    AccessKeyRecord, AccountRecord, AliasRecord, Error, GrantRecord, IntentRecord, KeyRecord, OutboxRecord,
-    PairingRecord, PolicyRecord, PrincipalRecord, Record, ReplicationKeyRecord, Row, RunsRecord, WrapCountRecord,
-    WrappingKeyRecord,
+    AccessKeyRecord, AccountRecord, AliasRecord, CustomKeyStoreRecord, Error, GrantRecord, IntentRecord, KeyRecord,
+    OutboxRecord, PairingRecord, PolicyRecord, PrincipalRecord, Record, ReplicationKeyRecord, Row, RunsRecord,
+    WrapCountRecord, WrappingKeyRecord,
 };
 use crate::model::{AccountId, AliasName, KeyId, Region};
 
@@ -288,6 +288,7 @@ tables! {
     policies: PolicyRecord,
     access_keys: AccessKeyRecord,
     wrapping_keys: WrappingKeyRecord,
+    custom_key_stores: CustomKeyStoreRecord,
     intents: IntentRecord,
     outbox: OutboxRecord,
     wrap_counts: WrapCountRecord,
@@ -379,6 +380,7 @@ impl Indexed for GrantRecord {
 impl Indexed for AccountRecord {}
 impl Indexed for PolicyRecord {}
 impl Indexed for WrappingKeyRecord {}
+impl Indexed for CustomKeyStoreRecord {}
 impl Indexed for IntentRecord {}
 impl Indexed for OutboxRecord {}
 impl Indexed for WrapCountRecord {}

@@ -5,6 +5,7 @@
 
 mod backend;
 mod change;
+mod custom_key_stores;
 mod embedded;
 mod error;
 mod grants;
@@ -35,11 +36,13 @@ use tokio::sync::Mutex;
 use tracing::error;
 
 use crate::model::{
-    AccountId, AliasName, EncryptionContext, FriendlyName, GrantOperation, KeyId, ObjectName, Region, Secret, Timestamp,
+    AccountId, AliasName, CustomKeyStoreId, EncryptionContext, FriendlyName, GrantOperation, KeyId, ObjectName, Region,
+    Secret, Timestamp,
 };
 
 pub use backend::{After, Answer, Backend, Batch, Ends, Fingerprint, LooseRow, RawRow, RootRow, RowChange, Visit};
 pub use change::Change;
+pub use custom_key_stores::{Connection, CustomKeyStoreRecord, PasswordStanding};
 pub use embedded::Embedded;
 pub use error::Error;
 pub use grants::{GrantConstraints, GrantRecord};
@@ -381,6 +384,28 @@ impl Store {
     /// All wrapping keys, by Region, KMS key and id.
     pub fn wrapping_keys(&self) -> Vec<Arc<Row<WrappingKeyRecord>>> {
         self.0.index().table::<WrappingKeyRecord>().all()
+    }
+
+    /// The custom key store with this id.
+    pub fn custom_key_store(
+        &self,
+        region: &Region,
+        account: &AccountId,
+        id: &CustomKeyStoreId,
+    ) -> Option<Arc<Row<CustomKeyStoreRecord>>> {
+        let primary_key = custom_key_stores::custom_key_store_row(region, account, id);
+        self.0.index().table::<CustomKeyStoreRecord>().find(&primary_key)
+    }
+
+    /// The custom key stores of an account in a Region, by id.
+    pub fn custom_key_stores_of(&self, region: &Region, account: &AccountId) -> Vec<Arc<Row<CustomKeyStoreRecord>>> {
+        let prefix = custom_key_stores::custom_key_stores_of(region, account);
+        self.0.index().table::<CustomKeyStoreRecord>().beginning_with(&prefix, None, usize::MAX)
+    }
+
+    /// All custom key stores, by Region, account and id.
+    pub fn custom_key_stores(&self) -> Vec<Arc<Row<CustomKeyStoreRecord>>> {
+        self.0.index().table::<CustomKeyStoreRecord>().all()
     }
 
     /// The intent about this object.

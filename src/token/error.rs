@@ -114,6 +114,12 @@ pub enum Error {
         /// The token's label.
         label: String,
     },
+    /// This process is logged in to the token already, so that a login would not try the PIN.
+    #[error("this process is logged in to the token {label} already, which leaves the password untried")]
+    LoggedIn {
+        /// The token's label.
+        label: String,
+    },
     /// No token has the label or serial number.
     #[error("there is no token with {wanted}; {present}")]
     TokenMissing {

@@ -24,6 +24,8 @@ pub(super) struct Door {
     pub wanted: Wanted,
     pub copies_dir: Option<PathBuf>,
     pub pin: SecretString,
+    /// Whether the first login must be this one: only then does it prove the PIN.
+    pub alone: bool,
     /// How often `C_Login` was called.
     pub logins: Arc<AtomicU64>,
     /// The serial number of the token that was opened first: no other one ever gets the PIN, whatever its label.
@@ -55,9 +57,7 @@ impl Door {
         }
         let session =
             self.lease.module().context.open_rw_session_no_drop(token.slot).map_err(|error| outcome(&error))?;
-        if !is_logged_in(&session)
-            && let Err(error) = self.log_in(&token, &session)
-        {
+        if let Err(error) = self.log_in(&token, &session) {
             close(session);
             return Err(error);
         }
@@ -101,12 +101,20 @@ impl Door {
     }
 
     fn log_in(&self, token: &Listed, session: &Session) -> Result<(), Error> {
+        if is_logged_in(session) {
+            return self.logged_in_already(token);
+        }
         self.logins.fetch_add(1, Ordering::Relaxed);
         let result = session.login(UserType::User, Some(&self.pin));
         match result {
-            Ok(()) | Err(CryptokiError::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(CryptokiError::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => self.logged_in_already(token),
             Err(error) => Err(self.login_failed(token, &error)),
         }
+    }
+
+    fn logged_in_already(&self, token: &Listed) -> Result<(), Error> {
+        if self.alone { Err(Error::LoggedIn { label: token.entry.label.clone() }) } else { Ok(()) }
     }
 
     fn login_failed(&self, token: &Listed, error: &CryptokiError) -> Error {

@@ -205,13 +205,33 @@ impl Token {
         pin: SecretString,
         on_hopeless: impl FnOnce() + Send + 'static,
     ) -> Result<Token, Error> {
+        Token::start(settings, |_| pin, false, Box::new(on_hopeless))
+    }
+
+    /// As [`Token::open`], by the password of a custom key store, of which the profile makes the PIN. The token must have
+    /// taken this very password: fails with [`Error::LoggedIn`] if the process is logged in there already.
+    pub fn connect(
+        settings: &Settings,
+        password: &SecretString,
+        on_hopeless: impl FnOnce() + Send + 'static,
+    ) -> Result<Token, Error> {
+        Token::start(settings, |profile| profile.pin(password), true, Box::new(on_hopeless))
+    }
+
+    fn start(
+        settings: &Settings,
+        pin: impl FnOnce(&Profile) -> SecretString,
+        alone: bool,
+        on_hopeless: Box<dyn FnOnce() + Send>,
+    ) -> Result<Token, Error> {
         let (lease, profile) = Profile::take_module(&settings.module, settings.profile.as_deref())?;
+        let pin = pin(&profile);
         profile.check_pin(&pin)?;
         let info = lease.module().info()?;
         let version = info.library_version().to_string();
         tracing::info!(profile = profile.name, module = %settings.module.display(), "opening the token");
         let counters = Counters::default();
-        let door = Door {
+        let mut door = Door {
             lease,
             profile,
             wanted: Wanted {
@@ -221,11 +241,14 @@ impl Token {
             },
             copies_dir: settings.copies_dir.clone(),
             pin,
+            alone,
             logins: Arc::clone(&counters.logins),
             first: OnceLock::new(),
             claim: OnceLock::new(),
         };
         let anchor = door.open_or_heal()?;
+        // Later logins repair this one.
+        door.alone = false;
         door.profile.check_sessions(anchor.token.max_sessions)?;
         let entry = anchor.token.entry.clone();
         let identity = Identity {
@@ -238,7 +261,7 @@ impl Token {
         let max_sessions = door.profile.max_sessions(anchor.token.max_sessions);
         // A list that cannot be had is missed by nobody else.
         let mechanisms = door.lease.module().raw.mechanisms(anchor.token.slot).unwrap_or_default();
-        let shared = start(door, anchor, counters, settings.queue, Box::new(on_hopeless))?;
+        let shared = start(door, anchor, counters, settings.queue, on_hopeless)?;
         Ok(Token(Arc::new(Inner { identity, max_sessions, mechanisms, shared, ended: Mutex::new(None) })))
     }
 

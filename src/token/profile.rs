@@ -379,6 +379,16 @@ impl Profile {
         self.errors.auth_failure.iter().any(|known| known == name)
     }
 
+    /// The PIN that the password of a custom key store is. AWS's passwords are those of the user `kmsuser`.
+    ///
+    /// Source: <https://docs.aws.amazon.com/kms/latest/developerguide/keystore-cloudhsm.html>
+    pub fn pin(&self, password: &SecretString) -> SecretString {
+        match self.login.pin {
+            PinShape::Any | PinShape::HexIdAndPassword => password.clone(),
+            PinShape::UserAndPassword => SecretString::from(format!("kmsuser:{}", password.expose_secret())),
+        }
+    }
+
     fn parse(text: &str, origin: &str) -> Result<Profile, Error> {
         let refuse = |reason: String| Error::Profile { origin: origin.to_owned(), reason };
         let profile: Profile = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;

@@ -92,12 +92,26 @@ impl fmt::Display for Schemes {
 
 fn find_from(module: &Module, profile: &Profile, slot: Slot, busy: &Busy, home: &Session) -> Result<Schemes, Failure> {
     let key = ThrowAwayKey::generate(profile, home)?;
+    let found = try_each(module, profile, slot, busy, home, &key);
+    // Also after a failure: where there are no session objects, it would stay.
+    let destroyed = key.destroy(home);
+    found.and_then(|found| destroyed.map(|()| found))
+}
+
+fn try_each(
+    module: &Module,
+    profile: &Profile,
+    slot: Slot,
+    busy: &Busy,
+    home: &Session,
+    key: &ThrowAwayKey,
+) -> Result<Schemes, Failure> {
     let mut found = Vec::new();
     for scheme in profile.schemes_to_try() {
         busy.renew();
-        let mut way = try_alone(module, profile, slot, &key, scheme);
+        let mut way = try_alone(module, profile, slot, key, scheme);
         if way.as_ref().is_err_and(may_pass) {
-            way = try_alone(module, profile, slot, &key, scheme);
+            way = try_alone(module, profile, slot, key, scheme);
         }
         let way = match way {
             Err(failure) if is_outage(&failure) || !is_logged_in(home) => return Err(failure),
@@ -109,7 +123,6 @@ fn find_from(module: &Module, profile: &Profile, slot: Slot, busy: &Busy, home: 
         }
         found.push(Tried { scheme, listed, way });
     }
-    key.destroy(home)?;
     Ok(Schemes(found))
 }
 

@@ -119,8 +119,16 @@ fn required_members_are_missed_in_every_operation() {
             is_refusal(&call_bytes(&service, route.name, body.as_bytes()), "ValidationException", &message);
         }
     }
-    let expected =
-        ["CreateKey", "Decrypt", "GenerateRandom", "ListAliases", "ListKeys", "ListRetirableGrants", "RetireGrant"];
+    let expected = [
+        "CreateKey",
+        "Decrypt",
+        "DescribeCustomKeyStores",
+        "GenerateRandom",
+        "ListAliases",
+        "ListKeys",
+        "ListRetirableGrants",
+        "RetireGrant",
+    ];
     assert_eq!(without, expected);
 }
 

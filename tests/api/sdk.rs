@@ -8,10 +8,10 @@ use aws_sdk_kms::error::ProvideErrorMetadata;
 use aws_sdk_kms::operation::RequestId;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{
-    AlgorithmSpec, DataKeyPairSpec, DataKeySpec, DryRunModifierType, EncapsulationAlgorithmSpec,
-    EncryptionAlgorithmSpec, ExpirationModelType, GrantOperation, KeyAgreementAlgorithmSpec,
-    KeyLastUsageTrackingOperation, KeySpec, KeyState, KeyUsageType, MacAlgorithmSpec, MultiRegionKeyType, OriginType,
-    SigningAlgorithmSpec, Tag, WrappingKeySpec,
+    AlgorithmSpec, ConnectionErrorCodeType, ConnectionStateType, DataKeyPairSpec, DataKeySpec, DryRunModifierType,
+    EncapsulationAlgorithmSpec, EncryptionAlgorithmSpec, ExpirationModelType, GrantOperation,
+    KeyAgreementAlgorithmSpec, KeyLastUsageTrackingOperation, KeySpec, KeyState, KeyUsageType, MacAlgorithmSpec,
+    MultiRegionKeyType, OriginType, SigningAlgorithmSpec, Tag, WrappingKeySpec,
 };
 use hsm_kms::api::json::OPERATIONS;
 use hsm_kms::audit::EventSource;
@@ -29,8 +29,9 @@ macro_rules! error {
 
 #[tokio::test]
 async fn every_operation_is_called() {
-    let service = Service::start_with(&["--region", "us-east-1", "--region", "eu-west-1"]);
+    let service = Service::start_with(&["--clusters", "1", "--region", "us-east-1", "--region", "eu-west-1"]);
     let kms = service.client();
+    custom_key_stores(&service, &kms).await;
     a_keys_life(&kms).await;
     aliases_and_cryptography(&kms).await;
     data_key_pairs(&kms).await;
@@ -53,6 +54,52 @@ async fn every_operation_is_called() {
     let elsewhere = ["Decapsulate", "Encapsulate"];
     let missing: Vec<&str> = of_kms.filter(|name| !called.contains(name) && !elsewhere.contains(name)).collect();
     assert!(missing.is_empty(), "without a good answer here: {missing:?}");
+}
+
+async fn custom_key_stores(service: &Service, kms: &Client) {
+    let password = std::fs::read_to_string(service.data().join("cluster-password")).unwrap();
+    let certificate = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
+    let create = kms.create_custom_key_store().custom_key_store_name("rust").trust_anchor_certificate(certificate);
+    let create = create.cloud_hsm_cluster_id("cluster-softhsm2dev");
+    assert!(
+        error!(create.clone().cloud_hsm_cluster_id("cluster-softhsm7dev").key_store_password(&password))
+            .is_cloud_hsm_cluster_not_found_exception()
+    );
+    let made = create.clone().key_store_password("not the password").send().await.unwrap();
+    let id = made.custom_key_store_id.unwrap();
+    assert!(error!(create.key_store_password(&password)).is_custom_key_store_name_in_use_exception());
+    let described = || async {
+        let page = kms.describe_custom_key_stores().custom_key_store_id(&id).send().await.unwrap();
+        page.custom_key_stores.unwrap().remove(0)
+    };
+    let reached = |state: ConnectionStateType| async move {
+        loop {
+            let store = described().await;
+            match store.connection_state() {
+                Some(ConnectionStateType::Connecting | ConnectionStateType::Disconnecting) => {}
+                now => {
+                    assert_eq!(now, Some(&state));
+                    return store;
+                }
+            }
+        }
+    };
+    kms.connect_custom_key_store().custom_key_store_id(&id).send().await.unwrap();
+    let failed = reached(ConnectionStateType::Failed).await;
+    assert_eq!(failed.connection_error_code(), Some(&ConnectionErrorCodeType::InvalidCredentials));
+    let in_store = kms.create_key().origin(OriginType::AwsCloudhsm).custom_key_store_id(&id);
+    assert!(error!(in_store.clone()).is_custom_key_store_invalid_state_exception());
+    kms.disconnect_custom_key_store().custom_key_store_id(&id).send().await.unwrap();
+    reached(ConnectionStateType::Disconnected).await;
+    kms.update_custom_key_store().custom_key_store_id(&id).key_store_password(&password).send().await.unwrap();
+    kms.connect_custom_key_store().custom_key_store_id(&id).send().await.unwrap();
+    reached(ConnectionStateType::Connected).await;
+    let random = kms.generate_random().number_of_bytes(9).custom_key_store_id(&id).send().await.unwrap();
+    assert_eq!(random.plaintext().unwrap().as_ref().len(), 9);
+    kms.disconnect_custom_key_store().custom_key_store_id(&id).send().await.unwrap();
+    reached(ConnectionStateType::Disconnected).await;
+    kms.delete_custom_key_store().custom_key_store_id(&id).send().await.unwrap();
+    assert!(error!(kms.delete_custom_key_store().custom_key_store_id(&id)).is_custom_key_store_not_found_exception());
 }
 
 async fn replicas(kms: &Client, there: &Client) {

@@ -24,6 +24,10 @@ enum Cell {
     NothingWaits,
     /// `UnsupportedOperationException`, since its origin is `AWS_KMS`.
     OwnOrigin,
+    /// `KMSInvalidStateException`, "… is unavailable."
+    Unavailable,
+    /// `UnsupportedOperationException`, since its origin is `AWS_CLOUDHSM`.
+    OfCluster,
     /// `UnsupportedOperationException`, since it is not the primary key of a multi-Region key; those are in tests/regions.
     NotPrimary,
 }
@@ -100,6 +104,84 @@ fn while_pending_import(operation: &str, cells: &[Cell; 3]) -> Cell {
         (_, [OK, D, _]) => PI,
         (_, [enabled, ..]) => *enabled,
     }
+}
+
+/// What the same requests come to while the custom key store of the key is not connected. What a disabled key refuses,
+/// this one does, but for grants, which are about its use later.
+fn while_unavailable(operation: &str, cells: &[Cell; 3]) -> Cell {
+    match (operation, cells) {
+        ("CreateGrant", _) => OK,
+        ("GetParametersForImport" | "ImportKeyMaterial" | "DeleteImportedKeyMaterial", _) => Cell::OfCluster,
+        (_, [OK, D, _]) => Cell::Unavailable,
+        (_, [enabled, ..]) => *enabled,
+    }
+}
+
+#[test]
+fn every_operation_does_what_aws_does_while_a_custom_key_store_is_not_connected() {
+    let service = Service::start_with(&["--clusters", "1"]);
+    let store = custom_key_store(&service);
+    let make = |service: &Service| {
+        let body = json!({ "Origin": "AWS_CLOUDHSM", "CustomKeyStoreId": store });
+        key_of(&ok(service, "CreateKey", &body)["KeyMetadata"])
+    };
+    let subjects: Vec<_> = MATRIX.iter().map(|row| (row, Subject::made_by(&service, make))).collect();
+    ok(&service, "DisconnectCustomKeyStore", &json!({ "CustomKeyStoreId": store }));
+    for ((operation, body, cells), subject) in &subjects {
+        let cell = while_unavailable(operation, cells);
+        let before = subject.look(&service);
+        assert_eq!(before[0]["KeyMetadata"]["KeyState"], "Unavailable");
+        assert_eq!(before[0]["KeyMetadata"]["Enabled"], false);
+        let answer = call(&service, operation, &body(subject));
+        let (error, message) = cell.expected(&subject.key);
+        assert_eq!((answer.error().as_str(), answer.message()), (error, message), "{operation}");
+        if cell != OK {
+            assert_eq!(subject.look(&service), before, "{operation} was refused");
+        }
+    }
+    // What was done meanwhile shows when the keys are there again.
+    connect(&service, &store);
+    for ((operation, ..), subject) in &subjects {
+        let expected = match *operation {
+            "DisableKey" => "Disabled",
+            "ScheduleKeyDeletion" => "PendingDeletion",
+            _ => "Enabled",
+        };
+        assert_eq!(state_of(&service, &subject.key), expected, "{operation}");
+        if expected == "Enabled" {
+            ok(&service, "Decrypt", &json!({ "CiphertextBlob": subject.blob }));
+        }
+    }
+}
+
+/// A custom key store on the service's one cluster, connected.
+fn custom_key_store(service: &Service) -> String {
+    let password = std::fs::read_to_string(service.data().join("cluster-password")).unwrap();
+    let body = json!({
+        "CustomKeyStoreName": "states", "CloudHsmClusterId": "cluster-softhsm2dev", "KeyStorePassword": password,
+        "TrustAnchorCertificate": "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n",
+    });
+    let store = ok(service, "CreateCustomKeyStore", &body)["CustomKeyStoreId"].as_str().unwrap().to_owned();
+    connect(service, &store);
+    store
+}
+
+fn connect(service: &Service, store: &str) {
+    let body = json!({ "CustomKeyStoreId": store });
+    let state = || ok(service, "DescribeCustomKeyStores", &body)["CustomKeyStores"][0]["ConnectionState"].clone();
+    while state() == "DISCONNECTING" {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    ok(service, "ConnectCustomKeyStore", &body);
+    while state() == "CONNECTING" {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(state(), "CONNECTED");
+}
+
+fn key_of(metadata: &Value) -> Key {
+    let text = |name: &str| metadata[name].as_str().unwrap().to_owned();
+    Key { id: text("KeyId"), arn: text("Arn") }
 }
 
 #[test]
@@ -372,7 +454,7 @@ fn the_matrix_has_every_operation_on_a_key() {
     let of_sts = ["AssumeRole", "GetCallerIdentity", "GetSessionToken"];
     let without_a_key =
         [&["CreateKey", "ListKeys", "GenerateRandom", "ListRetirableGrants"][..], &of_sts, &elsewhere].concat();
-    for route in hsm_kms::api::json::OPERATIONS {
+    for route in hsm_kms::api::json::OPERATIONS.iter().filter(|route| !route.name.contains("CustomKeyStore")) {
         let in_matrix = MATRIX.iter().any(|(operation, ..)| *operation == route.name)
             || OF_OTHER_KEYS.iter().any(|(_, _, operation, ..)| *operation == route.name);
         assert!(in_matrix != without_a_key.contains(&route.name), "{}", route.name);
@@ -394,8 +476,15 @@ struct Subject {
 impl Subject {
     fn in_state(service: &Service, state: &str) -> Self {
         let make = if state == "PendingImport" { imported_key } else { new_key };
-        let [(key, alias, blob), (other, other_alias, other_blob)] = [make, new_key].map(|make| {
-            let key = make(service);
+        let subject = Subject::made_by(service, make);
+        into_state(service, &subject.key, state);
+        assert_eq!(subject.look(service)[0]["KeyMetadata"]["KeyState"], state);
+        subject
+    }
+
+    /// An enabled one.
+    fn made_by(service: &Service, make: impl Fn(&Service) -> Key) -> Self {
+        let [(key, alias, blob), (other, other_alias, other_blob)] = [make(service), new_key(service)].map(|key| {
             let alias = new_alias("state");
             ok(service, "CreateAlias", &json!({ "AliasName": alias, "TargetKeyId": key.id }));
             let blob = encrypted(service, &key, b"x");
@@ -405,10 +494,7 @@ impl Subject {
         let grant = json!({ "KeyId": key.id, "GranteePrincipal": root, "Operations": ["Decrypt"] });
         let grant = ok(service, "CreateGrant", &grant);
         let [grant_id, grant_token] = ["GrantId", "GrantToken"].map(|name| grant[name].as_str().unwrap().to_owned());
-        into_state(service, &key, state);
-        let subject = Subject { key, alias, blob, grant_id, grant_token, other, other_alias, other_blob };
-        assert_eq!(subject.look(service)[0]["KeyMetadata"]["KeyState"], state);
-        subject
+        Subject { key, alias, blob, grant_id, grant_token, other, other_alias, other_blob }
     }
 
     /// All that is known of both keys.
@@ -448,6 +534,11 @@ impl Cell {
             Cell::NothingWaits => {
                 ("KMSInvalidStateException", format!("No available key material pending rotation for the key: {arn}."))
             }
+            Cell::Unavailable => ("KMSInvalidStateException", format!("{arn} is unavailable.")),
+            Cell::OfCluster => (
+                "UnsupportedOperationException",
+                format!("{arn} origin is AWS_CLOUDHSM which is not valid for this operation."),
+            ),
             Cell::NotPrimary => ("UnsupportedOperationException", format!("{arn} is not a multi-region primary key.")),
             U => (
                 "UnsupportedOperationException",

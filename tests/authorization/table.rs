@@ -4,11 +4,11 @@
 
 use hsm_kms::api::json::OPERATIONS;
 use hsm_kms::crypto::KeyPair;
-use hsm_kms::model::{GrantOperation, KeyPairSpec, KeySpec, KeyUsage};
-use hsm_kms::store::KeyRecord;
+use hsm_kms::model::{ConnectionError, CustomKeyStoreId, GrantOperation, KeyPairSpec, KeySpec, KeyUsage};
+use hsm_kms::store::{Connection, CustomKeyStoreRecord, KeyRecord, PasswordStanding};
 use serde_json::{Value, json};
 
-use crate::in_process::{MovedClock, START};
+use crate::in_process::{CERTIFICATE, CLUSTER, MovedClock, START};
 use crate::people::{Key, Person, Served, policy};
 use crate::process::in_own_process;
 use crate::support::wire::{Answer, Request, exchange};
@@ -59,8 +59,19 @@ const ROWS: &[Row] = &[
         stage.root("ScheduleKeyDeletion", json!({ "KeyId": stage.keys[0].id }));
         stage.about_key(json!({}))
     }),
+    account("ConnectCustomKeyStore", |stage| {
+        let id = stage.key_store(Connection::Connected);
+        stage.kms(json!({ "CustomKeyStoreId": id }))
+    }),
     alias("CreateAlias", Thing::Key, |stage| {
         stage.kms(json!({ "AliasName": stage.alias, "TargetKeyId": stage.keys[0].arn }))
+    }),
+    account("CreateCustomKeyStore", |stage| {
+        stage.remove_key_stores();
+        stage.kms(json!({
+            "CustomKeyStoreName": "n", "CloudHsmClusterId": CLUSTER, "KeyStorePassword": "password",
+            "TrustAnchorCertificate": CERTIFICATE,
+        }))
     }),
     used("CreateGrant", &["CreateGrant"], Named::Explicitly, |stage| {
         stage.about_key(json!({ "GranteePrincipal": stage.service.root().arn, "Operations": ["Decrypt"] }))
@@ -82,6 +93,10 @@ const ROWS: &[Row] = &[
         stage.root("CreateAlias", json!({ "AliasName": stage.alias, "TargetKeyId": stage.keys[0].id }));
         stage.kms(json!({ "AliasName": stage.alias }))
     }),
+    account("DeleteCustomKeyStore", |stage| {
+        let id = stage.key_store(Connection::Disconnected);
+        stage.kms(json!({ "CustomKeyStoreId": id }))
+    }),
     key("DeleteImportedKeyMaterial", &["DeleteImportedKeyMaterial"], |stage| {
         stage.use_imported_key();
         stage.about_key(json!({}))
@@ -89,9 +104,14 @@ const ROWS: &[Row] = &[
     used("DeriveSharedSecret", &["DeriveSharedSecret"], Named::Explicitly, |stage| {
         stage.about_key_with(KeyUsage::KeyAgreement, json!({ "KeyAgreementAlgorithm": "ECDH", "PublicKey": PEER }))
     }),
+    account("DescribeCustomKeyStores", |stage| stage.kms(json!({}))),
     used("DescribeKey", &["DescribeKey"], Named::Explicitly, |stage| stage.about_key(json!({}))),
     key("DisableKey", &["DisableKey"], |stage| stage.about_key(json!({}))),
     key("DisableKeyRotation", &["DisableKeyRotation"], |stage| stage.about_key(json!({}))),
+    account("DisconnectCustomKeyStore", |stage| {
+        let id = stage.key_store(Connection::Failed(ConnectionError::NetworkErrors));
+        stage.kms(json!({ "CustomKeyStoreId": id }))
+    }),
     key("EnableKey", &["EnableKey"], |stage| {
         stage.root("DisableKey", json!({ "KeyId": stage.keys[0].id }));
         stage.about_key(json!({}))
@@ -182,6 +202,10 @@ const ROWS: &[Row] = &[
         let other = stage.another_key();
         stage.keys.reverse();
         stage.kms(json!({ "AliasName": stage.alias, "TargetKeyId": other.arn }))
+    }),
+    account("UpdateCustomKeyStore", |stage| {
+        let id = stage.key_store(Connection::Disconnected);
+        stage.kms(json!({ "CustomKeyStoreId": id, "NewCustomKeyStoreName": "new" }))
     }),
     key("UpdateKeyDescription", &["UpdateKeyDescription"], |stage| stage.about_key(json!({ "Description": "d" }))),
     key("UpdatePrimaryRegion", &["UpdatePrimaryRegion"], |stage| {
@@ -592,6 +616,33 @@ impl<'s> Stage<'s> {
         record.role.as_mut().unwrap().trust_policy = policy(trust);
         self.service.commit(|change| change.update(&row, record));
         self.role.clone()
+    }
+
+    /// The only custom key store: the caller's.
+    fn key_store(&self, connection: Connection) -> String {
+        self.remove_key_stores();
+        let number = self.service.kms.store.epoch().to_be_bytes();
+        let id = CustomKeyStoreId::from_random([&number[..], &[0]].concat().try_into().unwrap());
+        let record = CustomKeyStoreRecord {
+            region: "us-east-1".parse().unwrap(),
+            account: self.person.account.clone(),
+            id: id.clone(),
+            name: "n".into(),
+            cluster: CLUSTER.parse().unwrap(),
+            trust_anchor: CERTIFICATE.into(),
+            connection,
+            created: self.service.kms.now(),
+            standing: PasswordStanding::Unproven,
+            password: "password".into(),
+        };
+        self.service.commit(|change| change.insert(record));
+        id.to_string()
+    }
+
+    fn remove_key_stores(&self) {
+        for row in self.service.kms.store.custom_key_stores() {
+            self.service.commit(|change| change.delete(&*row));
+        }
     }
 
     fn root(&self, operation: &str, body: Value) -> Value {

@@ -111,7 +111,7 @@ impl Bench {
         std::fs::create_dir(&canaries).unwrap();
         let mut program = Command::new(PROGRAM);
         program.args(["dev", "--listen", "127.0.0.1:0", "--data"]).arg(&data).env("HSM_KMS_LOG", "trace");
-        program.args(REGIONS.iter().flat_map(|region| ["--region", region]));
+        program.args(REGIONS.iter().flat_map(|region| ["--region", region])).args(["--clusters", "3"]);
         let service = Service::spawn(&data, &mut program).unwrap();
         Bench { folder: folder.to_owned(), canaries, service }
     }
@@ -196,10 +196,10 @@ impl Bench {
 
         let mut credentials = Canaries::default();
         credentials.add(Canary::of_text("secret access key", &self.service.env()["AWS_SECRET_ACCESS_KEY"]));
-        for file in ["pin", "so-pin"] {
+        for file in ["pin", "so-pin", "cluster-password"] {
             credentials.add(Canary::of_text(file, std::fs::read_to_string(data.join(file)).unwrap().trim()));
         }
-        let own_files = [data.join("env"), data.join("pin"), data.join("so-pin")];
+        let own_files = ["env", "pin", "so-pin", "cluster-password"].map(|file| data.join(file));
         credentials.assert_absent_in(&[data, &log], &own_files);
     }
 }
@@ -207,7 +207,7 @@ impl Bench {
 /// The id of the key that an event says was made.
 fn created_key(event: &serde_json::Value) -> Option<String> {
     let event = if event["eventName"].is_null() { &event["event"] } else { event };
-    let is_made = event["eventName"] == "CreateKey" && event["requestParameters"]["origin"] != "EXTERNAL";
+    let is_made = event["eventName"] == "CreateKey" && event["requestParameters"]["origin"] == "AWS_KMS";
     if !is_made || !event["errorCode"].is_null() {
         return None;
     }

@@ -8,7 +8,7 @@
 const assert = require("node:assert/strict");
 const { execFileSync } = require("node:child_process");
 const crypto = require("node:crypto");
-const { writeFileSync } = require("node:fs");
+const { readFileSync, writeFileSync } = require("node:fs");
 const path = require("node:path");
 
 const kmsSdk = require("@aws-sdk/client-kms");
@@ -338,6 +338,35 @@ async function sessions() {
   await refused("AccessDenied", sts.assumeRole(role));
 }
 
+async function customKeyStores() {
+  const KeyStorePassword = readFileSync(path.join(DATA, "cluster-password"), "utf8");
+  const pem = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
+  const given = { CustomKeyStoreName: "js", TrustAnchorCertificate: pem, KeyStorePassword };
+  const cluster = { CloudHsmClusterId: "cluster-softhsm3dev" };
+  await refused(kmsSdk.CloudHsmClusterNotFoundException,
+    kms.createCustomKeyStore({ ...given, CloudHsmClusterId: "cluster-softhsm7dev" }));
+  const { CustomKeyStoreId } = await kms.createCustomKeyStore({ ...given, ...cluster });
+  const store = { CustomKeyStoreId };
+  const reach = async (state) => {
+    for (;;) {
+      const [found] = (await kms.describeCustomKeyStores(store)).CustomKeyStores;
+      if (!["CONNECTING", "DISCONNECTING"].includes(found.ConnectionState)) {
+        assert.equal(found.ConnectionState, state);
+        return;
+      }
+    }
+  };
+  await refused(kmsSdk.CustomKeyStoreInvalidStateException, kms.disconnectCustomKeyStore(store));
+  await kms.updateCustomKeyStore({ ...store, NewCustomKeyStoreName: "js too" });
+  await kms.connectCustomKeyStore(store);
+  await reach("CONNECTED");
+  assert.equal((await kms.generateRandom({ ...store, NumberOfBytes: 5 })).Plaintext.length, 5);
+  await kms.disconnectCustomKeyStore(store);
+  await reach("DISCONNECTED");
+  await kms.deleteCustomKeyStore(store);
+  await refused(kmsSdk.CustomKeyStoreNotFoundException, kms.describeCustomKeyStores(store));
+}
+
 async function multiRegionKeys() {
   const { KeyId } = (await kms.createKey({ MultiRegion: true })).KeyMetadata;
   const { CiphertextBlob } = await kms.encrypt({ KeyId, Plaintext: Buffer.from("both") });
@@ -355,7 +384,9 @@ async function multiRegionKeys() {
 async function main() {
   const later = [["EnableKeyRotation", rotation], ["ImportKeyMaterial", imports]];
   const offered = later.filter(([operation]) => OFFERED.has(operation)).map(([, family]) => family);
-  const families = [multiRegionKeys, keys, names, symmetric, dataKeyPairs, signatures, agreementAndRsa, grants, sessions];
+  const families = [
+    multiRegionKeys, keys, names, symmetric, dataKeyPairs, signatures, agreementAndRsa, grants, sessions, customKeyStores,
+  ];
   for (const family of [...families, ...offered]) await family();
   const missing = [...OFFERED].filter((operation) => !succeeded.has(operation));
   assert.deepEqual(missing, [], "without a good answer here");

@@ -497,6 +497,69 @@ def imports():
     refused(errors.UnsupportedOperationException, kms.delete_imported_key_material, KeyId=new_key())
 
 
+def custom_key_stores():
+    with open(os.path.join(os.environ["DATA"], "cluster-password")) as file:
+        password = file.read()
+    wrong = uuid.uuid4().hex
+    keep_canary("wrong-password", wrong.encode())
+    pem = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n"
+    given = {"CustomKeyStoreName": "boto3", "TrustAnchorCertificate": pem, "CloudHsmClusterId": "cluster-softhsm2dev"}
+    refused(errors.IncorrectTrustAnchorException, kms.create_custom_key_store,
+            **{**given, "TrustAnchorCertificate": "x"}, KeyStorePassword=password)
+    name = {"CustomKeyStoreId": kms.create_custom_key_store(**given, KeyStorePassword=wrong)["CustomKeyStoreId"]}
+    refused(errors.CustomKeyStoreNameInUseException, kms.create_custom_key_store, **given, KeyStorePassword=password)
+    refused(errors.CloudHsmClusterInUseException, kms.create_custom_key_store,
+            **{**given, "CustomKeyStoreName": "other"}, KeyStorePassword=password)
+
+    def reach(state):
+        while True:
+            store = kms.describe_custom_key_stores(**name)["CustomKeyStores"][0]
+            if store["ConnectionState"] not in ("CONNECTING", "DISCONNECTING"):
+                assert store["ConnectionState"] == state, store
+                return store
+
+    def again(**changes):
+        kms.disconnect_custom_key_store(**name)
+        reach("DISCONNECTED")
+        kms.update_custom_key_store(**name, **changes)
+        kms.connect_custom_key_store(**name)
+
+    assert kms.connect_custom_key_store(**name)["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert reach("FAILED")["ConnectionErrorCode"] == "INVALID_CREDENTIALS"
+    refused(errors.CustomKeyStoreInvalidStateException, kms.connect_custom_key_store, **name)
+    refused(errors.CustomKeyStoreInvalidStateException, kms.create_key, Origin="AWS_CLOUDHSM", **name)
+    again(KeyStorePassword=password)
+    store = reach("CONNECTED")
+    assert store["CloudHsmClusterId"] == given["CloudHsmClusterId"] and store["TrustAnchorCertificate"] == pem, store
+    assert store["CustomKeyStoreType"] == "AWS_CLOUDHSM" and "ConnectionErrorCode" not in store, store
+    kms.update_custom_key_store(**name, NewCustomKeyStoreName="boto3 too")
+    made = kms.create_key(Origin="AWS_CLOUDHSM", **name)["KeyMetadata"]
+    assert made["CustomKeyStoreId"] == name["CustomKeyStoreId"] and made["Origin"] == "AWS_CLOUDHSM", made
+    assert made["CloudHsmClusterId"] == given["CloudHsmClusterId"] and not made["MultiRegion"], made
+    refused(errors.UnsupportedOperationException, kms.create_key, MultiRegion=True, **name)
+    blob = kms.encrypt(KeyId=made["KeyId"], Plaintext=b"x")["CiphertextBlob"]
+    assert len(kms.generate_random(NumberOfBytes=3, **name)["Plaintext"]) == 3
+    kms.disconnect_custom_key_store(**name)
+    message = refused(errors.KMSInvalidStateException, kms.decrypt, CiphertextBlob=blob)
+    assert message == f"{made['Arn']} is unavailable.", message
+    assert kms.describe_key(KeyId=made["KeyId"])["KeyMetadata"]["KeyState"] == "Unavailable"
+    reach("DISCONNECTED")
+    refused(errors.CustomKeyStoreHasCMKsException, kms.delete_custom_key_store, **name)
+    again_name = kms.describe_custom_key_stores(CustomKeyStoreName="boto3 too")["CustomKeyStores"]
+    assert [store["CustomKeyStoreId"] for store in again_name] == [name["CustomKeyStoreId"]]
+    refused(errors.CustomKeyStoreNotFoundException, kms.describe_custom_key_stores, CustomKeyStoreName="boto3")
+    kms.connect_custom_key_store(**name)
+    reach("CONNECTED")
+    assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
+    kms.disconnect_custom_key_store(**name)
+    reach("DISCONNECTED")
+    # One without keys, on another cluster, can be deleted.
+    empty = {**given, "CustomKeyStoreName": "empty", "CloudHsmClusterId": "cluster-softhsm4dev"}
+    empty = {"CustomKeyStoreId": kms.create_custom_key_store(**empty, KeyStorePassword=password)["CustomKeyStoreId"]}
+    kms.delete_custom_key_store(**empty)
+    refused(errors.CustomKeyStoreNotFoundException, kms.delete_custom_key_store, **empty)
+
+
 def multi_region_keys():
     key_id = kms.create_key(MultiRegion=True)["KeyMetadata"]["KeyId"]
     assert key_id.startswith("mrk-"), key_id
@@ -521,7 +584,7 @@ def multi_region_keys():
 
 
 FAMILIES = [multi_region_keys, keys, states, rotations, aliases, cryptography, data_key_pairs, asymmetric_keys, imports]
-FAMILIES += [tags_and_policies, grants, callers, roles]
+FAMILIES += [tags_and_policies, grants, callers, roles, custom_key_stores]
 for family in FAMILIES:
     family()
 

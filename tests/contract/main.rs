@@ -39,6 +39,15 @@ macro_rules! on {
             }
 
             #[test]
+            fn seeds_that_were_wrapped_elsewhere_come_back() {
+                tokens::on(
+                    $token,
+                    concat!(stringify!($name), "::seeds_that_were_wrapped_elsewhere_come_back"),
+                    work::golden,
+                );
+            }
+
+            #[test]
             fn every_kind_that_is_offered_works() {
                 tokens::on($token, concat!(stringify!($name), "::every_kind_that_is_offered_works"), work::kinds);
             }

@@ -6,6 +6,7 @@ use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass};
 use cryptoki::session::Session;
+use hsm_kms::blob;
 use hsm_kms::crypto::{self, Agreement, KeyPair, Message, PublicKey};
 use hsm_kms::model::{
     EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Purpose, Secret, SigningAlgorithm, WrappingAlgorithm,
@@ -148,6 +149,60 @@ fn other_session(place: &Place) -> (Pkcs11, Session) {
     let slot = context.get_all_slots().unwrap().into_iter().find(|each| each.id() == slot).unwrap();
     let session = context.open_rw_session(slot).unwrap();
     (context, session)
+}
+
+/// Golden blobs open with what this token makes of their wrapped seeds, by every scheme that it does.
+pub fn golden(place: &Place) {
+    let token = place.open();
+    let name = ObjectName { purpose: Purpose::Imported, ..name(1) };
+    create(place, &token, &name, &crypto::sha256(&[b"golden schemes wrapping key\0"]));
+    let vectors: Vec<serde_json::Value> =
+        serde_json::from_str(include_str!("../vectors/blob/good-v1-schemes.json")).unwrap();
+    let listed = listed(place);
+    let mut known = 0;
+    for vector in &vectors {
+        let bytes = hex::decode(vector["blob"].as_str().unwrap()).unwrap();
+        let blob = blob::parse(&bytes).unwrap();
+        let scheme = blob.header().scheme;
+        let associated = blob::wrap_associated_data(blob.header());
+        let done = |scheme: u8| listed.contains(&format!("yes  seeds wrapped by scheme {scheme}, "));
+        match block_on(token.unwrap_seed(&name, scheme, &associated, blob.wrapped_seed(), soon())) {
+            Ok(seed) => {
+                let context = serde_json::from_value(vector["context"].clone()).unwrap();
+                let opened = blob::open(&blob, &seed, &context).unwrap();
+                assert_eq!(hex::encode(opened.expose()), vector["plaintext"].as_str().unwrap());
+                known += 1;
+            }
+            // What comes to AES-GCM with an IV that is given is opened by that, too.
+            Err(Error::Scheme { asked, .. }) => {
+                assert!(asked == scheme && !done(scheme) && (!done(1) || scheme == 3 || scheme == 7))
+            }
+            Err(error) => panic!("scheme {scheme}: {error}"),
+        }
+    }
+    assert!((1..=vectors.len()).contains(&known), "{known} of {}", vectors.len());
+    end(token);
+}
+
+/// An AES key with this value, as an import makes one.
+fn create(place: &Place, token: &Token, name: &ObjectName, value: &[u8; 32]) {
+    let (_context, session) = other_session(place);
+    let (label, uses) = (token.label(name), [Attribute::Encrypt(true), Attribute::Decrypt(true)]);
+    let no_uses = [Attribute::Wrap(false), Attribute::Unwrap(false), Attribute::Sign(false), Attribute::Verify(false)];
+    let secret = [Attribute::Private(true), Attribute::Sensitive(true), Attribute::Extractable(false)];
+    let mut template = vec![
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Value(value.to_vec()),
+        Attribute::Token(true),
+        Attribute::Derive(false),
+    ];
+    if label == name.cka_label() {
+        template.push(Attribute::Id(name.cka_id().to_vec()));
+    }
+    template.push(Attribute::Label(label.into_bytes()));
+    template.extend(uses.into_iter().chain(no_uses).chain(secret));
+    session.create_object(&template).unwrap();
 }
 
 /// Makes a key of every kind that is offered, does with it what it is for, and destroys it.

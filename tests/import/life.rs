@@ -310,7 +310,7 @@ fn what_is_being_made_is_not_destroyed() {
                     started: kms.now(),
                 };
                 kms.store.commit(Change::new(kms.now()).insert(intent.clone())).await.unwrap();
-                kms.finish_removals().await;
+                kms.finish_removals(&kms.key_stores()[0]).await;
                 rounds(&service).await;
                 assert_eq!(decrypt(&service, &sealed).await, "c2VjcmV0", "{kind:?}");
                 let intent = kms.store.intent(&intent.name).unwrap();

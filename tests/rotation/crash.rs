@@ -182,7 +182,7 @@ fn what_is_undone_while_it_is_made_is_no_key_and_no_material() {
                         tokio::task::yield_now().await;
                     }
                     tokio::time::sleep(Duration::from_millis(round * round)).await;
-                    kms.undo_creations(kms.now().plus(HOUR)).await
+                    kms.undo_creations(&kms.key_stores()[0], kms.now().plus(HOUR)).await
                 };
                 let ((status, answer), count) = tokio::join!(request, undo);
                 assert!(status == 200 || (status == 500 && count == 1), "{status} {answer}, {count} undone");

@@ -185,12 +185,13 @@ fn no_rotation_is_disturbed_by_destructions_that_are_finished_meanwhile() {
             let service = InProcess::start(dir, MovedClock::at(START)).await;
             let key = Key::new(&service).await;
             for rotations in 1..=20 {
+                let key_store = service.app.kms().key_stores().remove(0);
                 let mut rotation = Box::pin(key.call("RotateKeyOnDemand", json!({})));
                 loop {
                     tokio::select! {
                         biased;
                         _ = &mut rotation => break,
-                        () = service.app.kms().finish_removals() => tokio::task::yield_now().await,
+                        () = service.app.kms().finish_removals(&key_store) => tokio::task::yield_now().await,
                     }
                 }
                 let sealed = key.encrypt().await;

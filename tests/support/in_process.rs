@@ -160,7 +160,8 @@ pub fn settings(dir: &Path) -> Settings {
     write_private(&pin_file, PIN);
     let text = format!(
         "data = {:?}\naccount = \"111122223333\"\nregions = [\"us-east-1\", \"us-west-2\"]\n\
-         [token]\nmodule = {MODULE:?}\nlabel = {LABEL:?}\npin_file = {pin_file:?}\n",
+         [token]\nmodule = {MODULE:?}\nlabel = {LABEL:?}\npin_file = {pin_file:?}\n\
+         [clusters.{CLUSTER}]\nmodule = {MODULE:?}\nlabel = {CLUSTER_LABEL:?}\n",
         dir.join("data")
     );
     write_private(&config, &text);
@@ -174,6 +175,11 @@ pub fn write_private(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
+/// The cluster of custom key stores, and the label of the token that it is; no test needs to make that.
+pub const CLUSTER: &str = "cluster-234567abcde";
+pub const CLUSTER_LABEL: &str = "cluster";
+/// A certificate, as far as anybody looks at it.
+pub const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
 pub const HOUR: Duration = Duration::from_secs(3_600);
 /// 2026-11-22T00:00:00Z
 pub const START: i64 = 1_795_305_600_000;

@@ -34,8 +34,8 @@ fn what_is_wrapped_is_unwrapped() {
             let seed = token.unwrap_seed(&name(1), 1, b"aad", &wrapped, soon()).await.unwrap();
             assert_eq!(*seed, [7; 32]);
             assert!(token.exists(&name(1), soon()).await.unwrap());
-            let refused = token.unwrap_seed(&name(1), 2, b"aad", &wrapped, soon()).await.unwrap_err();
-            assert!(matches!(refused, Error::Scheme { asked: 2, .. }), "{refused}");
+            let refused = token.unwrap_seed(&name(1), 3, b"aad", &wrapped, soon()).await.unwrap_err();
+            assert!(matches!(refused, Error::Scheme { asked: 3, .. }), "{refused}");
         });
         assert_eq!(token.counts().logins, 1);
         assert!(token.shutdown(Duration::from_secs(5)));

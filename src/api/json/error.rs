@@ -39,6 +39,30 @@ impl From<Error> for Answer {
         match error {
             Error::AccessDenied(message) => client("AccessDeniedException", message),
             Error::AlreadyExists(message) => client("AlreadyExistsException", message),
+            // AWS's wording of these and of those about custom key stores is not known.
+            Error::CloudHsmClusterInUse(id) => client(
+                "CloudHsmClusterInUseException",
+                format!("Cluster {id} is already associated with a custom key store."),
+            ),
+            Error::CloudHsmClusterNotFound(id) => {
+                client("CloudHsmClusterNotFoundException", format!("Cluster {id} does not exist."))
+            }
+            Error::CloudHsmClusterNotRelated(id) => client(
+                "CloudHsmClusterNotRelatedException",
+                format!("Cluster {id} is not related to the cluster of the custom key store."),
+            ),
+            Error::CustomKeyStoreHasCmks(id) => {
+                client("CustomKeyStoreHasCMKsException", format!("Custom key store {id} contains KMS keys."))
+            }
+            Error::CustomKeyStoreInvalidState(message) => client("CustomKeyStoreInvalidStateException", message),
+            Error::CustomKeyStoreNameInUse(name) => client(
+                "CustomKeyStoreNameInUseException",
+                format!("The custom key store name {name} is already in use."),
+            ),
+            Error::IncorrectTrustAnchor => client(
+                "IncorrectTrustAnchorException",
+                "The trust anchor certificate is not the trust anchor certificate of the cluster.",
+            ),
             Error::Conflict(message) => client("ConflictException", message),
             Error::CustomKeyStoreNotFound(id) => {
                 client("CustomKeyStoreNotFoundException", format!("Custom key store {id} does not exist."))

@@ -1,12 +1,13 @@
 //! The table of operations; a new one is one row here.
 
+use std::any::TypeId;
 use std::pin::Pin;
 
 use crate::audit::EventSource;
 use crate::kms::shape::{self, Member};
 use crate::kms::{
-    Context, Document, Error, Operation, alias, cryptography, grant, import, key, mac, multi_region, policy, rotation,
-    signature, sts, tag,
+    Context, Document, Error, Operation, alias, cryptography, custom_key_store, grant, import, key, mac, multi_region,
+    policy, rotation, signature, sts, tag,
 };
 
 /// A future on the heap.
@@ -34,17 +35,22 @@ pub struct Route {
 /// All operations.
 pub const OPERATIONS: &[Route] = &[
     kms::<key::CancelKeyDeletion>(),
+    kms::<custom_key_store::ConnectCustomKeyStore>(),
     kms::<alias::CreateAlias>(),
+    kms::<custom_key_store::CreateCustomKeyStore>(),
     kms::<grant::CreateGrant>(),
     kms::<key::CreateKey>(),
     kms::<cryptography::Decapsulate>(),
     kms::<cryptography::Decrypt>(),
     kms::<alias::DeleteAlias>(),
+    kms::<custom_key_store::DeleteCustomKeyStore>(),
     kms::<import::DeleteImportedKeyMaterial>(),
     kms::<cryptography::DeriveSharedSecret>(),
+    kms::<custom_key_store::DescribeCustomKeyStores>(),
     kms::<key::DescribeKey>(),
     kms::<key::DisableKey>(),
     kms::<rotation::DisableKeyRotation>(),
+    kms::<custom_key_store::DisconnectCustomKeyStore>(),
     kms::<key::EnableKey>(),
     kms::<rotation::EnableKeyRotation>(),
     kms::<cryptography::Encapsulate>(),
@@ -79,6 +85,7 @@ pub const OPERATIONS: &[Route] = &[
     kms::<tag::TagResource>(),
     kms::<tag::UntagResource>(),
     kms::<alias::UpdateAlias>(),
+    kms::<custom_key_store::UpdateCustomKeyStore>(),
     kms::<key::UpdateKeyDescription>(),
     kms::<multi_region::UpdatePrimaryRegion>(),
     kms::<signature::Verify>(),
@@ -101,7 +108,7 @@ fn serve<'a, O: Operation>(cx: &'a Context, body: &'a [u8]) -> BoxFuture<'a, Res
         let request: O = read(body, |parameters| cx.note_parameters(parameters))?;
         let output = request.run(cx).await?;
         // Operations without an answer body have the unit type.
-        if std::mem::size_of::<O::Output>() == 0 {
+        if TypeId::of::<O::Output>() == TypeId::of::<()>() {
             return Ok(Vec::new());
         }
         serde_json::to_vec(&output).map_err(|error| Error::Internal(format!("an answer has no JSON: {error}")))

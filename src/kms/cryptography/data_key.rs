@@ -38,7 +38,7 @@ impl DataKeyRequest {
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);
         }
-        let plaintext = cx.random(len).await?;
+        let plaintext = cx.random(&key, len).await?;
         let ciphertext_blob = cx.seal(&key, &context, plaintext.expose()).await?.into();
         let key_material_id = key.current_material()?.key_material_id.clone();
         Ok(DataKey { plaintext, ciphertext_blob, key_id: key.arn(), key_material_id })

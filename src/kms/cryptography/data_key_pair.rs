@@ -38,6 +38,7 @@ impl DataKeyPairRequest {
         let facts = facts(&context, self.grant_tokens.as_deref()).with("kms:datakeypairspec", Some(spec.as_str()));
         let key = cx.authorize::<O>(cx.key(&self.key_id)?, &facts)?;
         let key = UsableKey::symmetric(key, O::NAME)?;
+        cx.kms.check_beyond_aws(key.record())?;
         if self.dry_run == Some(true) {
             return Err(Error::DryRun);
         }

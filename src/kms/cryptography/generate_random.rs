@@ -37,9 +37,10 @@ impl Operation for GenerateRandom {
         let len = self.number_of_bytes.ok_or_else(missing)?;
         check_recipient(self.recipient.as_ref())?;
         cx.authorize_account::<Self>(&Facts::default())?;
-        if let Some(id) = self.custom_key_store_id {
-            return Err(Error::CustomKeyStoreNotFound(id));
-        }
-        Ok(Output { plaintext: Blob(cx.random(usize::from(len)).await?) })
+        let token = match &self.custom_key_store_id {
+            Some(id) => cx.connected_custom_key_store(id)?.1,
+            None => cx.token()?,
+        };
+        Ok(Output { plaintext: Blob(token.random(usize::from(len), cx.request.deadline).await?) })
     }
 }

@@ -7,7 +7,7 @@ use super::constraints::{self, Constraints};
 use super::{GRANTS_PER_KEY, facts, principal_arn, refuse_service, unique_id};
 use crate::crypto;
 use crate::kms::shape::{Member, optional, required};
-use crate::kms::usable::enabled;
+use crate::kms::usable::not_disabled;
 use crate::kms::{Context, Error, Facts, KeyRow, Kms, Operation, arn_of, shapes};
 use crate::model::{GrantOperation, KeySpec, KeyUsage};
 use crate::store::{Change, GrantConstraints, GrantRecord, KeyRecord};
@@ -70,7 +70,7 @@ impl Operation for CreateGrant {
             let target = cx.key_without_alias(&self.key_id)?;
             let grant = self.grant(cx, &target.key.record, &grant_id, terms.clone());
             let key = cx.authorize::<Self>(target, &self.facts(&grant))?.into_thing();
-            enabled(&key)?;
+            not_disabled(&key)?;
             check_operations(&key, &grant)?;
             check_constraints(&key, &grant)?;
             let grant = bound(&cx.kms, grant)?;

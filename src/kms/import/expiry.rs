@@ -1,5 +1,6 @@
 //! What the service does unasked: it destroys what is over, and finishes destructions that were begun.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -8,22 +9,22 @@ use super::placing::without;
 use super::replicas::forgotten_in_replicas;
 use crate::crash_point;
 use crate::kms::janitor::Act;
-use crate::kms::{CommitError, Error, KeyRow, Kms, arn_of};
+use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::model::{KeyState, ObjectName, Timestamp, key_arn};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material, Row, WrappingKeyRecord};
 
 impl Kms {
-    /// Destroys imported material that is over, and returns of how many keys. It was of no use from that moment on; call
+    /// Destroys imported material in a key store that is over, and returns of how many keys. It was of no use from that moment on; call
     /// this with a time that is trusted.
-    pub async fn destroy_expired_material(&self, now: Timestamp) -> Result<usize, Error> {
+    pub async fn destroy_expired_material(&self, key_store: &KeyStore, now: Timestamp) -> Result<usize, Error> {
         let mut begun = 0;
-        for key in self.store.all_keys() {
+        for key in self.keys_in(key_store) {
             let over = over(&key.record, now);
             if !over.is_empty() && self.begin_expiry(&key, &over).await? {
                 begun += 1;
             }
         }
-        self.finish_removals().await;
+        self.finish_removals(key_store).await;
         Ok(begun)
     }
 
@@ -34,9 +35,9 @@ impl Kms {
 
     /// Destroys the wrapping keys that are over, and those whose KMS keys are gone. Nobody misses one, so that this needs
     /// no trusted time. One that fails is logged and tried again in the next round, and holds no other one up.
-    pub async fn destroy_expired_wrapping_keys(&self) {
+    pub async fn destroy_expired_wrapping_keys(&self, key_store: &KeyStore) {
         let now = self.now();
-        for row in self.store.wrapping_keys() {
+        for row in self.wrapping_keys_in(key_store) {
             let WrappingKeyRecord { region, key_id, expires, .. } = &row.record;
             let is_over = *expires <= now || self.store.key(region, key_id).is_none();
             if is_over && let Err(error) = self.destroy_wrapping_key(&row).await {
@@ -45,10 +46,17 @@ impl Kms {
         }
     }
 
+    /// All wrapping keys that are in a key store.
+    pub(in crate::kms) fn wrapping_keys_in(&self, key_store: &KeyStore) -> Vec<Arc<Row<WrappingKeyRecord>>> {
+        let mut rows = self.store.wrapping_keys();
+        rows.retain(|row| key_store.has(&row.record.region, row.record.custom_key_store.as_ref()));
+        rows
+    }
+
     /// Finishes the destructions of imported objects that were begun. One that fails is logged and tried again in the
     /// next round, and holds no other one up.
-    pub async fn finish_removals(&self) {
-        for intent in self.store.intents().iter().filter(|intent| removal(intent.record.kind).is_some()) {
+    pub async fn finish_removals(&self, key_store: &KeyStore) {
+        for intent in self.intents_in(key_store).iter().filter(|intent| removal(intent.record.kind).is_some()) {
             self.finish_removal_soon(&intent.record.name).await;
         }
     }

@@ -16,7 +16,7 @@ pub use delete_imported_key_material::DeleteImportedKeyMaterial;
 pub use get_parameters_for_import::GetParametersForImport;
 pub use import_key_material::ImportKeyMaterial;
 
-use super::usable::not_pending_deletion;
+use super::usable::{available, not_pending_deletion};
 use super::{Error, KeyRow, Kms, arn_of};
 use crate::auth::Authorized;
 use crate::model::{KeyState, Origin, Secret};
@@ -42,9 +42,9 @@ impl Imports {
 }
 
 impl Kms {
-    /// The key as it is now: one whose imported material is over waits for its import from that moment on, whenever the
-    /// material is destroyed.
-    pub fn as_of_now(&self, key: KeyRow) -> KeyRow {
+    /// The key as it is now, but for its token: one whose imported material is over waits for its import from that moment
+    /// on, whenever the material is destroyed.
+    pub(super) fn without_expired(&self, key: KeyRow) -> KeyRow {
         let usable = matches!(key.record.state, KeyState::Enabled | KeyState::Disabled);
         if key.record.origin != Origin::External || !usable || !key.record.lacks_material(self.now()) {
             return key;
@@ -66,7 +66,7 @@ fn importable(key: Authorized<KeyRow>) -> Result<KeyRow, Error> {
 fn external(key: Authorized<KeyRow>) -> Result<KeyRow, Error> {
     let key = key.into_thing();
     match key.record.origin {
-        Origin::External => Ok(key),
+        Origin::External => available(&key).map(|()| key),
         origin => Err(Error::UnsupportedOperation(format!(
             "{} origin is {origin} which is not valid for this operation.",
             arn_of(&key.record)
@@ -74,9 +74,10 @@ fn external(key: Authorized<KeyRow>) -> Result<KeyRow, Error> {
     }
 }
 
-/// The key as it is now; another request may have destroyed it meanwhile.
+/// The key as it is now; another request may have destroyed it meanwhile. Its state is the one that it has when its token
+/// can be reached.
 fn still(kms: &Kms, key: &KeyRow) -> Result<KeyRow, Error> {
-    let found = kms.store.key(&key.record.region, &key.record.key_id).map(|key| kms.as_of_now(key));
+    let found = kms.store.key(&key.record.region, &key.record.key_id).map(|key| kms.without_expired(key));
     found.ok_or_else(|| gone(key))
 }
 

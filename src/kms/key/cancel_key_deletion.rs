@@ -35,7 +35,7 @@ impl Operation for CancelKeyDeletion {
                 KeyState::PendingDeletion | KeyState::PendingReplicaDeletion => {}
                 // Its objects are being destroyed: to the caller it is pending deletion, and stays so.
                 KeyState::Destroying => return Err(Error::InvalidState(format!("{arn} is pending deletion."))),
-                KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => {
+                KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport | KeyState::Unavailable => {
                     return Err(Error::InvalidState(format!("{arn} is not pending deletion.")));
                 }
             }

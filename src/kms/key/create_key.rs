@@ -73,14 +73,15 @@ impl Operation for CreateKey {
             let arn = key_arn(&cx.request.region, &account, &key_id).to_string();
             cx.authorize_own("TagResource", &arn, &self.facts())?;
         }
-        let record = self.record(cx, account, key_id, (spec, usage, origin))?;
+        let token = self.token(cx, spec, origin)?;
+        let record = self.record(cx, account, key_id, (spec, usage, origin), token.scheme())?;
         let misfit = || Error::Internal(format!("no object is for {usage} with {spec}"));
         let kind = object_kind(spec, usage).ok_or_else(misfit)?;
         // The first multi-Region key has the token's replication key made.
         let takes_long = kind.is_pair() || record.key_id.is_multi_region();
         let generation = takes_long.then(|| Instant::now() + GENERATION_TIME);
         let deadline = generation.map_or(cx.request.deadline, |until| until.max(cx.request.deadline));
-        check_offered(cx, spec, kind, deadline).await?;
+        check_offered(&token, spec, kind, deadline).await?;
         if origin == Origin::External && spec.key_pair().is_some_and(KeyPairSpec::is_lattice) {
             return Err(Error::UnsupportedOperation(format!(
                 "KeySpec {spec} is not offered for imported key material."
@@ -89,7 +90,7 @@ impl Operation for CreateKey {
         learn_served(cx, &record).await;
         match origin {
             Origin::External => create_without_material(cx, record).await,
-            Origin::AwsKms => create_on_token(cx, record, kind, deadline).await,
+            Origin::AwsKms | Origin::AwsCloudHsm => create_on_token(cx, record, &token, kind, deadline).await,
         }
     }
 }
@@ -130,19 +131,24 @@ impl CreateKey {
             .with("kms:customermasterkeyspec", Some(spec))
             .with("kms:keyusage", Some(usage))
             .with("kms:customermasterkeyusage", Some(usage))
-            .with("kms:keyorigin", Some(self.origin.as_deref().unwrap_or("AWS_KMS")))
+            .with("kms:keyorigin", Some(self.origin.as_deref().unwrap_or(self.default_origin().as_str())))
             .with("kms:multiregion", Some((self.multi_region == Some(true)).to_string()))
             .with("kms:multiregionkeytype", Some("PRIMARY").filter(|_| self.multi_region == Some(true)))
             .with(policy::BYPASS, Some((self.bypass_policy_lockout_safety_check == Some(true)).to_string()))
     }
 
-    /// Where the material is to come from; refuses custom key stores, which this service has not.
+    /// What a request stands for that names no origin.
+    fn default_origin(&self) -> Origin {
+        if self.custom_key_store_id.is_some() { Origin::AwsCloudHsm } else { Origin::AwsKms }
+    }
+
+    /// Where the material is to come from.
     fn origin(&self) -> Result<Origin, Error> {
-        if let Some(id) = &self.custom_key_store_id {
-            return Err(Error::CustomKeyStoreNotFound(id.clone()));
-        }
         if self.xks_key_id.is_some() {
             return Err(Error::Validation("XksKeyId is only valid for the origin EXTERNAL_KEY_STORE.".into()));
+        }
+        if self.custom_key_store_id.is_some() {
+            return self.custom_origin();
         }
         match self.origin.as_deref() {
             Some("AWS_CLOUDHSM" | "EXTERNAL_KEY_STORE") => {
@@ -153,12 +159,40 @@ impl CreateKey {
         }
     }
 
+    /// The origin in a custom key store. AWS's wording of what is refused is not known, but for multi-Region keys.
+    fn custom_origin(&self) -> Result<Origin, Error> {
+        if self.multi_region == Some(true) {
+            let text = "You cannot create a multi-Region key in a custom key store.";
+            return Err(Error::UnsupportedOperation(text.into()));
+        }
+        match self.origin.as_deref() {
+            None | Some("AWS_CLOUDHSM") => Ok(Origin::AwsCloudHsm),
+            // Beyond AWS.
+            Some("EXTERNAL") => Ok(Origin::External),
+            Some(other) => Err(Error::Validation(format!("Origin {other} is not valid with this CustomKeyStoreId."))),
+        }
+    }
+
+    /// The token where the key is to be.
+    fn token(&self, cx: &Context, spec: KeySpec, origin: Origin) -> Result<Token, Error> {
+        let Some(id) = &self.custom_key_store_id else { return cx.token() };
+        let (row, token) = cx.connected_custom_key_store(id)?;
+        let is_of_aws = spec == KeySpec::SymmetricDefault && origin == Origin::AwsCloudHsm;
+        match is_of_aws || !cx.kms.has_aws_limits(&row.record.cluster) {
+            true => Ok(token),
+            false => Err(Error::UnsupportedOperation(
+                "A custom key store has symmetric encryption keys of the origin AWS_CLOUDHSM only.".into(),
+            )),
+        }
+    }
+
     fn record(
         self,
         cx: &Context,
         account: AccountId,
         key_id: KeyId,
         (spec, usage, origin): (KeySpec, KeyUsage, Origin),
+        scheme: u8,
     ) -> Result<KeyRecord, Error> {
         let tags = self.tags.unwrap_or_default();
         check_tags(&tags)?;
@@ -173,7 +207,7 @@ impl CreateKey {
         };
         let created = cx.kms.now();
         let materials = match origin {
-            Origin::AwsKms => vec![first_material(&cx.token()?, &key_id, spec, created)?],
+            Origin::AwsKms | Origin::AwsCloudHsm => vec![first_material(scheme, &key_id, spec, created)],
             Origin::External => Vec::new(),
         };
         Ok(KeyRecord {
@@ -195,7 +229,7 @@ impl CreateKey {
             materials,
             public_key: None,
             automatic_rotation: None,
-            custom_key_store: None,
+            custom_key_store: self.custom_key_store_id.and_then(|id| id.parse().ok()),
             primary_region: self.multi_region.filter(|multi_region| *multi_region).map(|_| cx.request.region.clone()),
             object_id: None,
         })
@@ -203,28 +237,30 @@ impl CreateKey {
 }
 
 /// The material that the token is about to make.
-fn first_material(token: &Token, key_id: &KeyId, spec: KeySpec, created: Timestamp) -> Result<Material, Error> {
-    let scheme = if spec == KeySpec::SymmetricDefault { token.scheme() } else { NO_SCHEME };
+fn first_material(scheme: u8, key_id: &KeyId, spec: KeySpec, created: Timestamp) -> Material {
+    let scheme = if spec == KeySpec::SymmetricDefault { scheme } else { NO_SCHEME };
     let key_material_id = key_material_id(key_id, 1);
-    Ok(Material { number: 1, scheme, key_material_id, created, rotation: None, import: None, transfer: None })
+    Material { number: 1, scheme, key_material_id, created, rotation: None, import: None, transfer: None }
 }
 
 /// A key that the token makes, between an intent that says so and the record that enables it.
 async fn create_on_token(
     cx: &Context,
     mut record: KeyRecord,
+    token: &Token,
     kind: KeyKind,
     deadline: Instant,
 ) -> Result<Output, Error> {
     let name = record.made_object(1);
-    let token = cx.kms.token_of(&record)?;
     token.check_available()?;
     if record.key_id.is_multi_region() {
         cx.kms.check_transfers(&record, deadline).await?;
     }
-    cx.kms
-        .commit(Change::new(record.created).insert(cx.kms.intent(IntentKind::Create, name, &record, record.created)))
-        .await?;
+    cx.prepare(|_| {
+        let intent = cx.kms.intent(IntentKind::Create, name, &record, record.created);
+        Ok((while_connected(cx, &record, Change::new(record.created).insert(intent))?, None, ()))
+    })
+    .await?;
     crash_point::reached("creation-begun");
     // A deadline that passes leaves the intent, and whoever owns that undoes the creation: the token may still be at it.
     let public_key = if record.key_id.is_multi_region() {
@@ -236,7 +272,7 @@ async fn create_on_token(
     };
     record.public_key = public_key.map(|key| hex::encode(key.spki()));
     crash_point::reached("creation-on-token");
-    let metadata = KeyMetadata::of(&cx.kms, &record);
+    let metadata = KeyMetadata::of(&cx.kms, &record).in_cluster(cx.kms.cluster_of(&record));
     cx.note_resource(&record);
     cx.change(|_| {
         // Whoever undid the creation meanwhile took the intent: then there is no key to enable.
@@ -249,10 +285,18 @@ async fn create_on_token(
 
 /// A key whose material is to be imported: there is nothing on the token yet.
 async fn create_without_material(cx: &Context, record: KeyRecord) -> Result<Output, Error> {
-    let key_metadata = KeyMetadata::of(&cx.kms, &record);
+    let key_metadata = KeyMetadata::of(&cx.kms, &record).in_cluster(cx.kms.cluster_of(&record));
     cx.note_resource(&record);
-    cx.change(|_| Ok((Change::new(cx.kms.now()).insert(record.clone()), ()))).await?;
+    cx.change(|_| Ok((while_connected(cx, &record, Change::new(cx.kms.now()).insert(record.clone()))?, ()))).await?;
     Ok(Output { key_metadata })
+}
+
+/// Makes the first change of a key depend on its custom key store: it is connected, and nobody deletes it meanwhile.
+fn while_connected(cx: &Context, key: &KeyRecord, change: Change) -> Result<Change, Error> {
+    match &key.custom_key_store {
+        Some(id) => Ok(change.expect(&*cx.connected_custom_key_store(id.as_str())?.0)),
+        None => Ok(change),
+    }
 }
 
 /// 64 hex digits that name a material. The bytes of the material are not to be had, so that the id is of the key
@@ -262,8 +306,8 @@ pub(in crate::kms) fn key_material_id(key_id: &KeyId, number: u32) -> String {
 }
 
 /// Refuses a kind of key that the token's own self-test found it not to have.
-async fn check_offered(cx: &Context, spec: KeySpec, kind: KeyKind, deadline: Instant) -> Result<(), Error> {
-    match cx.token()?.offers(kind, deadline).await? {
+async fn check_offered(token: &Token, spec: KeySpec, kind: KeyKind, deadline: Instant) -> Result<(), Error> {
+    match token.offers(kind, deadline).await? {
         Offer::Yes => Ok(()),
         Offer::No(reason) => {
             Err(Error::UnsupportedOperation(format!("KeySpec {spec} is not offered by this service's token: {reason}")))

@@ -33,7 +33,8 @@ impl Operation for DescribeKey {
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let facts = Facts { grant_tokens: self.grant_tokens.as_deref().unwrap_or_default(), ..Facts::default() };
         let key = cx.authorize::<Self>(cx.key(&self.key_id)?, &facts)?;
-        learn_served(cx, &key.thing().record).await;
-        Ok(Output { key_metadata: KeyMetadata::of(&cx.kms, &key.thing().record) })
+        let record = &key.thing().record;
+        learn_served(cx, record).await;
+        Ok(Output { key_metadata: KeyMetadata::of(&cx.kms, record).in_cluster(cx.kms.cluster_of(record)) })
     }
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::kms::multi_region::multi_region_key_type;
 use crate::kms::{Kms, arn_of, epoch_seconds, signature};
 use crate::model::{
-    AccountId, EncapsulationAlgorithm, EncryptionAlgorithm, KeyAgreementAlgorithm, KeyId, KeyManager, KeySpec,
-    KeyState, KeyUsage, MacAlgorithm, Origin, Region, SigningAlgorithm, Timestamp, key_arn,
+    AccountId, ClusterId, CustomKeyStoreId, EncapsulationAlgorithm, EncryptionAlgorithm, KeyAgreementAlgorithm, KeyId,
+    KeyManager, KeySpec, KeyState, KeyUsage, MacAlgorithm, Origin, Region, SigningAlgorithm, Timestamp, key_arn,
 };
 use crate::store::{ImportedObject, KeyRecord, Material, Store};
 
@@ -41,6 +41,10 @@ pub struct KeyMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration_model: Option<&'static str>,
     multi_region: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_key_store_id: Option<CustomKeyStoreId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cloud_hsm_cluster_id: Option<ClusterId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     multi_region_configuration: Option<MultiRegionConfiguration>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,6 +99,8 @@ impl KeyMetadata {
             valid_to: imported.clone().filter_map(|object| object.valid_to).min(),
             expiration_model: imported.clone().map(expiration_model).max(),
             multi_region: record.key_id.is_multi_region(),
+            custom_key_store_id: record.custom_key_store.clone(),
+            cloud_hsm_cluster_id: None,
             multi_region_configuration: MultiRegionConfiguration::of(&kms.store, record),
             pending_deletion_window_in_days: record
                 .pending_window_days
@@ -103,6 +109,11 @@ impl KeyMetadata {
             current_key_material_id: current_key_material_id(record),
             hsm_kms_import_unwrapped_on: imported.map(unwrapped_on).min(),
         }
+    }
+
+    /// Says in which cluster the key's material is.
+    pub fn in_cluster(self, cluster: Option<ClusterId>) -> Self {
+        KeyMetadata { cloud_hsm_cluster_id: cluster, ..self }
     }
 }
 
@@ -175,9 +186,10 @@ pub(in crate::kms) fn unwrapped_on(object: &ImportedObject) -> &'static str {
     if object.unwrapped_on_host { "HOST" } else { "TOKEN" }
 }
 
-/// Symmetric keys alone have it.
+/// Symmetric keys alone have it, and AWS does not tell it of those in custom key stores.
 fn current_key_material_id(record: &KeyRecord) -> Option<String> {
-    let material = record.current().filter(|_| record.spec == KeySpec::SymmetricDefault)?;
+    let told = record.spec == KeySpec::SymmetricDefault && record.custom_key_store.is_none();
+    let material = record.current().filter(|_| told)?;
     Some(material.key_material_id.clone())
 }
 

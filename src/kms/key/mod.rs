@@ -51,7 +51,7 @@ pub(super) async fn update_key<O: Operation>(
 async fn set_state<O: Operation>(cx: &Context, key_id: &str, state: KeyState) -> Result<(), Error> {
     cx.change(|_| {
         let key = cx.authorize::<O>(cx.key_without_alias(key_id)?, &Facts::default())?.into_thing();
-        with_material(&key)?;
+        with_material(&cx.kms.when_available(&key))?;
         Ok((updated(cx, &key, |record| record.state = state), ()))
     })
     .await
@@ -59,7 +59,7 @@ async fn set_state<O: Operation>(cx: &Context, key_id: &str, state: KeyState) ->
 
 /// The change that updates the record of one key.
 pub(super) fn updated(cx: &Context, key: &KeyRow, update: impl Fn(&mut KeyRecord)) -> Change {
-    let mut record = key.record.clone();
+    let mut record = cx.kms.when_available(key).record.clone();
     update(&mut record);
     Change::new(cx.kms.now()).update(key, record)
 }

@@ -34,7 +34,7 @@ impl Operation for PutKeyPolicy {
         cx.change(|_| {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?.into_thing();
             check_name(self.policy_name.as_deref())?;
-            let mut record = key.record.clone();
+            let mut record = cx.kms.when_available(&key).record.clone();
             record.policy_principals = super::check(cx, &arn_of(&key.record), &self.policy, bypass)?;
             record.policy.clone_from(&self.policy);
             Ok((Change::new(cx.kms.now()).update(&key, record), ()))

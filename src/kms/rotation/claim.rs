@@ -10,7 +10,7 @@ use super::budget::{Budget, Taken};
 use super::new_material::rotation_of;
 use super::worker::Reason;
 use crate::crash_point;
-use crate::kms::{CommitError, Error, KeyRow, Kms, arn_of};
+use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::model::{KeyState, Origin};
 use crate::store::{Change, KeyRecord, Material, Row, RunsRecord, WrapCountRecord};
 
@@ -55,11 +55,12 @@ impl Kms {
         }
     }
 
-    /// Rotates the keys whose materials near their end and that could not be rotated at once.
-    pub async fn rotate_spent_keys(&self) {
+    /// Rotates the keys of a key store whose materials near their end and that could not be rotated at once.
+    pub async fn rotate_spent_keys(&self, key_store: &KeyStore) {
         let due: Vec<_> = self.budgets.due().iter().cloned().collect();
         for (region, key_id, material) in due {
             let rotated = match self.store.key(&region, &key_id) {
+                Some(key) if !key_store.has_key(&key.record) => Ok(false),
                 Some(key) => self.rotate_spent_key(&key, material).await,
                 None => Ok(true),
             };
@@ -80,7 +81,7 @@ impl Kms {
             if let Err(error) = kms.claim(&key, material, &budget, claims).await {
                 tracing::error!(%error, key = %arn_of(&key.record), "a block of nonces could not be claimed");
             }
-            kms.rotate_spent_keys().await;
+            kms.rotate_spent_keys(&KeyStore::of(&region, key.record.custom_key_store.as_ref())).await;
         });
     }
 
@@ -102,7 +103,7 @@ impl Kms {
         let now =
             self.store.key(&key.region, &key.key_id).ok_or_else(|| spent(key, self.budgets.share(&key.key_id)))?;
         let claimed = self.claim(&now, material, budget, claims).await;
-        self.rotate_soon();
+        self.rotate_soon(KeyStore::of(&now.record.region, now.record.custom_key_store.as_ref()));
         match claimed? && budget.take() != Taken::Nothing {
             true => Ok(()),
             false => Err(spent(key, self.budgets.share(&key.key_id))),
@@ -183,14 +184,14 @@ impl Kms {
     /// quarter is for the time that this takes, and for a token that cannot make keys for a while.
     fn note_if_due(&self, key: &KeyRecord, material: u32, claimed: u64) {
         let share = self.budgets.share(&key.key_id);
-        if key.origin == Origin::AwsKms && claimed >= share - share / 4 {
+        if key.origin.is_made_here() && claimed >= share - share / 4 {
             self.budgets.due().insert((key.region.clone(), key.key_id, material));
         }
     }
 
-    fn rotate_soon(self: &Arc<Self>) {
+    fn rotate_soon(self: &Arc<Self>, key_store: KeyStore) {
         let kms = self.clone();
-        tokio::spawn(async move { kms.rotate_spent_keys().await });
+        tokio::spawn(async move { kms.rotate_spent_keys(&key_store).await });
     }
 
     /// True if there is nothing more to do.
@@ -211,7 +212,7 @@ impl Kms {
 /// What a caller is told whose key may encrypt no more.
 fn spent(key: &KeyRecord, share: u64) -> Error {
     let advice = match key.origin {
-        Origin::AwsKms => "It could not rotate to new key material yet: try again later.",
+        Origin::AwsKms | Origin::AwsCloudHsm => "It could not rotate to new key material yet: try again later.",
         Origin::External => "Import new key material and rotate to it with RotateKeyOnDemand, or use another key.",
     };
     let arn = arn_of(key);

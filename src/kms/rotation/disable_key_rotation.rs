@@ -25,7 +25,7 @@ impl Operation for DisableKeyRotation {
     async fn run(self, cx: &Context) -> Result<(), Error> {
         cx.change(|_| {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
-            check_rotates_by_itself(&key)?;
+            check_rotates_by_itself(&cx.kms, &key)?;
             check_not_replica(&key)?;
             enabled(&key)?;
             Ok((updated(cx, &key, |record| record.automatic_rotation = None), ()))

@@ -39,7 +39,7 @@ impl Operation for GetKeyRotationStatus {
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
-        check_rotates_by_itself(&key)?;
+        check_rotates_by_itself(&cx.kms, &key)?;
         // Shared by all keys of a multi-Region key; which one is on its way to deletion is not.
         let primary = cx.kms.primary_of(&key);
         let schedule = schedule(&key.record).and_then(|()| primary.record.automatic_rotation);
@@ -59,6 +59,6 @@ impl Operation for GetKeyRotationStatus {
 fn schedule(key: &KeyRecord) -> Option<()> {
     match key.state {
         KeyState::PendingDeletion | KeyState::PendingReplicaDeletion | KeyState::Destroying => None,
-        KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport => Some(()),
+        KeyState::Enabled | KeyState::Disabled | KeyState::PendingImport | KeyState::Unavailable => Some(()),
     }
 }

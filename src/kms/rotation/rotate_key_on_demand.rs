@@ -38,7 +38,7 @@ impl Operation for RotateKeyOnDemand {
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
         match key.record.origin {
-            Origin::AwsKms => rotate_to_new_material(cx, &key.record).await?,
+            Origin::AwsKms | Origin::AwsCloudHsm => rotate_to_new_material(cx, &key.record).await?,
             Origin::External => rotate_to_imported_material(cx, &key.record).await?,
         }
         Ok(Output { key_id: key.record.key_id })
@@ -115,6 +115,7 @@ fn again(cx: &Context, key: &KeyRecord) -> Result<KeyRow, Error> {
 
 fn check(cx: &Context, key: &KeyRow) -> Result<(), Error> {
     check_rotates(key)?;
+    cx.kms.check_beyond_aws(&key.record)?;
     check_not_replica(key)?;
     if key.record.state == KeyState::PendingImport {
         return Err(nothing_to_rotate_to(key));

@@ -1,12 +1,10 @@
 //! Rotations that nobody asks for: when a key's period is over, or its nonce budget nears its end.
 
-use std::collections::HashSet;
-
 use serde_json::{Value, json};
 
 use super::new_material::{Ending, Made, Planned, beginning, rotation_of};
 use crate::kms::janitor::deadline;
-use crate::kms::{CommitError, Error, KeyRow, Kms, arn_of};
+use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::model::{KeyState, RotationType, Timestamp};
 use crate::store::{AutomaticRotation, Change, KeyRecord};
 
@@ -20,23 +18,17 @@ pub(super) enum Reason {
 }
 
 impl Kms {
-    /// Rotates the keys whose date has come, at most a hundred, so that other work is not held up. Call it with a time
-    /// that is trusted. A rotation that fails is logged and tried again in the next round, and with it the others on its
-    /// token.
-    pub async fn rotate_due_keys(&self, now: Timestamp) {
-        let mut keys = self.store.all_keys();
+    /// Rotates the keys of a key store whose date has come, at most a hundred, so that other work is not held up. Call it
+    /// with a time that is trusted. A rotation that fails is logged and tried again in the next round.
+    pub async fn rotate_due_keys(&self, key_store: &KeyStore, now: Timestamp) {
+        let mut keys = self.keys_in(key_store);
         keys.retain(|key| is_due(&key.record, now) && rotation_of(&self.store, &key.record).is_none());
-        // The keys of a token that is out must not take the others' places in the round.
         keys.retain(|key| self.token_of(&key.record).is_ok_and(|token| token.check_available().is_ok()));
-        let mut out = HashSet::new();
         for key in keys.iter().take(KEYS_A_ROUND) {
-            if out.contains(&key.record.region) {
-                continue;
-            }
             let Err(error) = self.rotate_by_itself(key, Reason::Period).await else { continue };
             tracing::error!(%error, key = %arn_of(&key.record), "a key could not be rotated; trying again");
             if is_of_the_token(&error) {
-                out.insert(key.record.region.clone());
+                return;
             }
         }
     }

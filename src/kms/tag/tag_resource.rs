@@ -28,7 +28,7 @@ impl Operation for TagResource {
         cx.change(|_| {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?.into_thing();
             not_pending_deletion(&key)?;
-            let mut record = key.record.clone();
+            let mut record = cx.kms.when_available(&key).record.clone();
             record.tags = merged(record.tags, self.tags.clone())?;
             Ok((Change::new(cx.kms.now()).update(&key, record), ()))
         })

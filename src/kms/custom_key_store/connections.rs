@@ -1,0 +1,399 @@
+//! The connections of custom key stores: made, kept and closed in the background, as the store's records want it.
+//!
+//! A record says what is wanted; nothing here waits for a token on behalf of a request, but for the answer of a call. A
+//! task per custom key store opens or closes its token, one at a time, until that is as the record wants it. What came of
+//! an attempt is recorded where somebody asked for it (`CONNECTING`), or where only somebody can mend it: a password that
+//! was refused is never tried again, not by the next start either. Another outage of a custom key store that was
+//! connected is waited for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::TrustAnchor;
+use crate::crash_point;
+use crate::crypto;
+use crate::kms::{CommitError, Error, Kms};
+use crate::model::{ClusterId, ConnectionError, ConnectionState, CustomKeyStoreId};
+use crate::store::{Change, Connection, CustomKeyStoreRecord, PasswordStanding, Row};
+use crate::token::{self, Status, Token};
+
+/// A token for a custom key store, as the settings name it.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Which token.
+    pub token: token::Settings,
+    /// Whether custom key stores on it do no more than AWS's.
+    pub aws_limits: bool,
+    /// The certificate that a custom key store must be created with; any, if none is given.
+    pub trust_anchor: Option<TrustAnchor>,
+}
+
+/// The clusters, and the connections of the custom key stores on them.
+pub struct CustomKeyStores {
+    clusters: BTreeMap<ClusterId, Cluster>,
+    links: RwLock<Links>,
+}
+
+#[derive(Default)]
+struct Links {
+    by_id: HashMap<CustomKeyStoreId, Link>,
+    /// The service is ending: nothing is opened any more.
+    ended: bool,
+}
+
+/// How a custom key store is connected now; one that is not has none.
+enum Link {
+    /// Its token is being opened or closed.
+    Busy,
+    /// It is connected.
+    Open(Token),
+    /// Its token could not be opened, and is tried again later.
+    Waiting { until: Instant, pause: Duration },
+}
+
+/// What to do next, and only by whoever was told.
+enum Step {
+    Open(Arc<Row<CustomKeyStoreRecord>>, Duration),
+    /// The token took the password once, and does no more.
+    Refused(Arc<Row<CustomKeyStoreRecord>>, Token, ConnectionError),
+    Close(Token),
+}
+
+impl CustomKeyStores {
+    /// Custom key stores on these clusters; none is connected yet.
+    pub fn new(clusters: BTreeMap<ClusterId, Cluster>) -> Self {
+        CustomKeyStores { clusters, links: RwLock::default() }
+    }
+
+    /// The cluster that the settings name so.
+    pub fn cluster(&self, id: &ClusterId) -> Option<&Cluster> {
+        self.clusters.get(id)
+    }
+
+    /// The token of a custom key store that is connected.
+    fn token(&self, id: &CustomKeyStoreId) -> Option<Token> {
+        match self.links.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id) {
+            Some(Link::Open(token)) => Some(token.clone()),
+            _ => None,
+        }
+    }
+
+    fn is_busy(&self, id: &CustomKeyStoreId) -> bool {
+        matches!(self.links.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id), Some(Link::Busy))
+    }
+
+    fn links(&self) -> RwLockWriteGuard<'_, Links> {
+        self.links.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settle(&self, id: &CustomKeyStoreId, link: Option<Link>) {
+        let mut links = self.links();
+        match link {
+            Some(link) => links.by_id.insert(id.clone(), link),
+            None => links.by_id.remove(id),
+        };
+    }
+}
+
+impl Kms {
+    /// The token of a custom key store that is connected; `None` while it is not.
+    pub fn custom_token(&self, id: &CustomKeyStoreId) -> Option<Token> {
+        self.custom_key_stores.token(id)
+    }
+
+    /// Whether the keys of a custom key store can be used: it is connected, and its token can be reached.
+    pub fn is_available(&self, id: &CustomKeyStoreId) -> bool {
+        let reachable = |token: Token| matches!(token.status(), Status::Ready | Status::Recovering(_));
+        self.custom_token(id).is_some_and(reachable)
+    }
+
+    /// The connection of a custom key store, as callers see it.
+    pub fn connection_state(&self, record: &CustomKeyStoreRecord) -> ConnectionState {
+        match record.connection {
+            Connection::Disconnected if self.custom_key_stores.is_busy(&record.id) => ConnectionState::Disconnecting,
+            Connection::Disconnected => ConnectionState::Disconnected,
+            Connection::Connecting => ConnectionState::Connecting,
+            Connection::Connected => ConnectionState::Connected,
+            Connection::Failed(_) => ConnectionState::Failed,
+        }
+    }
+
+    /// Begins a run, in which what was connected will be connected again. What was being connected when the last run
+    /// ended, by a password that was never proven, is not tried again: it may have been refused already.
+    pub async fn resume_custom_key_stores(&self) -> Result<(), Error> {
+        for row in self.store.custom_key_stores() {
+            let unclear = row.record.connection == Connection::Connecting;
+            if unclear && row.record.standing == PasswordStanding::Unproven {
+                let mut record = row.record.clone();
+                record.connection = Connection::Failed(ConnectionError::InternalError);
+                self.commit_connection(&row, record).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has every custom key store be connected or not as its record wants it, in the background; to be called every
+    /// second.
+    pub fn tend_custom_key_stores(self: &Arc<Self>) {
+        let linked: Vec<_> = self.custom_key_stores.links().by_id.keys().cloned().collect();
+        let recorded = self.store.custom_key_stores().into_iter().map(|row| row.record.id.clone());
+        for id in linked.into_iter().chain(recorded) {
+            self.tend_custom_key_store(&id);
+        }
+    }
+
+    /// Has one be connected or not as its record wants it, in the background.
+    pub fn tend_custom_key_store(self: &Arc<Self>, id: &CustomKeyStoreId) {
+        if let Some(step) = self.next_step(id) {
+            tokio::spawn(self.clone().tend(id.clone(), step));
+        }
+    }
+
+    /// Ends all connections; false if a call into a token did not come back.
+    pub async fn end_custom_key_stores(self: &Arc<Self>) -> bool {
+        self.custom_key_stores.links().ended = true;
+        self.tend_custom_key_stores();
+        let patience = Instant::now() + CLOSE_TIME + Duration::from_secs(1);
+        while Instant::now() < patience {
+            if self.custom_key_stores.links().by_id.is_empty() {
+                return true;
+            }
+            tokio::time::sleep(TICK).await;
+        }
+        false
+    }
+
+    /// Decides what is to be done, and takes it on. The record is read while nobody else decides.
+    fn next_step(&self, id: &CustomKeyStoreId) -> Option<Step> {
+        let mut links = self.custom_key_stores.links();
+        let row = self.store.custom_key_stores().into_iter().find(|row| row.record.id == *id);
+        let row = row.filter(|row| row.record.connection.is_wanted() && !links.ended);
+        let step = match (links.by_id.remove(id), row) {
+            (Some(Link::Busy), _) => None,
+            (Some(Link::Open(token)), None) => Some(Step::Close(token)),
+            (Some(Link::Open(token)), Some(row)) => match lost(&token) {
+                Some(why) => Some(Step::Refused(row, token, why)),
+                None => {
+                    links.by_id.insert(id.clone(), Link::Open(token));
+                    return None;
+                }
+            },
+            (Some(Link::Waiting { until, pause }), Some(_)) if until > Instant::now() => {
+                links.by_id.insert(id.clone(), Link::Waiting { until, pause });
+                return None;
+            }
+            (Some(Link::Waiting { pause, .. }), Some(row)) => Some(Step::Open(row, pause)),
+            (None, Some(row)) => Some(Step::Open(row, Duration::ZERO)),
+            (Some(Link::Waiting { .. }) | None, None) => return None,
+        };
+        links.by_id.insert(id.clone(), Link::Busy);
+        step
+    }
+
+    async fn tend(self: Arc<Self>, id: CustomKeyStoreId, first: Step) {
+        let mut next = Some(first);
+        while let Some(step) = next {
+            let link = match step {
+                Step::Open(row, pause) => self.open(&row, pause).await,
+                Step::Refused(row, token, why) => {
+                    self.failed(&row, why).await;
+                    close(token).await;
+                    None
+                }
+                Step::Close(token) => {
+                    close(token).await;
+                    crash_point::reached("custom-key-store-closed");
+                    None
+                }
+            };
+            let opened = matches!(link, Some(Link::Open(_)));
+            self.custom_key_stores.settle(&id, link);
+            if opened {
+                self.clone().reconcile_soon(&id);
+            }
+            next = self.next_step(&id);
+        }
+    }
+
+    /// Opens the token of a custom key store once. `pause` is how long was waited for it before.
+    async fn open(self: &Arc<Self>, row: &Arc<Row<CustomKeyStoreRecord>>, pause: Duration) -> Option<Link> {
+        let record = &row.record;
+        if record.standing == PasswordStanding::Refused {
+            self.failed(row, ConnectionError::InvalidCredentials).await;
+            return None;
+        }
+        let Some(cluster) = self.custom_key_stores.cluster(&record.cluster) else {
+            tracing::error!(cluster = %record.cluster, store = %record.id, "the settings name no such cluster");
+            return self.failed(row, ConnectionError::ClusterNotFound).await.then(|| waiting(pause));
+        };
+        let (settings, password) = (cluster.token.clone(), SecretString::from(record.password.as_str()));
+        let id = record.id.clone();
+        let mut opening = tokio::task::spawn_blocking(move || {
+            Token::connect(&settings, &password, move || {
+                tracing::error!(store = %id, "every call into the token of a custom key store hangs; restart the service");
+            })
+        });
+        let opened = match tokio::time::timeout(OPEN_TIME, &mut opening).await {
+            Ok(opened) => opened,
+            Err(_) => {
+                // It may come back yet, and nobody else may log in until it does.
+                self.failed(row, ConnectionError::NetworkErrors).await;
+                opening.await
+            }
+        };
+        crash_point::reached("custom-key-store-opened");
+        let opened = opened.unwrap_or_else(|error| Err(token::Error::System(error.to_string())));
+        match opened {
+            Ok(token) if self.serves_otherwise(&token) => {
+                tracing::error!(store = %record.id, ?token, "the settings name the token of a cluster elsewhere, too");
+                self.failed(row, ConnectionError::InternalError).await;
+                close(token).await;
+                None
+            }
+            Ok(token) => {
+                self.succeeded(row).await;
+                Some(Link::Open(token))
+            }
+            Err(error) => {
+                tracing::warn!(store = %record.id, cluster = %record.cluster, %error, "a custom key store is not connected");
+                self.failed(row, connection_error(&error)).await.then(|| waiting(pause))
+            }
+        }
+    }
+
+    /// Whether a Region has its keys on the token: the settings must name every token once.
+    fn serves_otherwise(&self, token: &Token) -> bool {
+        self.tokens().iter().any(|other| other.identity() == token.identity())
+    }
+
+    async fn succeeded(&self, tried: &Row<CustomKeyStoreRecord>) {
+        tracing::info!(store = %tried.record.id, cluster = %tried.record.cluster, "a custom key store is connected");
+        self.conclude(tried, |record| {
+            record.standing = PasswordStanding::Proven;
+            if record.connection == Connection::Connecting {
+                record.connection = Connection::Connected;
+            }
+        })
+        .await;
+    }
+
+    /// Records a failure that somebody waits for, or that only somebody can mend; true of one that is tried again.
+    async fn failed(&self, tried: &Row<CustomKeyStoreRecord>, why: ConnectionError) -> bool {
+        let for_good = matches!(
+            why,
+            ConnectionError::InvalidCredentials | ConnectionError::UserLockedOut | ConnectionError::UserNotFound
+        );
+        self.conclude(tried, |record| {
+            if why == ConnectionError::InvalidCredentials {
+                record.standing = PasswordStanding::Refused;
+            }
+            if record.connection == Connection::Connecting || (record.connection == Connection::Connected && for_good) {
+                record.connection = Connection::Failed(why);
+            }
+        })
+        .await
+    }
+
+    /// Writes down what came of an attempt, unless the custom key store is another one by now. True if it is still wanted.
+    async fn conclude(&self, tried: &Row<CustomKeyStoreRecord>, change: impl Fn(&mut CustomKeyStoreRecord)) -> bool {
+        let CustomKeyStoreRecord { region, account, id, password, .. } = &tried.record;
+        loop {
+            let Some(row) = self.store.custom_key_store(region, account, id) else { return false };
+            let mut record = row.record.clone();
+            change(&mut record);
+            if !crypto::equal(row.record.password.as_bytes(), password.as_bytes()) {
+                // Of another password nothing is known.
+                record.standing = row.record.standing;
+            }
+            let wanted = record.connection.is_wanted();
+            if record == row.record {
+                return wanted;
+            }
+            match self.commit_connection(&row, record).await {
+                Ok(()) => return wanted,
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Failed(error)) => {
+                    tracing::error!(%error, store = %id, "what came of a connection could not be recorded; trying again");
+                    return true;
+                }
+            }
+        }
+    }
+
+    async fn commit_connection(
+        &self,
+        row: &Row<CustomKeyStoreRecord>,
+        record: CustomKeyStoreRecord,
+    ) -> Result<(), CommitError> {
+        let mut details = json!({
+            "customKeyStoreId": record.id,
+            "customKeyStoreName": record.name,
+            "clusterId": record.cluster,
+            "connectionState": self.connection_state(&record),
+        });
+        if let Connection::Failed(why) = record.connection {
+            details["connectionErrorCode"] = json!(why);
+        }
+        let (event_id, event) = self.act(CONNECTION, &record.region, &record.account, details);
+        self.commit_and_copy(Change::new(self.now()).update(row, record), &event_id, event).await
+    }
+
+    /// Looks in the background for objects that no record names, and for those that are missing.
+    fn reconcile_soon(self: Arc<Self>, id: &CustomKeyStoreId) {
+        let id = id.clone();
+        tokio::spawn(async move {
+            if let Err(error) = self.reconcile_custom_key_store(&id).await {
+                tracing::error!(%error, store = %id, "what is on the token could not be held against the store");
+            }
+        });
+    }
+}
+
+/// Why a token that was connected is of no more use, if only a human can mend it.
+fn lost(token: &Token) -> Option<ConnectionError> {
+    match token.status() {
+        Status::PinRefused => Some(ConnectionError::InvalidCredentials),
+        Status::PinLocked => Some(ConnectionError::UserLockedOut),
+        Status::Ready | Status::Recovering(_) | Status::Unavailable(_) | Status::Stopped => None,
+    }
+}
+
+/// What the caller of DescribeCustomKeyStores is told of a token that could not be opened.
+fn connection_error(error: &token::Error) -> ConnectionError {
+    match error {
+        token::Error::PinIncorrect | token::Error::PinShape { .. } => ConnectionError::InvalidCredentials,
+        token::Error::PinLocked => ConnectionError::UserLockedOut,
+        token::Error::PinNotSet { .. } => ConnectionError::UserNotFound,
+        token::Error::LoggedIn { .. } => ConnectionError::UserLoggedIn,
+        token::Error::TokenMissing { .. } => ConnectionError::ClusterNotFound,
+        token::Error::Unavailable(_) | token::Error::DeadlineExceeded => ConnectionError::NetworkErrors,
+        _ => ConnectionError::InternalError,
+    }
+}
+
+async fn close(token: Token) {
+    let label = token.identity().label.clone();
+    let closed = tokio::task::spawn_blocking(move || token.shutdown(CLOSE_TIME)).await;
+    if !matches!(closed, Ok(true)) {
+        tracing::warn!(label, "a call into the token of a custom key store did not come back");
+    }
+}
+
+fn waiting(pause: Duration) -> Link {
+    let pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+    Link::Waiting { until: Instant::now() + pause, pause }
+}
+
+/// What the record calls what the service did by itself.
+const CONNECTION: &str = "CustomKeyStoreConnection";
+/// After which a connection that is being made counts as failed.
+const OPEN_TIME: Duration = Duration::from_secs(60);
+/// Patience with calls under way when a token is closed.
+const CLOSE_TIME: Duration = Duration::from_secs(10);
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_millis(10);

@@ -301,7 +301,7 @@ pub(super) fn try_import(
 }
 
 /// The kinds of material that are told apart when it is tried where they are unwrapped, with their names.
-pub(super) const MATERIALS: [(&str, KeyKind); 8] = [
+const MATERIALS: [(&str, KeyKind); 8] = [
     ("AES_256", KeyKind::Aes256),
     ("HMAC_224", KeyKind::Mac(HmacSpec::Hmac224)),
     ("HMAC_256", KeyKind::Mac(HmacSpec::Hmac256)),

@@ -84,7 +84,6 @@ pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, F
     };
     rows.push(ProbeRow { what: "Ed25519ph".to_owned(), needed: false, failure, place: None });
     rows.extend(import_rows(shared, session)?);
-    rows.extend(transfer_rows(shared, session)?);
     Ok(rows)
 }
 
@@ -119,21 +118,6 @@ fn import_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Fail
     }
     session.destroy_object(wrapping)?;
     Ok(rows)
-}
-
-/// A row for each kind of material that a multi-Region key can have.
-fn transfer_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
-    let materials = import::MATERIALS.into_iter();
-    materials
-        .map(|(material, kind)| {
-            let failure = match offer_transfer(shared, session, kind)? {
-                Offer::Yes => None,
-                Offer::No(why) => Some(why),
-            };
-            let what = format!("multi-Region keys: wrapping {material} for another token, there and back");
-            Ok(ProbeRow { what, needed: false, failure, place: None })
-        })
-        .collect()
 }
 
 /// Whether the token makes such a key and does with it what it is for; found out once.

@@ -31,7 +31,7 @@ fn a_primary_key_waits_from_the_end_of_its_last_replica_on() {
             let metadata = service.call("DescribeKey", json!({ "KeyId": key })).await["KeyMetadata"].clone();
             assert!(metadata["DeletionDate"].is_number() && metadata["PendingDeletionWindowInDays"].is_null());
             assert_eq!(metadata["MultiRegionConfiguration"]["ReplicaKeys"], json!([]));
-            pass(&service, 6).await;
+            pass(&service, 5).await;
             assert_eq!(state(&service, EAST, &key), Some("PendingDeletion"));
             pass(&service, 2).await;
             assert_eq!(state(&service, EAST, &key), None);

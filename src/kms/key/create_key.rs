@@ -77,7 +77,9 @@ impl Operation for CreateKey {
         let record = self.record(cx, account, key_id, (spec, usage, origin), token.scheme())?;
         let misfit = || Error::Internal(format!("no object is for {usage} with {spec}"));
         let kind = object_kind(spec, usage).ok_or_else(misfit)?;
-        let generation = kind.is_pair().then(|| Instant::now() + GENERATION_TIME);
+        // The first multi-Region key has the token's replication key made.
+        let takes_long = kind.is_pair() || record.key_id.is_multi_region();
+        let generation = takes_long.then(|| Instant::now() + GENERATION_TIME);
         let deadline = generation.map_or(cx.request.deadline, |until| until.max(cx.request.deadline));
         check_offered(&token, spec, kind, deadline).await?;
         if origin == Origin::External && spec.key_pair().is_some_and(KeyPairSpec::is_lattice) {

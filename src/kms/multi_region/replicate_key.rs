@@ -17,7 +17,7 @@ use crate::kms::shape::{Member, optional, required};
 use crate::kms::tag::{Tag, check_tags, merged, tag_list};
 use crate::kms::usable::enabled;
 use crate::kms::{Context, Error, Facts, KeyRow, Operation, arn_of, policy, shapes};
-use crate::model::{KeyId, KeyState, ObjectName, Origin, Region};
+use crate::model::{KeyId, KeyState, ObjectName, Origin, Region, key_arn};
 use crate::store::{Change, IntentKind, KeyRecord, Material};
 
 /// Makes a replica of a multi-Region key: the same material in another Region.
@@ -61,6 +61,11 @@ impl Operation for ReplicateKey {
         check_primary(&primary)?;
         let region = other_region(&cx.kms, &self.replica_region)?;
         cx.authorize_own("CreateKey", "*", &self.facts(&primary.record, &region))?;
+        if self.tags.is_some() {
+            // As CreateKey asks.
+            let arn = key_arn(&region, &primary.record.account, &primary.record.key_id).to_string();
+            cx.authorize_own("TagResource", &arn, &self.facts(&primary.record, &region))?;
+        }
         check_absent(cx, &primary.record, &region)?;
         check_replicable(cx, &primary)?;
         let replica = self.record(cx, &primary.record, region)?;

@@ -11,7 +11,7 @@ use super::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
 use crate::model::{AccountId, Arn, CustomKeyStoreId, KeyState, ObjectName, Purpose, Region, Timestamp};
-use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row, WrappingKeyRecord};
+use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row, WrapCountRecord, WrappingKeyRecord};
 use crate::token::Token;
 
 /// What the service did by itself to a key, for the record.
@@ -184,7 +184,7 @@ impl Kms {
         let change = self.without_replica(Change::new(self.now()).delete(key), &key.record);
         let aliases = self.store.aliases_of_key(region, key_id);
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
-        let counts = self.store.wrap_counts_of(region, key_id);
+        let counts = self.counts_that_end_with(&key.record);
         let change = counts.iter().fold(change, |change, count| change.delete(count));
         // No new ones: who adds an alias or a grant expects a key that is not being destroyed.
         let grants = self.store.grants_on(region, key_id, None, usize::MAX);
@@ -194,6 +194,15 @@ impl Kms {
         self.budgets.forget(region, key_id);
         tracing::info!(key = %arn_of(&key.record), "the key's material is destroyed");
         Ok(())
+    }
+
+    /// The counts of wraps that nobody needs when this key is gone: not while others have the same material, as a replica
+    /// that is made again must not begin anew.
+    fn counts_that_end_with(&self, key: &KeyRecord) -> Vec<Arc<Row<WrapCountRecord>>> {
+        if self.store.multi_region(&key.key_id).iter().any(|row| row.record.region != key.region) {
+            return Vec::new();
+        }
+        self.regions().flat_map(|region| self.store.wrap_counts_of(region, &key.key_id)).collect()
     }
 
     /// Says that this run is about to do this to an object of the key.
@@ -234,6 +243,10 @@ impl Kms {
     /// Undoes the creation of an object that no record names; leaves it to the service's own round if the token does not
     /// answer.
     pub(super) async fn take_back(&self, token: &Token, name: &ObjectName) {
+        // What became of the change that names it is not known: the next start finds out.
+        if self.store.guard().is_err() {
+            return;
+        }
         let undo = async {
             token.destroy(name, Instant::now() + WITHDRAWAL_TIME).await?;
             // None if it was undone before the token had made it.
@@ -242,6 +255,17 @@ impl Kms {
         };
         if let Err(error) = undo.await {
             tracing::warn!(%error, object = %name, "an object of a request that failed is destroyed later");
+        }
+    }
+
+    /// Forgets a creation for which the token had an object of that name already: whoever made that, it was not this
+    /// creation, and it may be somebody's only copy.
+    pub(super) async fn disown(&self, name: &ObjectName) {
+        let Some(intent) = self.store.intent(name) else { return };
+        tracing::error!(object = %name, "the token has an object of this name that no record names; it is left alone");
+        if let Err(error) = self.commit_step(Change::new(self.now()).delete(&*intent), None).await.map_err(Error::from)
+        {
+            tracing::error!(%error, object = %name, "a creation that came to nothing could not be forgotten");
         }
     }
 
@@ -254,6 +278,10 @@ impl Kms {
             Err(CommitError::Conflict) => return Ok(()),
             other => other?,
         }
+        if self.is_in_use(&intent.record) {
+            self.disown(name).await;
+            return Ok(());
+        }
         self.token(region, intent.record.custom_key_store.as_ref())?.destroy(name, deadline()).await?;
         let details = json!({ "object": name.cka_label() });
         let (event_id, event) = self.act(name_of_event, region, account, details);
@@ -262,6 +290,12 @@ impl Kms {
         self.commit_and_copy(change, &event_id, event).await?;
         tracing::warn!(object = %name, "a creation that was not finished is undone");
         Ok(())
+    }
+
+    /// Whether a key has the object that this intent is about.
+    fn is_in_use(&self, intent: &IntentRecord) -> bool {
+        let key = self.store.key(&intent.region, &intent.key_id.unwrap_or(intent.name.key_id));
+        key.is_some_and(|key| key.record.objects().contains(&intent.name))
     }
 
     /// Commits a change with the event of an act of the service on a key.

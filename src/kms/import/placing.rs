@@ -90,8 +90,8 @@ impl Incoming<'_> {
         )))
     }
 
+    /// The scheme stays: older ciphertexts of the material name it.
     fn put(self, material: &mut Material) {
-        material.scheme = self.scheme;
         if let Some(import) = &mut material.import {
             import.object = Some(self.object);
             import.description = self.description.map(str::to_owned).or(import.description.take());

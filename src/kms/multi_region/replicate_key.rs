@@ -194,14 +194,15 @@ impl Replicated {
                 check_primary(&primary)?;
                 check_absent(cx, &self.primary, &self.replica.region)?;
                 check_replicable(cx, &primary)?;
-                let numbers =
-                    |materials: &[Material]| materials.iter().map(|material| material.number).collect::<Vec<_>>();
-                if numbers(&primary.record.materials) != numbers(&self.replica.materials) {
+                let known = |material: &Material| (material.number, material.is_pending_rotation());
+                if !primary.record.materials.iter().map(known).eq(self.replica.materials.iter().map(known)) {
                     return Err(updating(&primary.record));
                 }
                 let next_material = primary.record.next_material;
                 let replica = KeyRecord { next_material, ..self.replica.clone() };
-                let mut change = Change::new(cx.kms.now()).expect(&*primary).insert(replica.clone());
+                // Written again as it is: whoever counts the replicas and changes the primary key must decide again.
+                let mut change = Change::new(cx.kms.now()).update(&primary, primary.record.clone());
+                change = change.insert(replica.clone());
                 for name in replica.objects() {
                     change = change.delete(&*cx.kms.creation(&name)?);
                 }

@@ -16,6 +16,7 @@ use crate::kms::usable::enabled;
 use crate::kms::{Error, KeyRow, Kms};
 use crate::model::{ObjectName, Region, RotationType};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material, Rotation, Row, Store, Transfer};
+use crate::token;
 
 /// A rotation under way: what is to be made, on which tokens.
 pub(super) struct Planned {
@@ -31,7 +32,8 @@ pub(super) type Made = BTreeMap<Region, Transfer>;
 
 /// What begins a rotation: the intents to make its objects, and the number that is used up by it.
 pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> Result<(Change, Planned), Error> {
-    kms.token_of(&key.record)?.check_available()?;
+    let token = kms.token_of(&key.record)?;
+    token.check_available()?;
     let number = key.record.next_material;
     let started = kms.now();
     let intent = match kind {
@@ -44,7 +46,11 @@ pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> Result<(
     change = change.insert(kms.intent(intent, name, &key.record, started));
     let mut replicas = Vec::new();
     for row in kms.living_replicas_of(&key.record) {
-        kms.token_of(&row.record)?.check_available()?;
+        let other = kms.token_of(&row.record)?;
+        other.check_available()?;
+        if other.scheme() != token.scheme() {
+            return Err(Error::Internal(format!("the token of {} wraps by another scheme now", row.record.region)));
+        }
         let name = row.record.made_object(number);
         change = change.expect(&*row).insert(kms.intent(intent, name, &row.record, started));
         replicas.push((row.record.clone(), name));
@@ -58,7 +64,12 @@ impl Planned {
         crash_point::reached("rotation-begun");
         let mut made = Made::new();
         if !self.key.key_id.is_multi_region() {
-            kms.token_of(&self.key)?.generate(&self.name, deadline).await?;
+            if let Err(error) = kms.token_of(&self.key)?.generate(&self.name, deadline).await {
+                if matches!(error, token::Error::Exists(_)) {
+                    kms.disown(&self.name).await;
+                }
+                return Err(error.into());
+            }
             crash_point::reached("rotation-on-token");
             return Ok(made);
         }

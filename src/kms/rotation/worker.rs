@@ -23,13 +23,18 @@ impl Kms {
     pub async fn rotate_due_keys(&self, key_store: &KeyStore, now: Timestamp) {
         let mut keys = self.keys_in(key_store);
         keys.retain(|key| is_due(&key.record, now) && rotation_of(&self.store, &key.record).is_none());
-        keys.retain(|key| self.token_of(&key.record).is_ok_and(|token| token.check_available().is_ok()));
-        for key in keys.iter().take(KEYS_A_ROUND) {
-            let Err(error) = self.rotate_by_itself(key, Reason::Period).await else { continue };
+        let is_there = |key: &KeyRecord| self.token_of(key).is_ok_and(|token| token.check_available().is_ok());
+        keys.retain(|key| {
+            is_there(&key.record) && self.living_replicas_of(&key.record).iter().all(|row| is_there(&row.record))
+        });
+        keys.truncate(KEYS_A_ROUND);
+        keys.reverse();
+        while let Some(key) = keys.pop() {
+            let Err(error) = self.rotate_by_itself(&key, Reason::Period).await else { continue };
             tracing::error!(%error, key = %arn_of(&key.record), "a key could not be rotated; trying again");
-            if is_of_the_token(&error) {
-                return;
-            }
+            // It may have been the token of a replica: then this one goes on with the keys that have none.
+            let of_several = key.record.key_id.is_multi_region();
+            keys.retain(|key| !is_of_the_token(&error) || (of_several && !key.record.key_id.is_multi_region()));
         }
     }
 

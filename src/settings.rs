@@ -314,7 +314,7 @@ impl Settings {
 
 /// How the settings name a token.
 struct TokenNames<'s> {
-    module: &'s Path,
+    module: PathBuf,
     label: Option<&'s str>,
     serial: Option<&'s str>,
 }
@@ -323,7 +323,8 @@ impl<'s> TokenNames<'s> {
     fn of(module: &'s Path, label: &'s Option<String>, serial: &'s Option<String>, uri: &'s Option<TokenUri>) -> Self {
         let (by_uri, serial_by_uri) = uri.as_ref().map_or((&None, &None), |uri| (&uri.token, &uri.serial));
         TokenNames {
-            module,
+            // Two names of one file are one library.
+            module: module.canonicalize().unwrap_or_else(|_| module.to_owned()),
             label: label.as_ref().or(by_uri.as_ref()).map(String::as_str),
             serial: serial.as_ref().or(serial_by_uri.as_ref()).map(String::as_str),
         }

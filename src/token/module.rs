@@ -34,8 +34,10 @@ impl Lease {
     /// Loads and initialises the module at `path`, or shares it if this process has it already. `reserved` is for
     /// `C_Initialize`, where the vendor wants a string.
     pub fn take(path: &Path, reserved: &str) -> Result<Lease, Error> {
+        // Two names of one file are one library in this process, which is finalised for all.
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let mut loaded = loaded();
-        if let Some(entry) = loaded.iter_mut().find(|entry| entry.module.path == path) {
+        if let Some(entry) = loaded.iter_mut().find(|entry| entry.module.path == *path) {
             if !entry.initialised {
                 entry.module.initialise()?;
                 entry.initialised = true;

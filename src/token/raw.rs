@@ -367,6 +367,8 @@ impl Raw {
         // SAFETY: without a buffer the module only writes the count.
         let code = unsafe { get(slot.id() as CK_SLOT_ID, std::ptr::null_mut(), &mut count) };
         check(code, Function::GetMechanismList)?;
+        // A module is not believed to have more.
+        count = count.min(MAX_MECHANISMS);
         let mut numbers: Vec<CK_MECHANISM_TYPE> = vec![0; count.try_into()?];
         // SAFETY: the buffer has room for `count` numbers, and the module writes at most as many.
         let code = unsafe { get(slot.id() as CK_SLOT_ID, numbers.as_mut_ptr(), &mut count) };
@@ -375,6 +377,9 @@ impl Raw {
         Ok(numbers)
     }
 }
+
+/// More mechanisms than any token lists.
+const MAX_MECHANISMS: CK_ULONG = 65_536;
 
 /// Where the IV of a ciphertext is.
 #[derive(Clone, Copy)]

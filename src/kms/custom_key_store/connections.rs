@@ -84,8 +84,12 @@ impl CustomKeyStores {
         }
     }
 
-    fn is_busy(&self, id: &CustomKeyStoreId) -> bool {
-        matches!(self.links.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id), Some(Link::Busy))
+    /// Whether its token is open, or being opened or closed.
+    fn is_linked(&self, id: &CustomKeyStoreId) -> bool {
+        matches!(
+            self.links.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id),
+            Some(Link::Busy | Link::Open(_))
+        )
     }
 
     fn links(&self) -> RwLockWriteGuard<'_, Links> {
@@ -116,7 +120,7 @@ impl Kms {
     /// The connection of a custom key store, as callers see it.
     pub fn connection_state(&self, record: &CustomKeyStoreRecord) -> ConnectionState {
         match record.connection {
-            Connection::Disconnected if self.custom_key_stores.is_busy(&record.id) => ConnectionState::Disconnecting,
+            Connection::Disconnected if self.custom_key_stores.is_linked(&record.id) => ConnectionState::Disconnecting,
             Connection::Disconnected => ConnectionState::Disconnected,
             Connection::Connecting => ConnectionState::Connecting,
             Connection::Connected => ConnectionState::Connected,
@@ -311,8 +315,9 @@ impl Kms {
             let Some(row) = self.store.custom_key_store(region, account, id) else { return false };
             let mut record = row.record.clone();
             change(&mut record);
-            if !crypto::equal(row.record.password.as_bytes(), password.as_bytes()) {
-                // Of another password nothing is known.
+            let is_same = crypto::equal(row.record.password.as_bytes(), password.as_bytes());
+            if !is_same || row.record.cluster != tried.record.cluster {
+                // Of another password nothing is known, nor of the same one elsewhere.
                 record.standing = row.record.standing;
             }
             let wanted = record.connection.is_wanted();

@@ -12,9 +12,9 @@ use crate::crypto;
 use crate::kms::key::GENERATION_TIME;
 use crate::kms::shape::{Member, required};
 use crate::kms::usable::not_pending_deletion;
-use crate::kms::{Blob, Context, Error, Facts, KeyRow, Kms, Operation, arn_of, epoch_seconds, shapes};
+use crate::kms::{Blob, Context, Error, Facts, KeyRow, KeyStore, Kms, Operation, arn_of, epoch_seconds, shapes};
 use crate::model::{KeyId, KeyPairSpec, Purpose, Timestamp, WrappingAlgorithm, WrappingKeySpec};
-use crate::store::{Change, IntentKind, Row, Store, WrappingKeyRecord};
+use crate::store::{Change, IntentKind, IntentRecord, Row, Store, WrappingKeyRecord};
 use crate::token::KeyKind;
 
 /// Makes a wrapping key on the token, and gives its public half with a token that is good for one KMS key and a day.
@@ -129,13 +129,16 @@ fn wraps(algorithm: WrappingAlgorithm, wrapping_key: KeyPairSpec, pair: KeyPairS
     algorithm.has_aes_key() || (pair.modulus_len().is_none() && !too_long)
 }
 
-/// Throttles where the token has as many wrapping keys for a Region as it may have, begun ones too, or where so many of
+/// Throttles where a key store has as many wrapping keys as it may have, begun ones too, or where so many of
 /// the account are being made that there would be no room for those of others.
 fn check_room(kms: &Kms, store: &Store, key: &KeyRow) -> Result<(), Error> {
-    let region = &key.record.region;
-    let there = store.wrapping_keys().iter().filter(|row| row.record.region == *region).count();
+    // Each by itself: who has a custom key store full of them may keep it disconnected.
+    let own = KeyStore::of(&key.record.region, key.record.custom_key_store.as_ref());
+    let is_there = |row: &WrappingKeyRecord| own.has(&row.region, row.custom_key_store.as_ref());
+    let there = store.wrapping_keys().iter().filter(|row| is_there(&row.record)).count();
+    let is_begun = |row: &IntentRecord| own.has(&row.region, row.custom_key_store.as_ref());
     let mut begun = store.intents();
-    begun.retain(|row| row.record.name.purpose == Purpose::ImportWrapping);
+    begun.retain(|row| row.record.name.purpose == Purpose::ImportWrapping && is_begun(&row.record));
     let of_account = begun.iter().filter(|row| row.record.account == key.record.account).count();
     let room = there + begun.len() < kms.imports.max_wrapping_keys && of_account < MAX_BEGUN;
     if room { Ok(()) } else { Err(Error::Throttling) }

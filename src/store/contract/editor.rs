@@ -43,6 +43,7 @@ impl<F: Fixture> Scene<F> {
         change = rewritten(change, &store.policies_of(&account()));
         change = rewritten(change, &store.grants_on(&region(), &key_id(7), None, 9));
         change = rewritten(change, &store.wrapping_keys());
+        change = rewritten(change, &store.custom_key_stores());
         store.commit(change).await.unwrap();
         let now = snapshot(&*fixture.open().await).await;
         store.check().await.unwrap();

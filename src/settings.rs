@@ -78,6 +78,9 @@ pub struct ClusterSettings {
     pub uri: Option<TokenUri>,
     /// A profile to use instead of the built-in one.
     pub profile: Option<PathBuf>,
+    /// The accounts whose custom key stores may be on it; the settings' own account if none is named.
+    #[serde(default)]
+    pub accounts: Vec<AccountId>,
     /// Whether custom key stores on it do no more than AWS's: symmetric keys made on the token, without rotation, import
     /// and data key pairs. Default no.
     #[serde(default)]

@@ -367,7 +367,11 @@ fn clusters(settings: &Settings, data: &DataDir) -> Result<BTreeMap<ClusterId, C
             profile: cluster.profile.clone(),
         };
         let trust_anchor = trust_anchor(id, cluster)?;
-        Ok((id.clone(), Cluster { token, aws_limits: cluster.aws_limits, trust_anchor }))
+        let accounts = match cluster.accounts.is_empty() {
+            true => vec![settings.account.clone()],
+            false => cluster.accounts.clone(),
+        };
+        Ok((id.clone(), Cluster { token, accounts, aws_limits: cluster.aws_limits, trust_anchor }))
     };
     settings.clusters.iter().map(cluster).collect()
 }

@@ -175,6 +175,7 @@ fn cluster(module: &Path, name: &str) -> ClusterSettings {
         serial: None,
         uri: None,
         profile: None,
+        accounts: Vec::new(),
         aws_limits: false,
         trust_anchor: None,
     }

@@ -32,6 +32,9 @@ pub struct CustomKeyStoreRecord {
     pub standing: PasswordStanding,
     /// By which this service logs in to the token.
     pub password: String,
+    /// The serial number of the token that it was connected to first: no other one is ever given the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
 }
 
 /// What is known of the password of a custom key store.
@@ -89,6 +92,7 @@ impl fmt::Debug for CustomKeyStoreRecord {
             created,
             standing,
             password: _,
+            serial,
         } = self;
         f.debug_struct("CustomKeyStoreRecord")
             .field("region", region)
@@ -99,6 +103,7 @@ impl fmt::Debug for CustomKeyStoreRecord {
             .field("connection", connection)
             .field("created", created)
             .field("standing", standing)
+            .field("serial", serial)
             .finish_non_exhaustive()
     }
 }

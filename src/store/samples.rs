@@ -135,6 +135,7 @@ pub(super) fn custom_key_store(region: &Region) -> CustomKeyStoreRecord {
         created: now(),
         standing: PasswordStanding::Proven,
         password: "kmsPswd".into(),
+        serial: None,
     }
 }
 

@@ -634,6 +634,7 @@ impl<'s> Stage<'s> {
             created: self.service.kms.now(),
             standing: PasswordStanding::Unproven,
             password: "password".into(),
+            serial: None,
         };
         self.service.commit(|change| change.insert(record));
         id.to_string()

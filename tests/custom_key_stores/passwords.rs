@@ -97,3 +97,36 @@ fn no_password_is_in_the_audit_log_or_in_an_answer() {
         });
     });
 }
+
+/// Another token under the same label, which would take the same password, gets none and no key.
+#[test]
+fn a_token_in_the_place_of_the_one_that_was_connected_gets_no_password() {
+    in_own_process("passwords::a_token_in_the_place_of_the_one_that_was_connected_gets_no_password", |dir| {
+        let ours = crate::make_cluster(dir);
+        block_on(async {
+            let clock = MovedClock::at(START);
+            let service = InProcess::start(dir, clock.clone()).await;
+            let store = KeyStore::create(&service, PASSWORD).await;
+            store.connected().await;
+            let (id, key) = (store.id.clone(), store.create_key(json!({})).await);
+            let blob = crate::encrypt(&service, &key).await;
+            service.close().await;
+            let aside = dir.join("aside");
+            std::fs::rename(&ours, &aside).unwrap();
+            let stranger = crate::make_cluster(dir);
+            let service = InProcess::open(dir, clock.clone()).await;
+            let store = KeyStore::named(&service, &id);
+            store.call("DisconnectCustomKeyStore").await;
+            assert_eq!(store.settled().await.0, "DISCONNECTED");
+            assert_eq!(store.connect().await, ("FAILED".to_owned(), json!("CLUSTER_NOT_FOUND")));
+            store.disconnected().await;
+            service.close().await;
+            std::fs::remove_dir_all(&stranger).unwrap();
+            std::fs::rename(&aside, &ours).unwrap();
+            let service = InProcess::open(dir, clock).await;
+            KeyStore::named(&service, &id).connected().await;
+            crate::decrypts(&service, &blob).await;
+            service.close().await;
+        });
+    });
+}

@@ -93,3 +93,24 @@ fn a_token_that_is_named_twice_is_refused_by_name() {
     unnamed.clusters.get_mut(&id).unwrap().label = None;
     assert!(unnamed.check().is_err());
 }
+
+#[test]
+fn a_cluster_is_for_the_accounts_that_the_settings_name() {
+    in_own_process("settings::a_cluster_is_for_the_accounts_that_the_settings_name", |dir| {
+        block_on(async {
+            make_token(LABEL);
+            let mut settings = settings(dir);
+            let cluster = settings.clusters.get_mut(&CLUSTER.parse().unwrap()).unwrap();
+            cluster.accounts = vec!["444455556666".parse().unwrap()];
+            let clock = MovedClock::at(START);
+            let service = InProcess::try_open(settings.clone(), clock.clone(), Default::default()).await.unwrap();
+            let refused = service.refused("CreateCustomKeyStore", creation("ours", PASSWORD)).await;
+            assert_eq!(refused, "CloudHsmClusterNotFoundException");
+            service.close().await;
+            settings.clusters.get_mut(&CLUSTER.parse().unwrap()).unwrap().accounts.clear();
+            let service = InProcess::try_open(settings, clock, Default::default()).await.unwrap();
+            service.call("CreateCustomKeyStore", creation("ours", PASSWORD)).await;
+            service.close().await;
+        });
+    });
+}

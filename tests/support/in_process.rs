@@ -161,7 +161,8 @@ pub fn settings(dir: &Path) -> Settings {
     let text = format!(
         "data = {:?}\naccount = \"111122223333\"\nregions = [\"us-east-1\", \"us-west-2\"]\n\
          [token]\nmodule = {MODULE:?}\nlabel = {LABEL:?}\npin_file = {pin_file:?}\n\
-         [clusters.{CLUSTER}]\nmodule = {MODULE:?}\nlabel = {CLUSTER_LABEL:?}\n",
+         [clusters.{CLUSTER}]\nmodule = {MODULE:?}\nlabel = {CLUSTER_LABEL:?}\n\
+         accounts = [\"111122223333\", \"444455556666\", \"777788889999\"]\n",
         dir.join("data")
     );
     write_private(&config, &text);

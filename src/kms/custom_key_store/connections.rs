@@ -17,7 +17,7 @@ use super::TrustAnchor;
 use crate::crash_point;
 use crate::crypto;
 use crate::kms::{CommitError, Error, KeyStore, Kms};
-use crate::model::{ClusterId, ConnectionError, ConnectionState, CustomKeyStoreId};
+use crate::model::{AccountId, ClusterId, ConnectionError, ConnectionState, CustomKeyStoreId};
 use crate::store::{Change, Connection, CustomKeyStoreRecord, PasswordStanding, Row};
 use crate::token::{self, Status, Token};
 
@@ -26,6 +26,8 @@ use crate::token::{self, Status, Token};
 pub struct Cluster {
     /// Which token.
     pub token: token::Settings,
+    /// Whose custom key stores may be on it.
+    pub accounts: Vec<AccountId>,
     /// Whether custom key stores on it do no more than AWS's.
     pub aws_limits: bool,
     /// The certificate that a custom key store must be created with; any, if none is given.
@@ -243,7 +245,9 @@ impl Kms {
             tracing::error!(cluster = %record.cluster, store = %record.id, "the settings name no such cluster");
             return self.failed(row, ConnectionError::ClusterNotFound).await.then(|| waiting(pause));
         };
-        let (settings, password) = (cluster.token.clone(), SecretString::from(record.password.as_str()));
+        let (mut settings, password) = (cluster.token.clone(), SecretString::from(record.password.as_str()));
+        // Another token in its place, which has the same label, is none of ours.
+        settings.serial = record.serial.clone().or(settings.serial);
         let id = record.id.clone();
         let mut opening = tokio::task::spawn_blocking(move || {
             Token::connect(&settings, &password, move || {
@@ -282,8 +286,10 @@ impl Kms {
 
     async fn succeeded(&self, tried: &Row<CustomKeyStoreRecord>) {
         tracing::info!(store = %tried.record.id, cluster = %tried.record.cluster, "a custom key store is connected");
+        let serial = self.custom_token(&tried.record.id).map(|token| token.identity().serial.clone());
         self.conclude(tried, |record| {
             record.standing = PasswordStanding::Proven;
+            record.serial = record.serial.take().or(serial.clone());
             if record.connection == Connection::Connecting {
                 record.connection = Connection::Connected;
             }
@@ -319,6 +325,7 @@ impl Kms {
             if !is_same || row.record.cluster != tried.record.cluster {
                 // Of another password nothing is known, nor of the same one elsewhere.
                 record.standing = row.record.standing;
+                record.serial.clone_from(&row.record.serial);
             }
             let wanted = record.connection.is_wanted();
             if record == row.record {

@@ -113,6 +113,7 @@ impl CreateCustomKeyStore {
             created: cx.kms.now(),
             standing: PasswordStanding::Unproven,
             password: given(&self.key_store_password, "KeyStorePassword")?.0.clone(),
+            serial: None,
         })
     }
 }

@@ -141,11 +141,12 @@ fn check_name(store: &Store, record: &CustomKeyStoreRecord) -> Result<(), Error>
     }
 }
 
-/// Refuses a cluster that the settings do not name, and one that another custom key store has: of any account, since a
+/// Refuses a cluster that the settings do not name for the account, and one that another custom key store has: of any account, since a
 /// process is logged in to a token once.
 fn check_cluster(kms: &Kms, record: &CustomKeyStoreRecord) -> Result<(), Error> {
     let cluster = record.cluster.to_string();
-    if kms.custom_key_stores.cluster(&record.cluster).is_none() {
+    let named = kms.custom_key_stores.cluster(&record.cluster);
+    if named.is_none_or(|named| !named.accounts.contains(&record.account)) {
         return Err(Error::CloudHsmClusterNotFound(cluster));
     }
     let has = |other: &CustomKeyStoreRecord| other.cluster == record.cluster && other.id != record.id;

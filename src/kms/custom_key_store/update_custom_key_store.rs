@@ -101,6 +101,7 @@ fn change_cluster(kms: &Kms, record: &mut CustomKeyStoreRecord, cluster: Cluster
         return Err(Error::CloudHsmClusterNotRelated(record.cluster.to_string()));
     }
     record.standing = PasswordStanding::Unproven;
+    record.serial = None;
     Ok(())
 }
 

@@ -200,3 +200,28 @@ fn what_is_undone_while_it_is_made_is_no_key_and_no_material() {
         });
     });
 }
+
+/// The store was put back to before a rotation whose object is on the token yet: the only copy of what a newer store names.
+#[test]
+fn an_object_that_a_rotation_did_not_make_is_left_alone() {
+    in_own_process("crash::an_object_that_a_rotation_did_not_make_is_left_alone", |dir| {
+        block_on(async {
+            let service = InProcess::start(dir, MovedClock::at(START)).await;
+            let key = Key::new(&service).await;
+            let name = ObjectName { purpose: Purpose::Kms, key_id: key.id.parse().unwrap(), material: 2 };
+            let deadline = Instant::now() + Duration::from_secs(10);
+            service.app.kms().tokens()[0].generate(&name, deadline).await.unwrap();
+            let (error, _) = key.refused("RotateKeyOnDemand", json!({})).await;
+            assert_eq!(error, "KMSInternalException");
+            pass(&service, HOUR).await;
+            for _ in 0..7 {
+                housekeep(&service).await;
+            }
+            assert!(events(dir, "UndoRotateKey").is_empty());
+            key.call("RotateKeyOnDemand", json!({})).await;
+            let found = objects(&service, &key.id).await;
+            assert_eq!(found.iter().map(|label| &label[label.len() - 2..]).collect::<Vec<_>>(), ["/1", "/2", "/3"]);
+            service.close().await;
+        });
+    });
+}

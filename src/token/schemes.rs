@@ -170,6 +170,13 @@ fn try_scheme(
                 return Err(Error::Wrong("a forged ciphertext is opened").into());
             }
             Err(error) if is_lost(&error) && !tells_bad_tag(profile, &error) => return Err(error.into()),
+            // Each forged ciphertext of a caller would look like a failure of the token.
+            Err(error) if scheme.authenticates() && !tells_bad_tag(profile, &error) => {
+                return Err(Error::Wrong(
+                    "a forged ciphertext is told by a code that errors.auth_failure does not list",
+                )
+                .into());
+            }
             Ok(_) | Err(_) => {}
         }
     }

@@ -165,8 +165,7 @@ impl Keeper {
         self.shared.set_connection(status);
         self.next_try = next_try.map(|pause| Instant::now() + pause);
         for hand in &self.shared.crew().hands {
-            // A worker that has ended needs no order.
-            let _ = hand.control.send(Control::GiveUp);
+            hand.order(Control::GiveUp);
         }
         self.shared.drain();
     }
@@ -242,7 +241,7 @@ impl Keeper {
             for hand in &crew.hands {
                 let (done, answer) = bounded(1);
                 // A worker that has ended drops `done`, which ends the wait for it.
-                let _ = hand.control.send(order(done));
+                hand.order(order(done));
                 answers.push((answer, Arc::clone(&hand.busy)));
             }
         }
@@ -255,7 +254,7 @@ impl Keeper {
         self.shared.stopped.store(true, Ordering::Release);
         let crew = std::mem::take(&mut *self.shared.crew());
         for hand in &crew.hands {
-            let _ = hand.control.send(Control::Stop);
+            hand.order(Control::Stop);
         }
         self.shared.drain();
         let deadline = Instant::now() + patience;

@@ -508,7 +508,7 @@ impl Station {
                 return Err(not_told());
             }
             for hand in crew.hands.iter().filter(|hand| hand.lane.holds_keys()) {
-                hand.control.send(Control::Forget(name.cka_id(), told.clone())).map_err(|_| not_told())?;
+                hand.order(Control::Forget(name.cka_id(), told.clone()));
                 asked += 1;
             }
         }

@@ -1,8 +1,8 @@
 //! The quirk shim: a PKCS#11 module for tests that loads SoftHSM, passes every call through, and plays other vendors'
 //! tokens and their failures by rules in a control file.
 //!
-//! `HSM_KMS_SHIM` names the control file. It is looked at before every call and read again when it has changed: replace
-//! it whole (write another file and rename it). Without it, or with an empty one, the shim is SoftHSM. Every line is a rule;
+//! `HSM_KMS_SHIM` names the control file. To change it, replace it whole (write another file and rename it), and then
+//! write another number, 8 bytes, into the file beside it, `….generation`: every call looks at that. Without it, or with an empty one, the shim is SoftHSM. Every line is a rule;
 //! one that begins with `@LABEL` is for the token with that label only. A line that is not understood ends the process, since
 //! a test that tests nothing would pass.
 //!
@@ -37,8 +37,8 @@
 //! the rule is there, `from N`: that one and all later ones, or `chance P`: each with this probability. A number is decimal,
 //! `0x…`, or the name of a return code. An operation that a rule has fail has ended, as PKCS#11 has it.
 //!
-//! How often each function was called for each token is in a file beside the control file, `….calls.PID`: function, count
-//! and label, a line each.
+//! How often each function was called for each token is in a file beside the control file, `….calls.PID`: rows of 64
+//! bytes, several for the same, with the count in 8 bytes of this machine's order, the function in 24 and the label in 32.
 
 // A C library by its nature: every function takes raw pointers, as the standard has it.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::too_many_arguments)]
@@ -46,6 +46,7 @@
 mod call;
 mod gcm;
 mod rules;
+mod shared;
 mod state;
 
 use cryptoki_sys::*;

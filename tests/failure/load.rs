@@ -151,6 +151,11 @@ pub fn ask(service: &Service, region: &str, operation: &str, body: Value) -> Val
     serde_json::from_str(&text).unwrap()
 }
 
+/// The exception of a request that must be refused.
+pub fn refused(service: &Service, region: &str, operation: &str, body: Value) -> String {
+    told("", Some(exchange(&service.address(), &request(region, operation, &body).signed(service)))).0
+}
+
 fn request(region: &str, operation: &str, body: &Value) -> Request {
     Request { region: region.into(), ..Request::kms(operation, body) }
 }
@@ -239,7 +244,7 @@ fn get(address: &str, path: &str) -> Option<(u16, String)> {
 /// Within this time the service says that it is alive.
 const ALIVE: Duration = Duration::from_millis(100);
 /// What is encrypted, in base64.
-const PLAINTEXT: &str = "c2l4dGVlbiBieXRlcyEhIQ==";
+pub const PLAINTEXT: &str = "c2l4dGVlbiBieXRlcyEhIQ==";
 /// Callers of a Region that use a key.
 const USERS: usize = 2;
 /// From the beginning of one request of theirs to that of the next.

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::load::{Doctor, Load, Outcome};
+use serde_json::{Value, json};
+
+use crate::load::{Doctor, Load, Outcome, PLAINTEXT, ask, refused};
 use crate::process::until;
 use crate::rig::Rig;
 use crate::support::{Service, signal};
@@ -224,6 +226,46 @@ fn the_token_is_swapped() {
     assert!(seen.log.contains("another token, serial"), "{}", seen.log);
 }
 
+/// A multi-Region key whose replica is on the token that is gone: it works, and waits with its rotation.
+#[test]
+fn the_token_of_a_replica_is_gone() {
+    let mut rig = Rig::new(&["one", "two"]);
+    // A Region's share of it is 128, and at 96 the key is to rotate.
+    rig.more = "[kms]\nnonce_budget = 8192\n".to_owned();
+    let trial = Trial::on(rig);
+    trial.rig.pair("token", "two");
+    let made = ask(&trial.service, PRIMARY, "CreateKey", json!({ "MultiRegion": true }));
+    let key = json!({ "KeyId": made["KeyMetadata"]["KeyId"] });
+    let replicate = json!({ "KeyId": key["KeyId"], "ReplicaRegion": "us-east-1" });
+    ask(&trial.service, PRIMARY, "ReplicateKey", replicate);
+    let seal = |service: &Service| {
+        let body = json!({ "KeyId": key["KeyId"], "Plaintext": PLAINTEXT });
+        ask(service, PRIMARY, "Encrypt", body)["CiphertextBlob"].clone()
+    };
+    let opens = |service: &Service, blob: &Value| {
+        let opened = ask(service, "us-east-1", "Decrypt", json!({ "CiphertextBlob": blob }));
+        assert_eq!(opened["Plaintext"], PLAINTEXT);
+    };
+    let rotations = |service: &Service| {
+        let listed = ask(service, PRIMARY, "ListKeyRotations", key.clone());
+        listed["Rotations"].as_array().unwrap().iter().map(|one| one["RotationType"].clone()).collect::<Vec<_>>()
+    };
+
+    let trial = trial.fails_for("@one removed", MOMENT).says("unavailable");
+    assert_eq!(refused(&trial.service, PRIMARY, "RotateKeyOnDemand", key.clone()), UNAVAILABLE);
+    let meanwhile: Vec<Value> = (0..100).map(|_| seal(&trial.service)).collect();
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(rotations(&trial.service), Vec::<Value>::new(), "it is due, and waits");
+    let trial = trial.recovers();
+    opens(&trial.service, &meanwhile[99]);
+    until("it rotates by itself", || rotations(&trial.service) == ["AUTOMATIC"]);
+    ask(&trial.service, PRIMARY, "RotateKeyOnDemand", key.clone());
+    opens(&trial.service, &seal(&trial.service));
+    opens(&trial.service, &meanwhile[0]);
+    let seen = trial.ends();
+    assert!(seen.only(&[UNAVAILABLE]) && seen.logins == 1, "{seen:?}");
+}
+
 /// Every row of the table in README.md has its test here.
 #[test]
 fn every_row_of_the_table_is_tested() {
@@ -240,7 +282,7 @@ fn every_row_of_the_table_is_tested() {
 }
 
 /// How a row begins, and the tests of what it says.
-const TESTED: [(&str, &[&str]); 14] = [
+const TESTED: [(&str, &[&str]); 15] = [
     ("sessions lost", &["sessions_lost"]),
     ("login lost", &["login_lost"]),
     ("token gone", &["gone_for_a_second", "gone_for_30_seconds", "gone_while_a_login_waits", "gone_for_good"]),
@@ -255,6 +297,7 @@ const TESTED: [(&str, &[&str]); 14] = [
     ("PIN wrong", &["the_pin_is_refused", "a_wrong_or_locked_pin_at_start_ends_with_78"]),
     ("PIN locked", &["the_pin_is_locked", "a_wrong_or_locked_pin_at_start_ends_with_78"]),
     ("another token", &["the_token_is_swapped"]),
+    ("the token of a replica", &["the_token_of_a_replica_is_gone"]),
 ];
 const README: &str = include_str!("../../README.md");
 
@@ -291,6 +334,10 @@ impl Trial {
         others.iter().for_each(|label| rig.make_token(label));
         rig.more = format!("[kms]\ndeadline_millis = {}\n", DEADLINE.as_millis());
         rig.profile = (!limits.is_empty()).then(|| format!("{PROFILE}\n{limits}"));
+        Trial::on(rig)
+    }
+
+    fn on(rig: Rig) -> Trial {
         let service = rig.serve();
         let (one, two) = (Load::start(&service, "us-east-1"), Load::start(&service, "eu-west-1"));
         let doctor = Doctor::start(&service);
@@ -417,6 +464,8 @@ impl Seen {
 
 /// What a token does for requests.
 const WORK: &str = "C_Encrypt,C_Decrypt,C_GenerateKey";
+/// Where the primary key is, on the token that is always well.
+const PRIMARY: &str = "eu-west-1";
 const UNAVAILABLE: &str = "KeyUnavailableException";
 const TIMEOUT: &str = "DependencyTimeoutException";
 const DEADLINE: Duration = Duration::from_millis(1_500);

@@ -90,6 +90,19 @@ impl Rig {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Pairs two tokens of the service that runs, so that multi-Region keys go between them.
+    pub fn pair(&self, one: &str, other: &str) {
+        let run = |confirm: &[&str]| {
+            let pair = ["token", "pair", one, other, "--config", "settings.toml"];
+            let output = self.command(&[&pair[..], confirm].concat()).output().expect("the program");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("what it tells")
+        };
+        let told = run(&[]);
+        let of = |at: usize| told["Tokens"][at]["Fingerprint"].as_str().expect("a fingerprint");
+        assert_eq!(run(&["--confirm", of(0), "--confirm", of(1)])["Paired"], true);
+    }
+
     /// The program, with these arguments, in the folder.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);

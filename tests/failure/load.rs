@@ -126,12 +126,15 @@ impl Load {
     }
 }
 
-/// The exception of an answer, or what a success says. A wrong answer fails the test.
+/// The exception of an answer, or what a success says. A wrong answer fails the test, as does a wrong status.
 fn told(operation: &str, answer: Option<Answer>) -> (String, Option<String>) {
     let Some(answer) = answer else { return ("no answer".into(), None) };
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if answer.status != 200 {
-        return (body["__type"].as_str().unwrap_or("no exception").to_owned(), None);
+        let exception = body["__type"].as_str().unwrap_or("no exception").to_owned();
+        let known = STATUSES.iter().find(|(name, _)| *name == exception);
+        assert!(known.is_none_or(|(_, status)| *status == answer.status), "{} {exception}", answer.status);
+        return (exception, None);
     }
     match operation {
         "Decrypt" => {
@@ -167,9 +170,11 @@ pub struct Doctor {
     pulse: JoinHandle<Vec<Beat>>,
 }
 
-/// One answer of `/healthz`.
+/// One answer of `/healthz`, and the status of `/readyz` for the failing token's Region.
 #[derive(Debug)]
-struct Beat {
+pub struct Beat {
+    pub begun: Instant,
+    pub ready: bool,
     took: Duration,
     /// How long whoever asks and whoever answers waited for a processor meanwhile, which others had.
     waited: Duration,
@@ -187,7 +192,9 @@ impl Doctor {
                 let Some((status, _)) = get(&asked, "/healthz") else { break };
                 assert_eq!(status, 200);
                 let took = begun.elapsed();
-                beats.push(Beat { took, waited: self::waited(pid).saturating_sub(waited) });
+                let waited = self::waited(pid).saturating_sub(waited);
+                let ready = get(&asked, "/readyz/us-east-1").is_some_and(|(status, _)| status == 200);
+                beats.push(Beat { begun, ready, took, waited });
                 std::thread::sleep(Duration::from_millis(20));
             }
             beats
@@ -202,12 +209,13 @@ impl Doctor {
     }
 
     /// Ends: every answer came within 100 ms, not counting the time for which the machine did other things.
-    pub fn discharge(self) {
+    pub fn discharge(self) -> Vec<Beat> {
         self.stop.store(true, Ordering::Relaxed);
         let beats = self.pulse.join().unwrap();
         assert!(beats.len() > 10, "{beats:?}");
         let late: Vec<_> = beats.iter().filter(|beat| beat.took >= ALIVE + beat.waited).collect();
         assert!(late.is_empty(), "{late:?}");
+        beats
     }
 }
 
@@ -241,6 +249,9 @@ fn get(address: &str, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
+/// What goes with these exceptions.
+const STATUSES: [(&str, u16); 3] =
+    [("KeyUnavailableException", 500), ("DependencyTimeoutException", 503), ("LimitExceededException", 400)];
 /// Within this time the service says that it is alive.
 const ALIVE: Duration = Duration::from_millis(100);
 /// What is encrypted, in base64.

@@ -14,19 +14,15 @@ use crate::support::{Service, signal};
 fn sessions_lost() {
     let trial = Trial::start(&[]);
     let seen = trial.fails_for("@one close_sessions", MOMENT).recovers().ends();
-    assert_eq!((seen.exceptions("Encrypt"), seen.exceptions("Decrypt")), (vec![], vec![]), "tried once more, unseen");
-    assert!(seen.only(&[UNAVAILABLE]), "{seen:?}");
-    assert_eq!(seen.logins, 1);
-    assert!(seen.log.contains("the token's sessions are lost; recovering"));
+    seen.is_unseen_but_for_keys_in_the_making();
 }
 
 #[test]
 fn login_lost() {
     let trial = Trial::start(&[]);
-    let seen = trial.fails_for("@one logout", MOMENT).recovers().ends();
-    assert_eq!((seen.exceptions("Encrypt"), seen.exceptions("Decrypt")), (vec![], vec![]), "tried once more, unseen");
-    assert!(seen.only(&[UNAVAILABLE]), "{seen:?}");
-    assert_eq!(seen.logins, 1);
+    let rules = "@one logout\n@one latency 600 C_Login";
+    let seen = trial.fails_for(rules, Duration::from_millis(200)).says("recovering").recovers().ends();
+    seen.is_unseen_but_for_keys_in_the_making();
 }
 
 #[test]
@@ -35,7 +31,7 @@ fn gone_for_a_second() {
     let seen = trial.fails_for("@one removed", Duration::from_secs(1)).says("unavailable").recovers().ends();
     assert!(seen.only(&[UNAVAILABLE]) && seen.exceptions("Encrypt") == [UNAVAILABLE], "{seen:?}");
     assert_eq!(seen.logins, 1);
-    assert!(seen.log.contains("the token does not come back"));
+    assert!(seen.log.contains("the token does not come back") && seen.log.contains("the token is back"));
 }
 
 #[test]
@@ -66,7 +62,7 @@ fn gone_for_good() {
     let trial = Trial::start(&[]);
     let trial = trial.fails_for("@one removed", Duration::from_secs(1)).says("unavailable");
     let asked = trial.one.asked(Instant::now() - Duration::from_millis(300), Instant::now());
-    assert!(asked.iter().all(|outcome| outcome.took < Duration::from_millis(200)), "at once: {asked:?}");
+    assert!(asked.iter().all(|outcome| outcome.took < AT_ONCE), "at once: {asked:?}");
     trial.ends_by_itself(Duration::from_secs(5), Some(0));
 }
 
@@ -74,14 +70,16 @@ fn gone_for_good() {
 fn slow_by_2_ms() {
     let trial = Trial::start(&[]);
     let seen = trial.fails_for("@one latency 2 *", MOMENT).recovers().ends();
-    assert!(seen.only(&[]), "{seen:?}");
+    assert!(seen.only(&[]) && seen.ready && seen.logins == 0, "{seen:?}");
+    assert!(!seen.log.contains("WARN"), "{}", seen.log);
 }
 
 #[test]
 fn slow_by_200_ms() {
     let trial = Trial::start(&[]);
     let seen = trial.fails_for(&format!("@one latency 200 {WORK}"), Duration::from_secs(1)).recovers().ends();
-    assert!(seen.only(&[]) && seen.logins == 0, "late, within the deadline: {seen:?}");
+    assert!(seen.only(&[]) && seen.ready && seen.logins == 0, "late, within the deadline: {seen:?}");
+    assert!(seen.slowest("Encrypt") >= Duration::from_millis(200) && !seen.log.contains("WARN"), "{seen:?}");
 }
 
 #[test]
@@ -89,8 +87,9 @@ fn slow_by_5_s() {
     let trial = Trial::start(&[]);
     let seen = trial.fails_for(&format!("@one latency 5000 {WORK}"), Duration::from_secs(2)).recovers().ends();
     assert!(seen.only(&[TIMEOUT]) && seen.during.iter().any(|outcome| !outcome.is_success()), "{seen:?}");
-    assert_eq!(seen.logins, 0, "slow is not lost");
+    assert!(seen.ready && seen.logins == 0, "slow is not lost: {seen:?}");
     assert!(!seen.log.contains("does not return"), "and no worker is written off");
+    assert!(seen.log.contains("a request could not be served now"));
 }
 
 #[test]
@@ -99,17 +98,35 @@ fn a_call_hangs() {
     let trial = trial.fails_for("@one hang C_Encrypt,C_Decrypt nth 1", Duration::from_millis(1_500));
     assert!(trial.one.rate(Instant::now() - MOMENT, Instant::now()) > 0.0, "another worker is there");
     let seen = trial.recovers().ends();
-    assert!(seen.only(&[TIMEOUT, UNAVAILABLE]), "{seen:?}");
-    assert!(seen.log.contains("inside a call that does not return") && seen.logins == 0);
+    assert!(seen.only(&[TIMEOUT]) && seen.ready, "{seen:?}");
+    assert_eq!((seen.log.matches("inside a call that does not return").count(), seen.logins), (1, 0), "{seen:?}");
 }
 
 #[test]
 fn every_call_hangs() {
     let trial = Trial::start_with(&[], SHORT_LIMITS);
     let trial = trial.fails_for("@one hang C_Encrypt,C_Decrypt,C_GenerateKey", Duration::from_secs(6));
-    let seen = trial.says("unavailable").recovers().ends();
+    let trial = trial.says("unavailable");
+    assert!(trial.one.median(Instant::now() - MOMENT, Instant::now()) < AT_ONCE, "at once, now");
+    let seen = trial.recovers().ends();
     assert!(seen.only(&[TIMEOUT, UNAVAILABLE]), "{seen:?}");
-    assert_eq!(seen.logins, 0);
+    assert_eq!((seen.log.matches("\"lane\":\"Fast\"").count(), seen.logins), (4, 0), "the worker, and three: {seen:?}");
+}
+
+/// For its supervisor to start it again; a further token is no reason to end what serves the first.
+#[test]
+fn calls_that_hang_for_good_end_the_process() {
+    let trial = Trial::start_with(&[], HOPELESS);
+    trial.rig.shim.rules("@two hang *\n@two close_sessions");
+    until("the further token is given up", || trial.service.log().contains("no session of the token has come back"));
+    assert!(trial.one.rate(Instant::now() - MOMENT, Instant::now()) > trial.quiet.0 / 2.0, "the first one serves");
+    trial.rig.shim.rules("hang *\n@one close_sessions");
+    until("it is time to end", || trial.service.log().contains("every call into the token hangs"));
+    let (status, _) = trial.service.ended();
+    assert_eq!(status.code(), None, "{status:?}");
+    trial.one.give_up();
+    trial.two.give_up();
+    trial.doctor.discharge();
 }
 
 #[test]
@@ -128,7 +145,8 @@ fn busy() {
     assert!(seen.only(&[UNAVAILABLE]), "{seen:?}");
     let (asked, failed) = (seen.during.len(), seen.during.iter().filter(|outcome| !outcome.is_success()).count());
     assert!(failed * 4 < asked, "most had their second try: {failed} of {asked}");
-    assert_eq!(seen.logins, 0);
+    assert!(seen.ready && seen.logins == 0, "{seen:?}");
+    assert_eq!(seen.log.matches("a request could not be served now").count(), failed);
 }
 
 #[test]
@@ -137,7 +155,7 @@ fn general_error() {
     let seen =
         trial.fails_for(&format!("@one fail CKR_GENERAL_ERROR {WORK}"), Duration::from_secs(1)).recovers().ends();
     assert!(seen.only(&[UNAVAILABLE]) && seen.exceptions("Decrypt") == [UNAVAILABLE], "{seen:?}");
-    assert_eq!(seen.logins, 0);
+    assert!(seen.ready && seen.logins == 0 && seen.slowest("Encrypt") < SLACK, "at once: {seen:?}");
 }
 
 /// Failures of a moment and for long, by the code that this token has for a wrong tag.
@@ -177,7 +195,7 @@ fn out_of_object_slots() {
     let seen = trial.fails_for("@one objects 0", Duration::from_secs(1)).says("ready").recovers().ends();
     assert!(seen.only(&["LimitExceededException"]) && seen.exceptions("Encrypt").is_empty(), "{seen:?}");
     assert_eq!(seen.exceptions("CreateKey"), ["LimitExceededException"]);
-    assert_eq!(seen.logins, 0);
+    assert!(seen.ready && seen.logins == 0 && !seen.log.contains("WARN"), "{seen:?}");
 }
 
 #[test]
@@ -187,6 +205,7 @@ fn the_pin_is_refused() {
     trial.rig.shim.rules("");
     std::thread::sleep(Duration::from_millis(1_200));
     assert_eq!(trial.doctor.readiness("").1["parts"][2]["reason"], "PIN refused", "the same PIN is never tried again");
+    assert!(trial.service.log().contains("the token refused the PIN"));
     let (logins, rig) = (trial.logins(), trial.abandon());
     assert_eq!(logins, 1);
     let service = rig.serve();
@@ -199,18 +218,24 @@ fn the_pin_is_locked() {
     let trial = trial.fails_for("@one pin locked\n@one logout", Duration::from_secs(1)).says("PIN locked");
     assert_eq!(trial.logins(), 0, "it is not tried");
     let seen = trial.recovers().ends();
-    assert!(seen.only(&[UNAVAILABLE]), "{seen:?}");
+    assert!(seen.only(&[UNAVAILABLE]) && seen.log.contains("the PIN of the token is locked"), "{seen:?}");
     assert_eq!(seen.logins, 1);
 }
 
 #[test]
-fn a_wrong_or_locked_pin_at_start_ends_with_78() {
-    for (rule, wanted, logins) in [("pin wrong", "refused the PIN", 1), ("pin locked", "is locked", 0)] {
+fn what_cannot_work_at_start_ends_it_at_once() {
+    let rows = [
+        ("pin wrong", "refused the PIN", 78, 1),
+        ("pin locked", "is locked", 78, 0),
+        ("sessions 3", "sessions, and the token has 3", 78, 1),
+        ("fail CKR_SESSION_COUNT C_OpenSession from 4", "SessionCount", 1, 1),
+    ];
+    for (rule, wanted, code, logins) in rows {
         let rig = Rig::new(&["one"]);
         let before = rig.shim.calls("C_Login");
         rig.shim.rules(rule);
         let Err(failed) = rig.try_serve() else { panic!("it serves") };
-        assert_eq!(failed.status.code(), Some(78), "{failed:?}");
+        assert_eq!(failed.status.code(), Some(code), "{failed:?}");
         assert!(failed.log.contains(wanted), "{failed:?}");
         assert_eq!(rig.shim.calls("C_Login") - before, logins, "{rule}");
     }
@@ -289,13 +314,16 @@ const TESTED: [(&str, &[&str]); 15] = [
     ("slow: milliseconds", &["slow_by_2_ms", "slow_by_200_ms"]),
     ("slow: longer", &["slow_by_5_s"]),
     ("a call hangs", &["a_call_hangs"]),
-    ("every call hangs", &["every_call_hangs", "a_service_with_a_hung_token_ends_when_told"]),
+    (
+        "every call hangs",
+        &["every_call_hangs", "calls_that_hang_for_good_end_the_process", "a_service_with_a_hung_token_ends_when_told"],
+    ),
     ("busy", &["busy"]),
     ("general error", &["general_error", "no_outage_is_a_bad_ciphertext"]),
-    ("out of sessions", &["out_of_sessions"]),
+    ("out of sessions", &["out_of_sessions", "what_cannot_work_at_start_ends_it_at_once"]),
     ("out of object slots", &["out_of_object_slots"]),
-    ("PIN wrong", &["the_pin_is_refused", "a_wrong_or_locked_pin_at_start_ends_with_78"]),
-    ("PIN locked", &["the_pin_is_locked", "a_wrong_or_locked_pin_at_start_ends_with_78"]),
+    ("PIN wrong", &["the_pin_is_refused", "what_cannot_work_at_start_ends_it_at_once"]),
+    ("PIN locked", &["the_pin_is_locked", "what_cannot_work_at_start_ends_it_at_once"]),
     ("another token", &["the_token_is_swapped"]),
     ("the token of a replica", &["the_token_of_a_replica_is_gone"]),
 ];
@@ -318,6 +346,8 @@ struct Trial {
 /// What was seen, from the failure to the recovery.
 struct Seen {
     during: Vec<Outcome>,
+    /// Whether `/readyz` was 200 all the while for the clients of the failing token's Region.
+    ready: bool,
     logins: u64,
     log: String,
 }
@@ -399,7 +429,8 @@ impl Trial {
         let (logins, log) = (self.logins(), self.service.log());
         let (slowed, quiet) = (self.two.median(self.broken, self.mended), self.quiet.1);
         assert!(slowed < NOT_SLOWED.max(quiet * 5), "the other token's callers: {slowed:?}, before {quiet:?}");
-        self.doctor.discharge();
+        let beats = self.doctor.discharge();
+        let ready = beats.iter().filter(|beat| beat.begun >= self.broken).all(|beat| beat.ready);
         let during = self.one.stop(&self.service);
         for outcome in &during {
             assert!(outcome.took < DEADLINE + SLACK, "not by its deadline: {outcome:?}");
@@ -413,7 +444,8 @@ impl Trial {
             let told = during.iter().filter(|outcome| outcome.exception == code).count();
             assert!(recorded(code) >= told, "{code}: {told} told, {} in the record", recorded(code));
         }
-        Seen { during: during.into_iter().filter(|outcome| outcome.begun >= self.broken).collect(), logins, log }
+        let during = during.into_iter().filter(|outcome| outcome.begun >= self.broken).collect();
+        Seen { during, ready, logins, log }
     }
 
     /// Told to end while the token fails, the service ends within this time.
@@ -452,6 +484,21 @@ impl Seen {
         self.during.iter().all(|outcome| outcome.is_success() || exceptions.contains(&outcome.exception.as_str()))
     }
 
+    /// How long the slowest answer to an operation took.
+    fn slowest(&self, operation: &str) -> Duration {
+        let of = self.during.iter().filter(|outcome| outcome.operation == operation);
+        of.map(|outcome| outcome.took).max().unwrap_or_default()
+    }
+
+    /// What was lost was opened again by one login, and the callers' requests were made once more, unseen.
+    fn is_unseen_but_for_keys_in_the_making(&self) {
+        assert_eq!((self.exceptions("Encrypt"), self.exceptions("Decrypt")), (vec![], vec![]), "{self:?}");
+        assert!(self.only(&[UNAVAILABLE]) && self.slowest("Encrypt") < SLACK, "{self:?}");
+        assert_eq!(self.logins, 1);
+        let told = ["the token's sessions are lost; recovering", "the token is back"];
+        assert!(told.iter().all(|told| self.log.contains(told)), "{}", self.log);
+    }
+
     /// What callers of an operation were told, besides success.
     fn exceptions(&self, operation: &str) -> Vec<&str> {
         let of = self.during.iter().filter(|outcome| outcome.operation == operation && !outcome.is_success());
@@ -475,9 +522,12 @@ const RECOVERY: Duration = Duration::from_secs(2);
 const FULL: f64 = 0.9;
 /// Beyond the deadline, for the way there and back on a busy machine.
 const SLACK: Duration = Duration::from_millis(500);
+const AT_ONCE: Duration = Duration::from_millis(200);
 /// Whoever waits for the other token waits longer than this.
 const NOT_SLOWED: Duration = Duration::from_millis(100);
 const MOMENT: Duration = Duration::from_millis(400);
 const PROFILE: &str = include_str!("../../hsm-config/softhsm2/profile.toml");
 /// A call is hung after one second.
 const SHORT_LIMITS: &str = "[limits]\ncall_seconds = 1\n";
+/// And the token is given up after one more.
+const HOPELESS: &str = "[limits]\ncall_seconds = 1\nhopeless_seconds = 1\n";

@@ -93,6 +93,8 @@ pub struct Settings {
     pub serial: Option<String>,
     /// The token's URI.
     pub uri: Option<TokenUri>,
+    /// The serial number that the token had before, if it is known: another one that fits gets no PIN.
+    pub known_serial: Option<String>,
     /// Where copies of SoftHSM's `token.object` are kept; without it, a kill inside a login can cost the token.
     pub copies_dir: Option<PathBuf>,
     /// How many requests may wait in each lane; 1,024 is a good number.
@@ -200,8 +202,8 @@ impl Token {
     /// `on_hopeless` is called once if no session has been usable for a minute: end the process then, since a call that
     /// does not return cannot be cancelled.
     ///
-    /// Fails with [`Error::PinIncorrect`] without a second try, with [`Error::PinLocked`] without any, and with
-    /// [`Error::TokenMissing`] naming the tokens that there are.
+    /// Fails with [`Error::PinIncorrect`] without a second try, with [`Error::PinLocked`] without any, with
+    /// [`Error::TokenMissing`] naming the tokens that there are, and with [`Error::OtherToken`].
     pub fn open(
         settings: &Settings,
         pin: SecretString,
@@ -245,7 +247,7 @@ impl Token {
             pin,
             alone,
             logins: Arc::clone(&counters.logins),
-            first: OnceLock::new(),
+            first: settings.known_serial.clone().map_or_else(OnceLock::new, OnceLock::from),
             claim: OnceLock::new(),
         };
         let anchor = door.open_or_heal()?;

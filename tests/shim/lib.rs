@@ -14,6 +14,7 @@
 //! | `gcm_iv appended` | `CKM_AES_GCM` as Luna in FIPS mode: `pIv` is empty, and a random IV of 16 bytes is behind the tag; to decrypt, it is taken from there, or from `pIv` if it is given there |
 //! | `vendor_gcm` | mechanism 0x80001087 as CloudHSM: `pIv` is NULL, and a random IV of 12 bytes is before the ciphertext |
 //! | `bad_tag CODE` | `C_Decrypt` answers this where SoftHSM answers `CKR_GENERAL_ERROR` |
+//! | `bad_padding CODE` | the same for RSA alone: ciphertexts of 256 bytes and more |
 //! | `sessions N`, `sessions N unsaid` | one more is `CKR_SESSION_COUNT`; the token's information says so, or does not |
 //! | `read_only refused` | a read-only session is `CKR_FUNCTION_FAILED` |
 //! | `data N` | more bytes in one call, associated data included, are `CKR_DATA_LEN_RANGE` |

@@ -181,12 +181,13 @@ static LOADED: RwLock<Option<(u64, Arc<Rules>)>> = RwLock::new(None);
 static RELOAD: Mutex<()> = Mutex::new(());
 
 /// The first word of every rule, and how many arguments it needs.
-const WORDS: [(&str, usize); 28] = [
+const WORDS: [(&str, usize); 29] = [
     ("hide", 1),
     ("alias", 2),
     ("gcm_iv", 1),
     ("vendor_gcm", 0),
     ("bad_tag", 1),
+    ("bad_padding", 1),
     ("sessions", 1),
     ("read_only", 1),
     ("data", 1),

@@ -5,6 +5,7 @@ mod imports;
 mod kill;
 mod kinds;
 mod planted;
+mod probes;
 mod process;
 mod race;
 mod schemes;

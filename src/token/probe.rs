@@ -188,8 +188,8 @@ fn judged(session: &Session, tried: Result<(), Failure>) -> Result<(Offer, bool)
 /// SoftHSM takes the mechanism's prehash flag and signs as if it were not there.
 fn try_prehash(shared: &Shared, session: &Session) -> Result<(), Failure> {
     let (spec, algorithm) = (KeyPairSpec::EccNistEdwards25519, SigningAlgorithm::Ed25519PhSha512);
-    let (key, public) =
-        object::generate(&shared.profile, session, &passing_name(Purpose::Kms)?, KeyKind::Sign(spec), false, true)?;
+    let (name, token) = (passing_name(Purpose::Kms)?, shared.passing());
+    let (key, public) = object::generate(&shared.profile, session, &name, KeyKind::Sign(spec), token, true)?;
     let digest = crypto::digest(algorithm, ASSOCIATED).unwrap_or_default();
     let signature = private::sign(&shared.module, session, key, spec, algorithm, &digest);
     session.destroy_object(key)?;

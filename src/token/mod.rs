@@ -74,6 +74,7 @@ use iv::HostIv;
 use lane::Lane;
 use login::{Anchor, Door};
 use mechanism::{SEED_LEN, Scheme};
+use module::Lease;
 use private::{RsaDecryption, Task};
 use profile::Profile;
 use random::Pool;
@@ -228,7 +229,7 @@ impl Token {
         alone: bool,
         on_hopeless: Box<dyn FnOnce() + Send>,
     ) -> Result<Token, Error> {
-        let (lease, profile) = Profile::take_module(&settings.module, settings.profile.as_deref())?;
+        let (lease, profile) = take_module(settings)?;
         let pin = pin(&profile);
         profile.check_pin(&pin)?;
         let info = lease.module().info()?;
@@ -808,6 +809,22 @@ impl Drop for Inner {
     }
 }
 
+/// Loads the module with its profile. Whoever is the first to use it has SoftHSM's broken tokens healed, all of them:
+/// later, when another one of them is in use, none can be.
+fn take_module(settings: &Settings) -> Result<(Lease, Profile), Error> {
+    // Two that come at once would take each other for the first.
+    let _one_at_a_time = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let (lease, profile) = Profile::take_module(&settings.module, settings.profile.as_deref())?;
+    if let Some(copies) = &settings.copies_dir
+        && profile.files.keep_token_object_copy
+        && let Err(error) = softhsm_files::heal(&lease, copies)
+    {
+        // If it is about the token that is wanted, that is missing.
+        tracing::warn!(reason = %error, "the tokens' files were not looked after");
+    }
+    Ok((lease, profile))
+}
+
 fn start(
     door: Door,
     anchor: Anchor,
@@ -856,6 +873,7 @@ fn exactly(seed: &Secret) -> Result<Zeroizing<[u8; SEED_LEN]>, Error> {
     Ok(bytes)
 }
 
+static TAKING: Mutex<()> = Mutex::new(());
 const NO_MU: &str = "PKCS#11 has no mechanism that signs what represents a message";
 /// How long a refill of random bytes may wait in the queue.
 const REFILL_TIME: Duration = Duration::from_secs(5);

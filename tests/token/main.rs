@@ -6,6 +6,7 @@ mod kill;
 mod kinds;
 mod modules;
 mod planted;
+mod probes;
 mod process;
 mod race;
 mod schemes;

@@ -12,11 +12,11 @@ use crate::crash_point;
 use crate::kms::janitor::Act;
 use crate::kms::key::key_material_id;
 use crate::kms::multi_region::{kept, synchronized};
+use crate::kms::numbers::FreeNumber;
 use crate::kms::usable::enabled;
 use crate::kms::{Error, KeyRow, Kms};
 use crate::model::{ObjectName, Region, RotationType};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material, Rotation, Row, Store, Transfer};
-use crate::token;
 
 /// A rotation under way: what is to be made, on which tokens.
 pub(super) struct Planned {
@@ -30,18 +30,24 @@ pub(super) struct Planned {
 /// What was made, by Region; nothing of it for a single-Region key.
 pub(super) type Made = BTreeMap<Region, Transfer>;
 
-/// What begins a rotation: the intents to make its objects, and the number that is used up by it.
-pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> Result<(Change, Planned), Error> {
+/// What begins a rotation: the intents to make its objects, and the number that is used up by it. None if it was used up
+/// meanwhile: then another rotation was first.
+pub(super) fn beginning(
+    kms: &Kms,
+    key: &KeyRow,
+    number: FreeNumber,
+    kind: RotationType,
+) -> Result<Option<(Change, Planned)>, Error> {
     let token = kms.token_of(&key.record)?;
     token.check_available()?;
-    let number = key.record.next_material;
+    let Some(record) = number.used_by(&key.record) else { return Ok(None) };
+    let number = number.get();
     let started = kms.now();
     let intent = match kind {
         RotationType::OnDemand => IntentKind::RotateOnDemand,
         RotationType::Automatic => IntentKind::RotateAutomatically,
     };
     let name = key.record.made_object(number);
-    let record = KeyRecord { next_material: number + 1, ..key.record.clone() };
     let mut change = Change::new(started).update(key, record);
     change = change.insert(kms.intent(intent, name, &key.record, started));
     let mut replicas = Vec::new();
@@ -55,7 +61,7 @@ pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> Result<(
         change = change.expect(&*row).insert(kms.intent(intent, name, &row.record, started));
         replicas.push((row.record.clone(), name));
     }
-    Ok((change, Planned { key: key.record.clone(), kind, name, replicas }))
+    Ok(Some((change, Planned { key: key.record.clone(), kind, name, replicas })))
 }
 
 impl Planned {
@@ -64,12 +70,8 @@ impl Planned {
         crash_point::reached("rotation-begun");
         let mut made = Made::new();
         if !self.key.key_id.is_multi_region() {
-            if let Err(error) = kms.token_of(&self.key)?.generate(&self.name, deadline).await {
-                if matches!(error, token::Error::Exists(_)) {
-                    kms.disown(&self.name).await;
-                }
-                return Err(error.into());
-            }
+            let answer = kms.token_of(&self.key)?.generate(&self.name, deadline).await;
+            kms.disowned(&self.name, answer).await?;
             crash_point::reached("rotation-on-token");
             return Ok(made);
         }

@@ -10,6 +10,7 @@ mod pairs;
 #[allow(dead_code)]
 mod process;
 mod replicas;
+mod rotation;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;

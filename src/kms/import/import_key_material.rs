@@ -79,7 +79,8 @@ impl Operation for ImportKeyMaterial {
         };
         // Behind it may be others whose keys take long to make.
         let deadline = cx.request.deadline.max(Instant::now() + GENERATION_TIME);
-        let unwrapped = match cx.kms.token_of(&key.record)?.unwrap_key(&import, deadline).await {
+        let unwrapped = cx.kms.token_of(&key.record)?.unwrap_key(&import, deadline).await;
+        let unwrapped = match cx.kms.disowned(&name, unwrapped).await {
             Ok(unwrapped) => unwrapped,
             Err(error) => return Err(self.refused(cx, &key, &import, error).await),
         };

@@ -137,7 +137,7 @@ impl Station {
             }
             Request::Objects => {
                 let _turn = self.turn();
-                Ok(Answer::Objects(object::list(&self.session, &self.busy)?))
+                Ok(Answer::Objects(object::list(&self.shared.profile, &self.session, &self.busy)?))
             }
             Request::Index => self.index(),
             Request::SelfTest => Ok(Answer::SelfTest(probe::run(&self.shared, &self.session)?)),
@@ -542,7 +542,7 @@ impl Station {
 
     fn index(&self) -> Result<Answer, Failure> {
         let _turn = self.turn();
-        let objects = object::scan(&self.session, &self.busy)?;
+        let objects = object::scan(&self.shared.profile, &self.session, &self.busy)?;
         self.shared.index.fill(
             self.serving.epoch,
             objects.into_iter().map(|(handle, found)| (self.shared.profile.mark_found(found), handle)),

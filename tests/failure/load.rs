@@ -156,7 +156,10 @@ pub fn ask(service: &Service, region: &str, operation: &str, body: Value) -> Val
 
 /// The exception of a request that must be refused.
 pub fn refused(service: &Service, region: &str, operation: &str, body: Value) -> String {
-    told("", Some(exchange(&service.address(), &request(region, operation, &body).signed(service)))).0
+    let answer = exchange(&service.address(), &request(region, operation, &body).signed(service));
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert_ne!(answer.status, 200, "{operation} {body}: {text}");
+    told(operation, Some(answer)).0
 }
 
 fn request(region: &str, operation: &str, body: &Value) -> Request {

@@ -160,6 +160,7 @@ pub fn settings(dir: &Path) -> Settings {
         label: Some(LABEL.to_owned()),
         serial: None,
         uri: None,
+        known_serial: None,
         copies_dir: Some(dir.join("copies")),
         queue: 1024,
         profile: None,

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use cryptoki::slot::Slot;
 
+use super::busy::Busy;
 use super::error::Error;
 use super::login::{Anchor, Door, close, is_logged_in};
 use super::schemes::Schemes;
-use super::sessions::{Busy, Control, Crew, LaneName, Notice, Request, Serving, Shared};
+use super::sessions::{Control, Crew, LaneName, Notice, Request, Serving, Shared};
 use super::worker::hire;
 use super::{Status, probe};
 
@@ -169,7 +170,7 @@ impl Keeper {
 
     /// Uses the anchor if it is still logged in, else logs in once.
     fn connect(&mut self) -> Result<(), Error> {
-        self.shared.keeper_busy.begin(self.shared.profile.limits.call());
+        self.shared.keeper_busy.begin();
         let result = self.reopen();
         self.shared.keeper_busy.end();
         result
@@ -207,7 +208,7 @@ impl Keeper {
     /// What the token does now: another one may stand in its place, or its mode was changed.
     fn find_schemes(&self, slot: Slot) -> Result<Schemes, Error> {
         let Shared { module, profile, keeper_busy, .. } = &*self.shared;
-        keeper_busy.begin(profile.limits.call());
+        keeper_busy.begin();
         let found = Schemes::find(module, profile, slot, keeper_busy);
         keeper_busy.end();
         found

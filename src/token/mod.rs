@@ -10,6 +10,7 @@
 //! | `slot`, `login` | which token, and the one session that logs in |
 //! | `sessions` | the queue, and what threads share |
 //! | `keeper`, `watchdog`, `worker` | the threads: who recovers, who watches, who works |
+//! | `busy`, `session` | who is inside which call since when; a session of which every call is watched |
 //! | `station`, `turn` | one session and the keys held there; who may touch objects now |
 //! | `kind`, `object` | kinds of keys, and PKCS#11 attributes |
 //! | `mechanism`, `iv`, `schemes` | how seeds are wrapped, whose IV it is, and what this token does |
@@ -20,6 +21,7 @@
 //! | `random` | random bytes in stock |
 //! | `softhsm_files` | what SoftHSM forgets to do for its own files |
 
+mod busy;
 mod error;
 mod import;
 mod index;
@@ -37,6 +39,7 @@ mod profile;
 mod random;
 mod raw;
 mod schemes;
+mod session;
 mod sessions;
 mod slot;
 mod softhsm_files;
@@ -69,6 +72,7 @@ use crate::model::{
     EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, TokenUri,
     WrappingAlgorithm,
 };
+use busy::Busy;
 use index::Index;
 use iv::HostIv;
 use lane::Lane;
@@ -77,7 +81,7 @@ use mechanism::{SEED_LEN, Scheme};
 use private::{RsaDecryption, Task};
 use profile::Profile;
 use random::Pool;
-use sessions::{Answer, Busy, Counters, Crew, LaneName, Notice, Request, Shared};
+use sessions::{Answer, Counters, Crew, LaneName, Notice, Request, Shared};
 use slot::Wanted;
 use transfer::{Done, Step};
 use turn::Turn;
@@ -233,8 +237,10 @@ impl Token {
         let version = info.library_version().to_string();
         tracing::info!(profile = profile.name, module = %settings.module.display(), "opening the token");
         let counters = Counters::default();
+        let busy = Arc::new(Busy::new(&profile.limits));
         let mut door = Door {
             lease,
+            busy,
             profile,
             wanted: Wanted {
                 label: settings.label.clone(),
@@ -835,7 +841,7 @@ fn start(
         pool: Arc::new(Pool::default()),
         counters,
         connection: Mutex::new(Status::Recovering("it is being opened".to_owned())),
-        keeper_busy: Busy::new(),
+        keeper_busy: Arc::clone(&door.busy),
         stuck: AtomicBool::new(false),
         stopped: AtomicBool::new(false),
         trouble: Mutex::default(),

@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 use cryptoki::slot::Slot;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::busy::Busy;
 use super::error::Error;
 use super::import::{Import, Place, Unwrapped};
 use super::index::Index;
@@ -205,7 +206,7 @@ pub(super) struct Shared {
     /// How the connection is, as the keeper knows it.
     pub connection: Mutex<Status>,
     /// Whether the keeper is inside a call.
-    pub keeper_busy: Busy,
+    pub keeper_busy: Arc<Busy>,
     /// Set by the watchdog while a lane has no worker that answers, or the keeper does not come back.
     pub stuck: AtomicBool,
     /// Ends the watchdog.
@@ -221,15 +222,6 @@ pub(super) struct Counters {
     pub sessions: AtomicU64,
     pub recoveries: AtomicU64,
     pub logins: Arc<AtomicU64>,
-}
-
-/// Whether a worker is inside a call, and since when. Times are in milliseconds since the watchdog's start.
-pub(super) struct Busy {
-    start: Instant,
-    since: AtomicU64,
-    limit: AtomicU64,
-    /// Set when the worker is written off: it ends as soon as its call returns.
-    pub written_off: AtomicBool,
 }
 
 impl Hand {
@@ -423,57 +415,22 @@ impl Crew {
     pub fn serves_all_lanes(&self) -> bool {
         LaneName::ALL.iter().all(|lane| self.hands.iter().any(|hand| hand.lane == *lane))
     }
-}
 
-impl Busy {
-    /// For a worker that is not inside a call.
-    pub fn new() -> Busy {
-        Busy {
-            start: Instant::now(),
-            since: AtomicU64::new(IDLE),
-            limit: AtomicU64::new(0),
-            written_off: AtomicBool::new(false),
-        }
+    /// Makes a worker that was written off one of the crew again, for whom a recovery waits, if nothing has been lost since
+    /// its epoch began.
+    pub fn take_back(&mut self, busy: &Arc<Busy>, epoch: u64) -> bool {
+        let same = self.serving.as_ref().is_some_and(|serving| serving.epoch == epoch);
+        let index = self.lost.iter().position(|hand| same && Arc::ptr_eq(&hand.busy, busy));
+        let Some(index) = index else { return false };
+        busy.take_back();
+        let hand = self.lost.swap_remove(index);
+        self.hands.push(hand);
+        true
     }
-
-    /// A call begins that may take this long.
-    pub fn begin(&self, limit: Duration) {
-        self.limit.store(millis(limit), Ordering::Relaxed);
-        self.since.store(millis(self.start.elapsed()), Ordering::Release);
-    }
-
-    /// One call has returned, and another one of the same kind begins.
-    pub fn renew(&self) {
-        if self.since.load(Ordering::Acquire) != IDLE {
-            self.since.store(millis(self.start.elapsed()), Ordering::Release);
-        }
-    }
-
-    /// The call has returned.
-    pub fn end(&self) {
-        self.since.store(IDLE, Ordering::Release);
-    }
-
-    /// Whether the worker has been inside one call for longer than it may.
-    pub fn is_overdue(&self) -> bool {
-        let since = self.since.load(Ordering::Acquire);
-        let limit = self.limit.load(Ordering::Relaxed);
-        since != IDLE && millis(self.start.elapsed()) > since.saturating_add(limit)
-    }
-
-    /// Whether the watchdog has given this worker up.
-    pub fn is_written_off(&self) -> bool {
-        self.written_off.load(Ordering::Acquire)
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How long one failed call makes others suspicious.
 const TROUBLE_TIME: Duration = Duration::from_secs(10);
-const IDLE: u64 = u64::MAX;
 /// What is said of a token that ends.
 pub(super) const STOPPED: &str = "it is being shut down";
 const ENDED: &str = "the thread that had the request has ended";

@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::busy::Busy;
 use super::error::Error;
 use super::module::Lease;
 use super::slot::{self, Listed};
@@ -102,8 +103,8 @@ impl Directory {
 
 /// Puts the copies back for tokens that SoftHSM does not list because their `token.object` is empty or cut off, and
 /// restarts the module. The broken files stay beside the copies. Returns whether any was healed.
-pub(super) fn heal(lease: &Lease, copies: &Path) -> Result<bool, Error> {
-    let broken = broken(&slot::list(lease.module())?, copies)?;
+pub(super) fn heal(lease: &Lease, copies: &Path, busy: &Busy) -> Result<bool, Error> {
+    let broken = broken(&slot::list(lease.module(), busy)?, copies)?;
     if broken.is_empty() {
         return Ok(false);
     }

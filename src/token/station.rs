@@ -9,9 +9,10 @@ use crossbeam_channel::bounded;
 use cryptoki::context::Function;
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
+
 use cryptoki::slot::Slot;
 
+use super::busy::Busy;
 use super::error::{Class, Error, Failure, class, outcome};
 use super::import::{Import, Place, Unwrapped};
 use super::iv::HostIv;
@@ -19,7 +20,8 @@ use super::kind::KeyKind;
 use super::login::{close, is_logged_in};
 use super::mechanism::{Scheme, Way, WrappingKey};
 use super::private::{self, RsaDecryption, Task};
-use super::sessions::{Answer, Busy, Control, Request, Serving, Shared};
+use super::session::Session;
+use super::sessions::{Answer, Control, Request, Serving, Shared};
 use super::transfer::{Done, Known, Replication, Step, Transferable};
 use super::turn::Held as Turn;
 use super::{import, mechanism, object, probe, random, transfer};
@@ -50,7 +52,7 @@ struct Held {
 impl Station {
     /// Opens a session in a slot that the anchor has logged in to.
     pub fn open(shared: &Arc<Shared>, busy: &Arc<Busy>, serving: Serving) -> Result<Station, Error> {
-        let session = open_session(shared, serving.slot).map_err(|error| outcome(&error))?;
+        let session = open_session(shared, busy, serving.slot).map_err(|error| outcome(&error))?;
         Ok(Station { shared: Arc::clone(shared), busy: Arc::clone(busy), serving, session, held: HashMap::new() })
     }
 
@@ -66,7 +68,7 @@ impl Station {
 
     /// Changes the session for a new one. Proved token objects stay known; their copies went with the old session.
     pub fn renew(&mut self) -> Result<(), CryptokiError> {
-        let fresh = open_session(&self.shared, self.serving.slot)?;
+        let fresh = open_session(&self.shared, &self.busy, self.serving.slot)?;
         close(std::mem::replace(&mut self.session, fresh));
         for held in self.held.values_mut() {
             (held.handle, held.known) = (None, None);
@@ -119,7 +121,7 @@ impl Station {
             }
             Request::Objects => {
                 let _turn = self.turn();
-                Ok(Answer::Objects(object::list(&self.session, &self.busy)?))
+                Ok(Answer::Objects(object::list(&self.session)?))
             }
             Request::Index => self.index(),
             Request::SelfTest => Ok(Answer::SelfTest(probe::run(&self.shared, &self.session)?)),
@@ -428,7 +430,7 @@ impl Station {
         }
         self.busy.end();
         self.forget_everywhere(name, deadline)?;
-        self.busy.begin(self.shared.profile.limits.call());
+        self.busy.begin();
         let _turn = self.turn();
         match self.find(name)? {
             None => Ok(Answer::Done),
@@ -492,7 +494,7 @@ impl Station {
 
     fn index(&self) -> Result<Answer, Failure> {
         let _turn = self.turn();
-        let objects = object::scan(&self.session, &self.busy)?;
+        let objects = object::scan(&self.session)?;
         self.shared.index.fill(
             self.serving.epoch,
             objects.into_iter().map(|(handle, found)| (self.shared.profile.mark_found(found), handle)),
@@ -538,9 +540,8 @@ impl Station {
         self.shared.objects_turn.take(self.shared.profile.limits.call() / 2)
     }
 
-    /// One more operation; a slow token is not one that hangs, so that each has its own time.
+    /// One more operation.
     fn count(&self) {
-        self.busy.renew();
         self.shared.counters.operations.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -554,10 +555,8 @@ fn number_one(len: usize) -> Vec<u8> {
     one
 }
 
-fn open_session(shared: &Shared, slot: Slot) -> Result<Session, CryptokiError> {
-    // Read-write for all: some tokens have no other kind. Without close-on-drop, because the handle of a lost session
-    // may belong to someone else by the time it is dropped.
-    let session = shared.module.context.open_rw_session_no_drop(slot)?;
+fn open_session(shared: &Shared, busy: &Arc<Busy>, slot: Slot) -> Result<Session, CryptokiError> {
+    let session = Session::open(&shared.module.context, slot, busy)?;
     shared.counters.sessions.fetch_add(1, Ordering::Relaxed);
     Ok(session)
 }

@@ -96,9 +96,8 @@ fn write_off(crew: &mut Crew) {
     while let Some(hand) = crew.hands.get(index) {
         if hand.thread.is_finished() {
             crew.hands.swap_remove(index);
-        } else if hand.busy.is_overdue() {
+        } else if hand.busy.write_off_if_overdue() {
             tracing::error!(lane = ?hand.lane, "a session of the token is inside a call that does not return");
-            hand.busy.written_off.store(true, Ordering::Release);
             let lost = crew.hands.swap_remove(index);
             crew.lost.push(lost);
         } else {

@@ -3,7 +3,7 @@
 //! Every call into the module goes through [`Busy::watch`]. So each has its own time, however many of them a request
 //! takes; and who was written off makes no other call, as by then his session and his handles may be somebody else's.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cryptoki::context::Function;
@@ -18,6 +18,8 @@ pub(super) struct Busy {
     since: AtomicU64,
     /// For how long it may be.
     limit: AtomicU64,
+    /// Whether it is to come back before its next call.
+    recalled: AtomicBool,
     call: Duration,
     generation: Duration,
 }
@@ -29,6 +31,7 @@ impl Busy {
             start: Instant::now(),
             since: AtomicU64::new(IDLE),
             limit: AtomicU64::new(0),
+            recalled: AtomicBool::new(false),
             call: limits.call(),
             generation: limits.generation(),
         }
@@ -47,7 +50,7 @@ impl Busy {
 
     /// Makes one call into the module.
     ///
-    /// Fails without it if this thread was written off. If it was written off during the call, what that
+    /// Fails without it if this thread was written off or recalled. If it was written off during the call, what that
     /// came to is not told: its handles may have been somebody else's.
     pub fn watch<T>(&self, call: impl FnOnce() -> Result<T, CryptokiError>) -> Result<T, CryptokiError> {
         self.watch_for(self.call, call)
@@ -68,6 +71,9 @@ impl Busy {
         limit: Duration,
         call: impl FnOnce() -> Result<T, CryptokiError>,
     ) -> Result<T, CryptokiError> {
+        if self.recalled.load(Ordering::Acquire) {
+            return Err(not_called());
+        }
         let idle = self.since.load(Ordering::Acquire) == IDLE;
         self.set(self.now(), limit)?;
         let result = call();
@@ -75,9 +81,26 @@ impl Busy {
         result
     }
 
+    /// Has the thread come back before its next call.
+    pub fn recall(&self) {
+        self.recalled.store(true, Ordering::Release);
+    }
+
+    /// The thread has come back.
+    pub fn heed(&self) {
+        self.recalled.store(false, Ordering::Release);
+    }
+
     /// Whether the call under way takes longer than it may.
     pub fn is_overdue(&self) -> bool {
         self.is_inside_for(self.since.load(Ordering::Acquire), self.limit.load(Ordering::Acquire))
+    }
+
+    /// As [`Busy::is_overdue`], by the limit for other calls if a key pair is being made.
+    pub fn is_long_inside(&self) -> bool {
+        let (since, limit) = (self.since.load(Ordering::Acquire), self.limit.load(Ordering::Acquire));
+        let is_generation = limit == millis(self.generation);
+        self.is_inside_for(since, if is_generation { millis(self.call) } else { limit })
     }
 
     fn is_inside_for(&self, since: u64, limit: u64) -> bool {
@@ -89,6 +112,11 @@ impl Busy {
         let since = self.since.load(Ordering::Acquire);
         let overdue = self.is_inside_for(since, self.limit.load(Ordering::Acquire));
         overdue && self.since.compare_exchange(since, WRITTEN_OFF, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Writes the thread off, whatever it does.
+    pub fn write_off(&self) {
+        self.since.store(WRITTEN_OFF, Ordering::Release);
     }
 
     /// Whether it was written off.

@@ -306,7 +306,7 @@ impl Token {
 
     /// Refuses at once what the token could not be asked now: for who writes something down before he asks.
     pub fn check_available(&self) -> Result<(), Error> {
-        self.shared().refuse_if_unavailable()
+        self.shared().refuse_if_unavailable(LaneName::Slow)
     }
 
     /// What was counted since the token was opened.
@@ -842,7 +842,7 @@ fn start(
         counters,
         connection: Mutex::new(Status::Recovering("it is being opened".to_owned())),
         keeper_busy: Arc::clone(&door.busy),
-        stuck: AtomicBool::new(false),
+        stuck: Default::default(),
         stopped: AtomicBool::new(false),
         trouble: Mutex::default(),
     });

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crossbeam_channel::bounded;
 use cryptoki::context::Function;
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::object::ObjectHandle;
@@ -21,7 +20,7 @@ use super::login::{close, is_logged_in};
 use super::mechanism::{Scheme, Way, WrappingKey};
 use super::private::{self, RsaDecryption, Task};
 use super::session::Session;
-use super::sessions::{Answer, Control, Request, Serving, Shared};
+use super::sessions::{Answer, Control, Pending, Request, Serving, Shared};
 use super::transfer::{Done, Known, Replication, Step, Transferable};
 use super::turn::Held as Turn;
 use super::{import, mechanism, object, probe, random, transfer};
@@ -452,20 +451,15 @@ impl Station {
     /// Has every worker that holds keys drop them and their copies: those of the lanes that use keys.
     fn forget_everywhere(&self, name: &ObjectName, deadline: Instant) -> Result<(), Error> {
         let not_told = || Error::Unavailable(format!("a session may still hold a copy of {name}; destroy it again"));
-        let (told, answers) = bounded(CREW_MAX);
-        let mut asked = 0;
-        {
+        let told = {
             let crew = self.shared.crew();
             if crew.lost.iter().any(|hand| hand.lane.holds_keys()) {
                 return Err(not_told());
             }
-            for hand in crew.hands.iter().filter(|hand| hand.lane.holds_keys()) {
-                hand.order(Control::Forget(name.cka_id(), told.clone()));
-                asked += 1;
-            }
-        }
-        drop(told);
-        (0..asked).try_for_each(|_| answers.recv_deadline(deadline).map_err(|_| not_told()))
+            crew.order(|hand| hand.lane.holds_keys(), |done| Control::Forget(name.cka_id(), done))
+        };
+        let in_time = |told: &Pending<()>| told.wait(|_| Instant::now() < deadline).ok_or_else(not_told);
+        told.iter().try_for_each(in_time)
     }
 
     fn exists(&mut self, name: &ObjectName, kind: KeyKind) -> Result<Answer, Failure> {
@@ -537,7 +531,7 @@ impl Station {
 
     /// To be held while objects are searched, made or destroyed, where the profile wants that.
     fn turn(&self) -> Turn<'_> {
-        self.shared.objects_turn.take(self.shared.profile.limits.call() / 2)
+        self.shared.objects_turn.take(&self.busy, self.shared.profile.limits.call() / 2)
     }
 
     /// One more operation.
@@ -567,5 +561,3 @@ const REPEATS_IN_TROUBLE: usize = 3;
 const PROBE: &[u8] = b"hsm-kms/probe/v1";
 /// Copies on one session: SoftHSM keeps each in memory for as long as the session lives.
 const COPIES_MAX: usize = 10_000;
-/// More fast workers than any profile has.
-const CREW_MAX: usize = 1024;

@@ -215,6 +215,7 @@ impl Worker {
     }
 
     fn leave(&mut self) {
+        self.busy.heed();
         if let Some(station) = self.station.take() {
             self.busy.begin();
             station.close();

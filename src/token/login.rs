@@ -32,7 +32,8 @@ pub(super) struct Door {
     pub alone: bool,
     /// How often `C_Login` was called.
     pub logins: Arc<AtomicU64>,
-    /// The serial number of the token that was opened first: no other one ever gets the PIN, whatever its label.
+    /// The serial number of the token that was opened first, now or long ago: no other one ever gets the PIN, whatever its
+    /// label.
     pub first: OnceLock<String>,
     /// This process's claim to the token's files.
     pub claim: OnceLock<Arc<File>>,
@@ -93,15 +94,16 @@ impl Door {
         cared_for.then(|| Directory::of(&token.entry.serial)).transpose()
     }
 
+    /// Whether the token is there and opens a session, which needs no login.
+    pub fn is_there(&self) -> bool {
+        let open = |token: Listed| Session::open(&self.lease.module().context, token.slot, &self.busy).ok();
+        self.find().ok().and_then(open).map(close).is_some()
+    }
+
     fn find(&self) -> Result<Listed, Error> {
-        let found = slot::find(&slot::list(self.lease.module(), &self.busy)?, &self.wanted)?;
-        let (first, serial) = (self.first.get_or_init(|| found.entry.serial.clone()), &found.entry.serial);
-        if first == serial {
-            return Ok(found);
-        }
-        Err(Error::Unavailable(format!(
-            "another token, serial {serial}, is in the place of the one with serial {first}"
-        )))
+        let found = slot::find(&slot::list(self.lease.module(), &self.busy)?, &self.wanted, self.first.get())?;
+        let _ = self.first.set(found.entry.serial.clone());
+        Ok(found)
     }
 
     fn log_in(&self, token: &Listed, session: &Session) -> Result<(), Error> {

@@ -491,8 +491,8 @@ impl Crew {
 }
 
 const ANSWER_TICK: Duration = Duration::from_millis(20);
-/// How long one failed call makes others suspicious.
-const TROUBLE_TIME: Duration = Duration::from_secs(10);
+/// How long one failed call makes others suspicious: as long as a recovery may take.
+const TROUBLE_TIME: Duration = Duration::from_secs(2);
 /// What is said of a token that ends.
 pub(super) const STOPPED: &str = "it is being shut down";
 const ENDED: &str = "the thread that had the request has ended";

@@ -70,6 +70,15 @@ fn rooms_do_not_know_what_they_must_not() {
     }
 }
 
+/// By any other session a call would be made that nobody watches, by a thread that may have been written off.
+#[test]
+fn bare_sessions_are_in_one_file() {
+    for file in rust_files(Path::new("src")) {
+        let bare = code(&file).contains("open_rw_session_no_drop(");
+        assert_eq!(bare, file.ends_with("token/session.rs"), "{}", file.display());
+    }
+}
+
 #[test]
 fn unsafe_code_is_in_one_file() {
     for file in rust_files(Path::new("src")) {

@@ -6,7 +6,8 @@ use cryptoki::context::Function;
 use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
-use cryptoki::session::Session;
+
+use cryptoki_sys::CKM_AES_ECB;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
@@ -17,6 +18,7 @@ use super::mechanism::{Scheme, WrappingKey};
 use super::private::{self, RsaDecryption};
 use super::probe::{self, passing_name};
 use super::profile::Profile;
+use super::session::Session;
 use super::sessions::Shared;
 use super::{mechanism, object};
 use crate::crypto::{self, PrivateKey, PublicKey};
@@ -462,7 +464,7 @@ fn wraps_to(shared: &Shared, session: &Session, key: ObjectHandle, len: usize) -
 fn is_usable(shared: &Shared, session: &Session, key: ObjectHandle, kind: KeyKind) -> Result<bool, Failure> {
     let used = match kind {
         KeyKind::Mac(spec) => private::mac(&shared.module, session, key, spec, LABEL),
-        _ => session.encrypt(&Mechanism::AesEcb, key, &BLOCKS),
+        _ => encrypt_blocks(shared, session, key),
     };
     match used {
         Ok(_) => Ok(true),
@@ -493,10 +495,17 @@ pub(super) fn fingerprint(
     let told = match (kind, public) {
         (_, Some(public)) => public.spki().to_vec(),
         (KeyKind::Mac(spec), None) => private::mac(&shared.module, session, key, spec, LABEL)?,
-        (_, None) => session.encrypt(&Mechanism::AesEcb, key, &BLOCKS)?,
+        (_, None) => encrypt_blocks(shared, session, key)?,
     };
     let told = Secret::new(told);
     Ok(crypto::sha256(&[LABEL, of_key.as_bytes(), told.expose()]))
+}
+
+/// Two blocks in AES-ECB, which are always the same.
+fn encrypt_blocks(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<Vec<u8>, CryptokiError> {
+    let mut blocks = vec![0; BLOCKS.len()];
+    let written = shared.module.raw.encrypt_plain(session, key, CKM_AES_ECB, &BLOCKS, &mut blocks)?;
+    if written == blocks.len() { Ok(blocks) } else { Err(CryptokiError::InvalidValue) }
 }
 
 const LABEL: &[u8] = b"hsm-kms/fingerprint/v1";

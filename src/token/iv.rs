@@ -4,13 +4,13 @@
 //! SoftHSM takes a zeroed or missing IV as it is and says `CKR_OK`: two seeds under it would have one keystream.
 
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
 
 use super::error::{Error, Failure};
 use super::kind::KeyKind;
 use super::mechanism::{self, OwnIv, SEED_LEN};
 use super::profile::Profile;
 use super::raw::Raw;
+use super::session::Session;
 use super::{object, probe};
 use crate::crypto::{self, NONCE_LEN, NoRandom};
 use crate::model::Purpose;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use cryptoki::slot::Slot;
 
 use super::error::Error;
 use super::login::{Anchor, Door, close, is_logged_in};
 use super::schemes::Schemes;
-use super::sessions::{Busy, Control, Crew, LaneName, Notice, Request, Serving, Shared};
+use super::sessions::{Control, Crew, LaneName, Notice, Pending, Request, Serving, Shared};
 use super::worker::hire;
 use super::{Status, probe};
 
@@ -126,7 +126,7 @@ impl Keeper {
     /// While a login waits for its time, as earlier ones were of no use: a token that has gone meanwhile is tried as soon
     /// as it is back, and to look for it needs no login.
     fn look(&mut self) {
-        self.shared.keeper_busy.begin(self.shared.profile.limits.call());
+        self.shared.keeper_busy.begin();
         let is_there = self.door.is_there();
         self.shared.keeper_busy.end();
         if !is_there {
@@ -183,7 +183,7 @@ impl Keeper {
 
     /// Uses the anchor if it is still logged in, else logs in once.
     fn connect(&mut self) -> Result<(), Error> {
-        self.shared.keeper_busy.begin(self.shared.profile.limits.call());
+        self.shared.keeper_busy.begin();
         let result = self.reopen();
         self.shared.keeper_busy.end();
         result
@@ -221,31 +221,37 @@ impl Keeper {
     /// What the token does now: another one may stand in its place, or its mode was changed.
     fn find_schemes(&self, slot: Slot) -> Result<Schemes, Error> {
         let Shared { module, profile, keeper_busy, .. } = &*self.shared;
-        keeper_busy.begin(profile.limits.call());
+        keeper_busy.begin();
         let found = Schemes::find(module, profile, slot, keeper_busy);
         keeper_busy.end();
         found
     }
 
-    /// Has every worker drop its handles and its session.
+    /// Has every worker drop its handles and its session, before any other call that it has to make.
     fn dismiss_all(&self) {
-        self.tell_all(|crew| crew.serving = None, Control::Leave);
+        let dismiss = |crew: &mut Crew| {
+            crew.serving = None;
+            crew.hands.iter().for_each(|hand| hand.busy.recall());
+        };
+        self.tell_all(dismiss, Control::Leave);
     }
 
-    /// Gives an order to every worker, and waits for those that can answer.
+    /// Gives an order to every worker, and waits for those that can answer. Whoever makes a key pair for longer than any
+    /// other call takes is not waited for: he is written off.
     fn tell_all<T>(&self, change: impl FnOnce(&mut Crew), order: impl Fn(Sender<T>) -> Control) -> Vec<T> {
-        let mut answers: Vec<(Receiver<T>, Arc<Busy>)> = Vec::new();
-        {
+        let pending = {
             let mut crew = self.shared.crew();
             change(&mut crew);
-            for hand in &crew.hands {
-                let (done, answer) = bounded(1);
-                // A worker that has ended drops `done`, which ends the wait for it.
-                hand.order(order(done));
-                answers.push((answer, Arc::clone(&hand.busy)));
+            crew.order(|_| true, order)
+        };
+        let answer = |pending: &Pending<T>| {
+            let answer = pending.wait(|busy| !busy.is_long_inside());
+            if answer.is_none() {
+                self.shared.crew().write_off(&pending.busy);
             }
-        }
-        answers.iter().filter_map(|(answer, busy)| wait_for(answer, busy)).collect()
+            answer
+        };
+        pending.iter().filter_map(answer).collect()
     }
 
     /// Ends the crew, closes the anchor, and gives the module back. Returns false if a worker is still inside a call.
@@ -278,16 +284,6 @@ impl Keeper {
     }
 }
 
-fn wait_for<T>(answer: &Receiver<T>, busy: &Busy) -> Option<T> {
-    loop {
-        match answer.recv_timeout(ANSWER_TICK) {
-            Ok(answer) => return Some(answer),
-            Err(RecvTimeoutError::Timeout) if !busy.is_written_off() => {}
-            Err(_) => return None,
-        }
-    }
-}
-
 /// After a login, the requests that wait come before what nobody has asked for.
 const SETTLING_TIME: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -295,6 +291,5 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long the index may wait for its turn.
 const INDEX_TIME: Duration = Duration::from_secs(600);
 const IDLE: Duration = Duration::from_secs(3600);
-const ANSWER_TICK: Duration = Duration::from_millis(100);
 const JOIN_TICK: Duration = Duration::from_millis(2);
 const FAILED_START_PATIENCE: Duration = Duration::from_secs(10);

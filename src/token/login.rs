@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cryptoki::context::Function;
 use cryptoki::error::{Error as CryptokiError, RvError};
-use cryptoki::session::{Session, SessionState, UserType};
+use cryptoki::session::{SessionState, UserType};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::busy::Busy;
 use super::error::{Error, outcome};
 use super::module::Lease;
 use super::profile::Profile;
+use super::session::Session;
 use super::slot::{self, Listed, TokenFlags, Wanted};
 use super::softhsm_files::{self, Directory};
 use crate::crypto;
@@ -20,6 +22,8 @@ use crate::crypto;
 /// Everything that is needed to log in, now and again after a loss.
 pub(super) struct Door {
     pub lease: Lease,
+    /// Of the thread that logs in.
+    pub busy: Arc<Busy>,
     pub profile: Profile,
     pub wanted: Wanted,
     pub copies_dir: Option<PathBuf>,
@@ -56,8 +60,8 @@ impl Door {
             }
             directory.keep_copy(copies)?;
         }
-        let session =
-            self.lease.module().context.open_rw_session_no_drop(token.slot).map_err(|error| outcome(&error))?;
+        let context = &self.lease.module().context;
+        let session = Session::open(context, token.slot, &self.busy).map_err(|error| outcome(&error))?;
         if let Err(error) = self.log_in(&token, &session) {
             close(session);
             return Err(error);
@@ -74,7 +78,7 @@ impl Door {
             (Err(Error::TokenMissing { wanted, present }), Some(copies))
                 if self.profile.files.keep_token_object_copy =>
             {
-                if softhsm_files::heal(&self.lease, copies)? {
+                if softhsm_files::heal(&self.lease, copies, &self.busy)? {
                     self.open()
                 } else {
                     Err(Error::TokenMissing { wanted, present })
@@ -92,12 +96,12 @@ impl Door {
 
     /// Whether the token is there and opens a session, which needs no login.
     pub fn is_there(&self) -> bool {
-        let open = |token: Listed| self.lease.module().context.open_rw_session_no_drop(token.slot).ok();
+        let open = |token: Listed| Session::open(&self.lease.module().context, token.slot, &self.busy).ok();
         self.find().ok().and_then(open).map(close).is_some()
     }
 
     fn find(&self) -> Result<Listed, Error> {
-        let found = slot::find(&slot::list(self.lease.module())?, &self.wanted, self.first.get())?;
+        let found = slot::find(&slot::list(self.lease.module(), &self.busy)?, &self.wanted, self.first.get())?;
         let _ = self.first.set(found.entry.serial.clone());
         Ok(found)
     }

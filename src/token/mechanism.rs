@@ -16,7 +16,7 @@ use std::fmt;
 
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
+
 use cryptoki_sys::CK_MECHANISM_TYPE;
 use serde::Deserialize;
 
@@ -24,6 +24,7 @@ use super::error::{Error, Failure};
 use super::iv::{BLOCK, HostIv, MakesIvs, OwnIvKey};
 use super::profile::Mechanisms;
 use super::raw::{GcmIv, Raw};
+use super::session::Session;
 use crate::crypto::{NONCE_LEN, TAG_LEN};
 use crate::model::Secret;
 

@@ -10,6 +10,7 @@
 //! | `slot`, `login` | which token, and the one session that logs in |
 //! | `sessions` | the queue, and what threads share |
 //! | `keeper`, `watchdog`, `worker` | the threads: who recovers, who watches, who works |
+//! | `busy`, `session` | who is inside which call since when; a session of which every call is watched |
 //! | `station`, `turn` | one session and the keys held there; who may touch objects now |
 //! | `kind`, `object` | kinds of keys, and PKCS#11 attributes |
 //! | `mechanism`, `iv`, `schemes` | how seeds are wrapped, whose IV it is, and what this token does |
@@ -20,6 +21,7 @@
 //! | `random` | random bytes in stock |
 //! | `softhsm_files` | what SoftHSM forgets to do for its own files |
 
+mod busy;
 mod error;
 mod import;
 mod index;
@@ -37,6 +39,7 @@ mod profile;
 mod random;
 mod raw;
 mod schemes;
+mod session;
 mod sessions;
 mod slot;
 mod softhsm_files;
@@ -69,6 +72,7 @@ use crate::model::{
     EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, TokenUri,
     WrappingAlgorithm,
 };
+use busy::Busy;
 use index::Index;
 use iv::HostIv;
 use lane::Lane;
@@ -78,7 +82,7 @@ use module::Lease;
 use private::{RsaDecryption, Task};
 use profile::Profile;
 use random::Pool;
-use sessions::{Answer, Busy, Counters, Crew, LaneName, Notice, Request, Shared};
+use sessions::{Answer, Counters, Crew, LaneName, Notice, Request, Shared};
 use slot::Wanted;
 use transfer::{Done, Step};
 use turn::Turn;
@@ -200,8 +204,8 @@ struct Inner {
 impl Token {
     /// Finds the token, logs in once, and starts its threads. Blocks for as long as that takes.
     ///
-    /// `on_hopeless` is called once if no session has been usable for a minute: end the process then, since a call that
-    /// does not return cannot be cancelled.
+    /// `on_hopeless` is called once if no session has been usable for data keys for a minute: end the process then, since
+    /// a call that does not return cannot be cancelled.
     ///
     /// Fails with [`Error::PinIncorrect`] without a second try, with [`Error::PinLocked`] without any, with
     /// [`Error::TokenMissing`] naming the tokens that there are, and with [`Error::OtherToken`].
@@ -236,8 +240,10 @@ impl Token {
         let version = info.library_version().to_string();
         tracing::info!(profile = profile.name, module = %settings.module.display(), "opening the token");
         let counters = Counters::default();
+        let busy = Arc::new(Busy::new(&profile.limits));
         let mut door = Door {
             lease,
+            busy,
             profile,
             wanted: Wanted {
                 label: settings.label.clone(),
@@ -303,7 +309,7 @@ impl Token {
 
     /// Refuses at once what the token could not be asked now: for who writes something down before he asks.
     pub fn check_available(&self) -> Result<(), Error> {
-        self.shared().refuse_if_unavailable()
+        self.shared().refuse_if_unavailable(LaneName::Slow)
     }
 
     /// What was counted since the token was opened.
@@ -817,7 +823,7 @@ fn take_module(settings: &Settings) -> Result<(Lease, Profile), Error> {
     let (lease, profile) = Profile::take_module(&settings.module, settings.profile.as_deref())?;
     if let Some(copies) = &settings.copies_dir
         && profile.files.keep_token_object_copy
-        && let Err(error) = softhsm_files::heal(&lease, copies)
+        && let Err(error) = softhsm_files::heal(&lease, copies, &Busy::new(&profile.limits))
     {
         // If it is about the token that is wanted, that is missing.
         tracing::warn!(reason = %error, "the tokens' files were not looked after");
@@ -854,8 +860,8 @@ fn start(
         pool: Arc::new(Pool::default()),
         counters,
         connection: Mutex::new(Status::Recovering("it is being opened".to_owned())),
-        keeper_busy: Busy::new(),
-        stuck: AtomicBool::new(false),
+        keeper_busy: Arc::clone(&door.busy),
+        stuck: Default::default(),
         stopped: AtomicBool::new(false),
         trouble: Mutex::default(),
     });

@@ -1,18 +1,16 @@
 //! Key objects: made, read, searched, proved, listed, destroyed.
 
-use std::num::NonZeroUsize;
-
 use cryptoki::context::Function;
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
-use cryptoki::session::Session;
 
 use super::error::{Error, Failure, not_logged_in};
 use super::kind::{KeyKind, OID_ED25519};
 use super::login::is_logged_in;
 use super::profile::Profile;
-use super::sessions::{Busy, Shared};
+use super::session::Session;
+use super::sessions::Shared;
 use super::{FoundObject, Objects};
 use crate::crypto::PublicKey;
 use crate::model::{KeyPairSpec, ObjectName};
@@ -309,8 +307,8 @@ fn read_point(session: &Session, public: ObjectHandle, len: usize) -> Result<Vec
 }
 
 /// All token objects whose label is ours, and how many others there are.
-pub(super) fn list(profile: &Profile, session: &Session, busy: &Busy) -> Result<Objects, Failure> {
-    let (ours, foreign): (Vec<_>, Vec<_>) = scan(profile, session, busy)?
+pub(super) fn list(profile: &Profile, session: &Session) -> Result<Objects, Failure> {
+    let (ours, foreign): (Vec<_>, Vec<_>) = scan(profile, session)?
         .into_iter()
         .map(|(_, found)| found)
         .partition(|found| found.label.starts_with(LABEL_PREFIX));
@@ -318,23 +316,12 @@ pub(super) fn list(profile: &Profile, session: &Session, busy: &Busy) -> Result<
 }
 
 /// All token objects; complete only because the session was logged in throughout.
-pub(super) fn scan(
-    profile: &Profile,
-    session: &Session,
-    busy: &Busy,
-) -> Result<Vec<(ObjectHandle, FoundObject)>, Failure> {
-    let mut found = Vec::new();
-    for handle in session.iter_objects_with_cache_size(&[Attribute::Token(true)], HANDLES_PER_CALL)? {
-        busy.renew();
-        found.push(handle?);
-    }
+pub(super) fn scan(profile: &Profile, session: &Session) -> Result<Vec<(ObjectHandle, FoundObject)>, Failure> {
+    let mut found = session.find_objects(&[Attribute::Token(true)])?;
     if !profile.objects.in_session {
         found = without_public_halves(session, found)?;
     }
-    let describe = |handle| {
-        busy.renew();
-        Ok((handle, describe(session, handle)?))
-    };
+    let describe = |handle| Ok((handle, describe(session, handle)?));
     let found = found.into_iter().map(describe).collect::<Result<_, Failure>>()?;
     require_login(session)?;
     Ok(found)
@@ -469,5 +456,3 @@ const ED25519_WORD: &[u8] = b"\x13\x0cedwards25519";
 /// RFC 8032 §5.1.5
 const ED25519_POINT_LEN: usize = 32;
 const LABEL_PREFIX: &str = "hsm-kms/";
-/// Handles that one `C_FindObjects` may bring: a round trip each on a network HSM.
-const HANDLES_PER_CALL: NonZeroUsize = NonZeroUsize::new(1000).unwrap();

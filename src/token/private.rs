@@ -7,9 +7,9 @@ use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
-use cryptoki::session::Session;
 
 use super::module::Module;
+use super::session::Session;
 use crate::crypto::{self, Message, ecdsa_der};
 use crate::model::{EncryptionAlgorithm, HmacSpec, KeyPairSpec, MacAlgorithm, Secret, SigningAlgorithm};
 

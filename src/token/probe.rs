@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::object::{AttributeType, ObjectHandle};
-use cryptoki::session::Session;
 
 use super::error::{Class, Error, Failure, class, reason};
 use super::import::Place;
@@ -15,6 +14,7 @@ use super::mechanism::WrappingKey;
 use super::private::RsaDecryption;
 use super::profile::Unpadding;
 use super::schemes::{Schemes, UNTOLD};
+use super::session::Session;
 use super::sessions::{Answer, LaneName, Request, Shared};
 use super::{Token, import, mechanism, object, private, transfer};
 use crate::crypto::{self, Agreement, InvalidPublicKey, Message, PublicKey};
@@ -390,7 +390,10 @@ fn row(what: &'static str, needed: bool, result: Result<(), String>) -> ProbeRow
 }
 
 fn random(session: &Session) -> Result<(), String> {
-    let draw = || session.generate_random_vec(32).map_err(|error| reason(&error));
+    let draw = || {
+        let mut bytes = [0; 32];
+        session.generate_random_slice(&mut bytes).map(|()| bytes).map_err(|error| reason(&error))
+    };
     let (one, other) = (draw()?, draw()?);
     if one == other || one == [0; 32] { Err("the bytes repeat".to_owned()) } else { Ok(()) }
 }

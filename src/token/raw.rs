@@ -13,7 +13,7 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, Rv};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
+
 use cryptoki::slot::Slot;
 use cryptoki_sys::{
     CK_BYTE, CK_FUNCTION_LIST, CK_GCM_PARAMS, CK_MECHANISM, CK_MECHANISM_TYPE, CK_RV, CK_SLOT_ID, CK_TOKEN_INFO,
@@ -22,6 +22,7 @@ use cryptoki_sys::{
 
 use super::iv::{BLOCK, HostIv, OwnIvKey};
 use super::mechanism::OwnIv;
+use super::session::Session;
 use crate::crypto::{NONCE_LEN, TAG_LEN};
 
 /// The function list of a module that `cryptoki` has loaded, too.
@@ -231,20 +232,15 @@ impl Raw {
         let encrypt = self.functions.C_Encrypt.ok_or(CryptokiError::NullFunctionPointer)?;
         // SAFETY: the caller keeps what `mechanism` points to, until the operation ends below. `session` is borrowed, and
         // is not Sync, so that no other thread uses it meanwhile.
-        check(unsafe { init(session.handle(), mechanism, key.handle()) }, Function::EncryptInit)?;
+        session.call(|session| check(unsafe { init(session, mechanism, key.handle()) }, Function::EncryptInit))?;
         let mut written = length(output.len())?;
         // SAFETY: `plaintext` and `output` are valid for the lengths given; the module reads the former and writes at
         // most `written` bytes to the latter.
-        let code = unsafe {
-            encrypt(
-                session.handle(),
-                plaintext.as_ptr().cast_mut(),
-                length(plaintext.len())?,
-                output.as_mut_ptr(),
-                &mut written,
-            )
-        };
-        check(code, Function::Encrypt)?;
+        let (from, len) = (plaintext.as_ptr().cast_mut(), length(plaintext.len())?);
+        session.call(|session| {
+            let code = unsafe { encrypt(session, from, len, output.as_mut_ptr(), &mut written) };
+            check(code, Function::Encrypt)
+        })?;
         within(written, output)
     }
 
@@ -262,20 +258,15 @@ impl Raw {
         let init = self.functions.C_DecryptInit.ok_or(CryptokiError::NullFunctionPointer)?;
         let decrypt = self.functions.C_Decrypt.ok_or(CryptokiError::NullFunctionPointer)?;
         // SAFETY: as in `encrypt_by`: every pointer outlives both calls, and the session is this thread's alone.
-        check(unsafe { init(session.handle(), mechanism, key.handle()) }, Function::DecryptInit)?;
+        session.call(|session| check(unsafe { init(session, mechanism, key.handle()) }, Function::DecryptInit))?;
         let mut written = length(output.len())?;
         // SAFETY: `ciphertext` and `output` are valid for the lengths given; the module reads the former and writes
         // at most `written` bytes to the latter.
-        let code = unsafe {
-            decrypt(
-                session.handle(),
-                ciphertext.as_ptr().cast_mut(),
-                length(ciphertext.len())?,
-                output.as_mut_ptr(),
-                &mut written,
-            )
-        };
-        check(code, Function::Decrypt)?;
+        let (from, len) = (ciphertext.as_ptr().cast_mut(), length(ciphertext.len())?);
+        session.call(|session| {
+            let code = unsafe { decrypt(session, from, len, output.as_mut_ptr(), &mut written) };
+            check(code, Function::Decrypt)
+        })?;
         within(written, output)
     }
 
@@ -295,14 +286,15 @@ impl Raw {
         let mut mechanism = CK_MECHANISM::from(mechanism);
         // SAFETY: `mechanism` points into the caller's `Mechanism`, which outlives both calls. `session` is borrowed, and
         // is not Sync, so that no other thread uses it meanwhile.
-        check(unsafe { init(session.handle(), &mut mechanism, key.handle()) }, Function::SignInit)?;
+        session.call(|session| check(unsafe { init(session, &mut mechanism, key.handle()) }, Function::SignInit))?;
         let mut written = length(output.len())?;
         // SAFETY: `data` and `output` are valid for the lengths given; the module reads the former and writes at most
         // `written` bytes to the latter.
-        let code = unsafe {
-            sign(session.handle(), data.as_ptr().cast_mut(), length(data.len())?, output.as_mut_ptr(), &mut written)
-        };
-        check(code, Function::Sign)?;
+        let (from, len) = (data.as_ptr().cast_mut(), length(data.len())?);
+        session.call(|session| {
+            let code = unsafe { sign(session, from, len, output.as_mut_ptr(), &mut written) };
+            check(code, Function::Sign)
+        })?;
         within(written, output)
     }
 
@@ -322,10 +314,11 @@ impl Raw {
         let mut written = length(output.len())?;
         // SAFETY: `mechanism` points into the caller's `Mechanism`, which outlives the call; `output` is valid for the
         // length given, and the module writes at most that. `session` is this thread's alone.
-        let code = unsafe {
-            wrap(session.handle(), &mut mechanism, wrapping.handle(), key.handle(), output.as_mut_ptr(), &mut written)
-        };
-        check(code, Function::WrapKey)?;
+        session.call(|session| {
+            let (wrapping, key) = (wrapping.handle(), key.handle());
+            let code = unsafe { wrap(session, &mut mechanism, wrapping, key, output.as_mut_ptr(), &mut written) };
+            check(code, Function::WrapKey)
+        })?;
         within(written, output)
     }
 

@@ -1,18 +1,20 @@
 //! Which schemes this token does: found out by doing, whenever its sessions are opened, and good until they are lost.
 
 use std::fmt;
+use std::sync::Arc;
 
 use cryptoki::error::{Error as CryptokiError, RvError};
-use cryptoki::session::Session;
+
 use cryptoki::slot::Slot;
 
+use super::busy::Busy;
 use super::error::{Class, Error, Failure, class, outcome, reason};
 use super::iv::{HostIv, MakesIvs, ThrowAwayKey};
 use super::login::{close, is_logged_in};
 use super::mechanism::{self, SEED_LEN, Scheme, Way, WrappingKey};
 use super::module::Module;
 use super::profile::Profile;
-use super::sessions::Busy;
+use super::session::Session;
 
 /// The schemes that were tried, those of the profile first.
 #[derive(Default)]
@@ -30,8 +32,8 @@ pub(super) struct Tried {
 impl Schemes {
     /// Tries every scheme with a key that is thrown away. Fails as the token does if it cannot be asked, and with
     /// [`Error::NoScheme`] if new materials would get none.
-    pub fn find(module: &Module, profile: &Profile, slot: Slot, busy: &Busy) -> Result<Schemes, Error> {
-        let home = open(module, slot)?;
+    pub fn find(module: &Module, profile: &Profile, slot: Slot, busy: &Arc<Busy>) -> Result<Schemes, Error> {
+        let home = open(module, slot, busy)?;
         let found = find_from(module, profile, slot, busy, &home);
         close(home);
         let found = found.map_err(told)?;
@@ -90,7 +92,13 @@ impl fmt::Display for Schemes {
     }
 }
 
-fn find_from(module: &Module, profile: &Profile, slot: Slot, busy: &Busy, home: &Session) -> Result<Schemes, Failure> {
+fn find_from(
+    module: &Module,
+    profile: &Profile,
+    slot: Slot,
+    busy: &Arc<Busy>,
+    home: &Session,
+) -> Result<Schemes, Failure> {
     let key = ThrowAwayKey::generate(profile, home)?;
     let found = try_each(module, profile, slot, busy, home, &key);
     // Also after a failure: where there are no session objects, it would stay.
@@ -102,16 +110,15 @@ fn try_each(
     module: &Module,
     profile: &Profile,
     slot: Slot,
-    busy: &Busy,
+    busy: &Arc<Busy>,
     home: &Session,
     key: &ThrowAwayKey,
 ) -> Result<Schemes, Failure> {
     let mut found = Vec::new();
     for scheme in profile.schemes_to_try() {
-        busy.renew();
-        let mut way = try_alone(module, profile, slot, key, scheme);
+        let mut way = try_alone(module, profile, slot, busy, key, scheme);
         if way.as_ref().is_err_and(may_pass) {
-            way = try_alone(module, profile, slot, key, scheme);
+            way = try_alone(module, profile, slot, busy, key, scheme);
         }
         let way = match way {
             Err(failure) if is_outage(&failure) || !is_logged_in(home) => return Err(failure),
@@ -131,10 +138,11 @@ fn try_alone(
     module: &Module,
     profile: &Profile,
     slot: Slot,
+    busy: &Arc<Busy>,
     key: &ThrowAwayKey,
     scheme: Scheme,
 ) -> Result<Way, Failure> {
-    let session = open(module, slot)?;
+    let session = open(module, slot, busy)?;
     let way = try_scheme(module, profile, &session, key, scheme);
     close(session);
     way
@@ -196,8 +204,8 @@ fn forgeries(scheme: Scheme, wrapped: &[u8]) -> Vec<(&'static [u8], Vec<u8>)> {
     forgeries
 }
 
-fn open(module: &Module, slot: Slot) -> Result<Session, Error> {
-    module.context.open_rw_session_no_drop(slot).map_err(|error| outcome(&error))
+fn open(module: &Module, slot: Slot, busy: &Arc<Busy>) -> Result<Session, Error> {
+    Session::open(&module.context, slot, busy).map_err(|error| outcome(&error))
 }
 
 /// Whether a second try may go better.

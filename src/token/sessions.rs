@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use cryptoki::slot::Slot;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::busy::Busy;
 use super::error::Error;
 use super::import::{Import, Place, Unwrapped};
 use super::index::Index;
@@ -149,6 +150,12 @@ pub(super) struct Hand {
     pub thread: JoinHandle<()>,
 }
 
+/// An order that was given to one worker.
+pub(super) struct Pending<T> {
+    pub busy: Arc<Busy>,
+    answer: Receiver<T>,
+}
+
 /// All workers. Who is told to enter or leave, and who is hired, changes only under its lock.
 #[derive(Default)]
 pub(super) struct Crew {
@@ -205,9 +212,9 @@ pub(super) struct Shared {
     /// How the connection is, as the keeper knows it.
     pub connection: Mutex<Status>,
     /// Whether the keeper is inside a call.
-    pub keeper_busy: Busy,
-    /// Set by the watchdog while a lane has no worker that answers, or the keeper does not come back.
-    pub stuck: AtomicBool,
+    pub keeper_busy: Arc<Busy>,
+    /// Set by the watchdog for each lane that has no worker that answers, and for all while the keeper does not come back.
+    pub stuck: [AtomicBool; LaneName::ALL.len()],
     /// Ends the watchdog.
     pub stopped: AtomicBool,
     /// When a call last failed for what is no fault of its data.
@@ -223,15 +230,6 @@ pub(super) struct Counters {
     pub logins: Arc<AtomicU64>,
 }
 
-/// Whether a worker is inside a call, and since when. Times are in milliseconds since the watchdog's start.
-pub(super) struct Busy {
-    start: Instant,
-    since: AtomicU64,
-    limit: AtomicU64,
-    /// Set when the worker is written off: it ends as soon as its call returns.
-    pub written_off: AtomicBool,
-}
-
 impl Hand {
     /// Gives an order. A worker that has ended needs none, and drops it.
     pub fn order(&self, order: Control) {
@@ -243,7 +241,7 @@ impl Hand {
 impl Shared {
     /// Puts a request into its lane and waits for the answer, up to the deadline.
     pub async fn ask(&self, lane: LaneName, request: Request, deadline: Instant) -> Result<Answer, Error> {
-        self.refuse_if_unavailable()?;
+        self.refuse_if_unavailable(lane)?;
         let until = tokio::time::Instant::from_std(deadline);
         let lane = self.lane(lane);
         let place = lane.place(until).await?;
@@ -265,7 +263,7 @@ impl Shared {
     /// How the token is.
     pub fn status(&self) -> Status {
         let connection = self.connection().clone();
-        if self.stuck.load(Ordering::Relaxed) && matches!(connection, Status::Ready | Status::Recovering(_)) {
+        if self.is_stuck(LaneName::Fast) && matches!(connection, Status::Ready | Status::Recovering(_)) {
             return Status::Unavailable(STUCK.to_owned());
         }
         connection
@@ -297,11 +295,31 @@ impl Shared {
         }
     }
 
+    /// Whether nobody answers what is asked in this lane.
+    pub fn is_stuck(&self, lane: LaneName) -> bool {
+        self.stuck[lane as usize].load(Ordering::Relaxed)
+    }
+
+    /// Takes note of that; whatever waits there is answered at once.
+    pub fn set_stuck(&self, lane: LaneName, stuck: bool) {
+        let was = self.stuck[lane as usize].swap(stuck, Ordering::Relaxed);
+        if stuck {
+            self.drain_lane(lane, STUCK);
+        }
+        if stuck && !was {
+            tracing::error!(?lane, "no session is left for this kind of work, which is refused until a call returns");
+        }
+    }
+
     /// Answers everything that waits with the reason why nobody will serve it.
     pub fn drain(&self) {
         let why = self.status().to_string();
-        for job in LaneName::ALL.into_iter().flat_map(|lane| self.lane(lane).drain()) {
-            job.answer(Err(Error::Unavailable(why.clone())));
+        LaneName::ALL.into_iter().for_each(|lane| self.drain_lane(lane, &why));
+    }
+
+    fn drain_lane(&self, lane: LaneName, why: &str) {
+        for job in self.lane(lane).drain() {
+            job.answer(Err(Error::Unavailable(why.to_owned())));
         }
     }
 
@@ -370,8 +388,8 @@ impl Shared {
     }
 
     /// Refuses what would have no answer soon.
-    pub fn refuse_if_unavailable(&self) -> Result<(), Error> {
-        if self.stuck.load(Ordering::Relaxed) {
+    pub fn refuse_if_unavailable(&self, lane: LaneName) -> Result<(), Error> {
+        if self.is_stuck(lane) {
             return Err(Error::Unavailable(STUCK.to_owned()));
         }
         match &*self.connection() {
@@ -418,62 +436,63 @@ impl Job {
     }
 }
 
+impl<T> Pending<T> {
+    /// Waits for the answer, for as long as `patience` says. `None` from who has ended or was written off.
+    pub fn wait(&self, patience: impl Fn(&Busy) -> bool) -> Option<T> {
+        loop {
+            match self.answer.recv_timeout(ANSWER_TICK) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Timeout) if !self.busy.is_written_off() && patience(&self.busy) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
 impl Crew {
-    /// Whether each lane has a worker that answers.
-    pub fn serves_all_lanes(&self) -> bool {
-        LaneName::ALL.iter().all(|lane| self.hands.iter().any(|hand| hand.lane == *lane))
+    /// Gives an order to those workers.
+    pub fn order<T>(&self, whom: impl Fn(&Hand) -> bool, order: impl Fn(Sender<T>) -> Control) -> Vec<Pending<T>> {
+        let give = |hand: &Hand| {
+            let (done, answer) = bounded(1);
+            // A worker that has ended drops `done`, which ends the wait for it.
+            hand.order(order(done));
+            Pending { busy: Arc::clone(&hand.busy), answer }
+        };
+        self.hands.iter().filter(|hand| whom(hand)).map(give).collect()
+    }
+
+    /// Writes off a worker that does not come back to obey.
+    pub fn write_off(&mut self, busy: &Arc<Busy>) {
+        let Some(index) = self.hands.iter().position(|hand| Arc::ptr_eq(&hand.busy, busy)) else { return };
+        let hand = self.hands.swap_remove(index);
+        tracing::error!(lane = ?hand.lane, "a session of the token is inside a call for too long to be waited for");
+        busy.write_off();
+        // It may have come back just now, and wait.
+        hand.order(Control::Stop);
+        self.lost.push(hand);
+    }
+
+    /// Whether the lane has a worker that answers.
+    pub fn serves(&self, lane: LaneName) -> bool {
+        self.hands.iter().any(|hand| hand.lane == lane)
+    }
+
+    /// Makes a worker that was written off one of the crew again, for whom a recovery waits, if nothing has been lost since
+    /// its epoch began.
+    pub fn take_back(&mut self, busy: &Arc<Busy>, epoch: u64) -> bool {
+        let same = self.serving.as_ref().is_some_and(|serving| serving.epoch == epoch);
+        let index = self.lost.iter().position(|hand| same && Arc::ptr_eq(&hand.busy, busy));
+        let Some(index) = index else { return false };
+        busy.take_back();
+        let hand = self.lost.swap_remove(index);
+        self.hands.push(hand);
+        true
     }
 }
 
-impl Busy {
-    /// For a worker that is not inside a call.
-    pub fn new() -> Busy {
-        Busy {
-            start: Instant::now(),
-            since: AtomicU64::new(IDLE),
-            limit: AtomicU64::new(0),
-            written_off: AtomicBool::new(false),
-        }
-    }
-
-    /// A call begins that may take this long.
-    pub fn begin(&self, limit: Duration) {
-        self.limit.store(millis(limit), Ordering::Relaxed);
-        self.since.store(millis(self.start.elapsed()), Ordering::Release);
-    }
-
-    /// One call has returned, and another one of the same kind begins.
-    pub fn renew(&self) {
-        if self.since.load(Ordering::Acquire) != IDLE {
-            self.since.store(millis(self.start.elapsed()), Ordering::Release);
-        }
-    }
-
-    /// The call has returned.
-    pub fn end(&self) {
-        self.since.store(IDLE, Ordering::Release);
-    }
-
-    /// Whether the worker has been inside one call for longer than it may.
-    pub fn is_overdue(&self) -> bool {
-        let since = self.since.load(Ordering::Acquire);
-        let limit = self.limit.load(Ordering::Relaxed);
-        since != IDLE && millis(self.start.elapsed()) > since.saturating_add(limit)
-    }
-
-    /// Whether the watchdog has given this worker up.
-    pub fn is_written_off(&self) -> bool {
-        self.written_off.load(Ordering::Acquire)
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
+const ANSWER_TICK: Duration = Duration::from_millis(20);
 /// How long one failed call makes others suspicious: as long as a recovery may take.
 const TROUBLE_TIME: Duration = Duration::from_secs(2);
-const IDLE: u64 = u64::MAX;
 /// What is said of a token that ends.
 pub(super) const STOPPED: &str = "it is being shut down";
 const ENDED: &str = "the thread that had the request has ended";

@@ -11,6 +11,7 @@ use cryptoki_sys::{
 };
 use secrecy::SecretString;
 
+use super::busy::Busy;
 use super::error::{Error, outcome, reason};
 use super::module::Module;
 use super::profile::Profile;
@@ -56,8 +57,8 @@ pub struct TokenFlags {
 /// All tokens of the module at `path`, uninitialised ones included. `profile` is needed only for a library that is
 /// initialised by it.
 pub fn tokens(path: &Path, profile: Option<&Path>) -> Result<Vec<TokenEntry>, Error> {
-    let (lease, _) = Profile::take_module(path, profile)?;
-    Ok(list(lease.module())?.into_iter().map(|token| token.entry).collect())
+    let (lease, profile) = Profile::take_module(path, profile)?;
+    Ok(list(lease.module(), &Busy::new(&profile.limits))?.into_iter().map(|token| token.entry).collect())
 }
 
 /// Makes a token with this label, its SO PIN and its user PIN, in the first slot that has an uninitialised token.
@@ -79,9 +80,9 @@ pub(super) struct Listed {
 }
 
 /// All slots with a token. One that cannot be described is left out with a warning.
-pub(super) fn list(module: &Module) -> Result<Vec<Listed>, Error> {
-    let slots = module.context.get_slots_with_token().map_err(|error| outcome(&error))?;
-    Ok(slots.into_iter().filter_map(|slot| describe(module, slot)).collect())
+pub(super) fn list(module: &Module, busy: &Busy) -> Result<Vec<Listed>, Error> {
+    let slots = busy.watch_two(|| module.context.get_slots_with_token()).map_err(|error| outcome(&error))?;
+    Ok(slots.into_iter().filter_map(|slot| describe(module, slot, busy)).collect())
 }
 
 /// Which token is meant: what is given must fit.
@@ -143,7 +144,8 @@ fn init_in(
     if label.is_empty() || label.len() > LABEL_BYTES || label.trim_end() != label {
         return Err(Error::Label { label: label.to_owned(), reason: "it needs 1 to 32 bytes and no blank at its end" });
     }
-    let listed = list(module)?;
+    let busy = Busy::new(&profile.limits);
+    let listed = list(module, &busy)?;
     if listed.iter().any(|token| token.entry.flags.initialized && token.entry.label == label) {
         return Err(Error::Label { label: label.to_owned(), reason: "another token has it" });
     }
@@ -152,7 +154,8 @@ fn init_in(
         reason: "the module has no slot with an uninitialised token",
     })?;
     initialise(module, free.slot, label, so_pin, pin).map_err(|error| outcome(&error))?;
-    let made = describe(module, free.slot).ok_or(Error::Unavailable("the new token cannot be described".into()))?;
+    let made =
+        describe(module, free.slot, &busy).ok_or(Error::Unavailable("the new token cannot be described".into()))?;
     if profile.files.sync_files {
         softhsm_files::Directory::of(&made.entry.serial)?.sync_all()?;
     }
@@ -173,8 +176,8 @@ fn initialise(
     session.logout()
 }
 
-fn describe(module: &Module, slot: Slot) -> Option<Listed> {
-    match module.raw.token_info(slot) {
+fn describe(module: &Module, slot: Slot, busy: &Busy) -> Option<Listed> {
+    match busy.watch(|| module.raw.token_info(slot)) {
         Ok(info) => Some(Listed { entry: entry(slot, &info), slot, max_sessions: max_sessions(&info) }),
         Err(error) => {
             tracing::warn!(slot = slot.id(), reason = reason(&error), "a token that cannot be described is left out");

@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use super::busy::Busy;
 use super::error::Error;
 use super::module::Lease;
 use super::slot::{self, Listed};
@@ -105,8 +106,8 @@ impl Directory {
 /// the module, so this is to be done before its first token is opened.
 ///
 /// Fails with [`Error::InUse`] if another process has all of them.
-pub(super) fn heal(lease: &Lease, copies: &Path) -> Result<bool, Error> {
-    let broken = broken(&slot::list(lease.module())?, copies)?;
+pub(super) fn heal(lease: &Lease, copies: &Path, busy: &Busy) -> Result<bool, Error> {
+    let broken = broken(&slot::list(lease.module(), busy)?, copies)?;
     let (mut claims, mut in_use) = (Vec::new(), None);
     for folder in broken {
         match (Directory { path: folder.clone() }).claim() {

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
 use cryptoki::context::Function;
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::object::ObjectHandle;
-use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 
+use super::busy::Busy;
 use super::error::{Class, Error, Failure, class, outcome, reason};
 use super::import::{Import, Place, Unwrapped};
 use super::iv::HostIv;
@@ -20,7 +19,8 @@ use super::kind::KeyKind;
 use super::login::{close, is_logged_in};
 use super::mechanism::{Scheme, Way, WrappingKey};
 use super::private::{self, RsaDecryption, Task};
-use super::sessions::{Answer, Busy, Control, Request, Serving, Shared};
+use super::session::Session;
+use super::sessions::{Answer, Control, Pending, Request, Serving, Shared};
 use super::transfer::{Done, Known, Replication, Step, Transferable};
 use super::turn::Held as Turn;
 use super::{import, mechanism, object, probe, random, transfer};
@@ -66,7 +66,7 @@ impl KnownGood {
 impl Station {
     /// Opens a session in a slot that the anchor has logged in to.
     pub fn open(shared: &Arc<Shared>, busy: &Arc<Busy>, serving: Serving) -> Result<Station, Error> {
-        let session = open_session(shared, serving.slot).map_err(|error| outcome(&error))?;
+        let session = open_session(shared, busy, serving.slot).map_err(|error| outcome(&error))?;
         let (shared, busy) = (Arc::clone(shared), Arc::clone(busy));
         Ok(Station { shared, busy, serving, session, held: HashMap::new(), well: Cell::default() })
     }
@@ -83,7 +83,7 @@ impl Station {
 
     /// Changes the session for a new one. Proved token objects stay known; their copies went with the old session.
     pub fn renew(&mut self) -> Result<(), CryptokiError> {
-        let fresh = open_session(&self.shared, self.serving.slot)?;
+        let fresh = open_session(&self.shared, &self.busy, self.serving.slot)?;
         close(std::mem::replace(&mut self.session, fresh));
         self.well = Cell::default();
         for held in self.held.values_mut() {
@@ -137,7 +137,7 @@ impl Station {
             }
             Request::Objects => {
                 let _turn = self.turn();
-                Ok(Answer::Objects(object::list(&self.shared.profile, &self.session, &self.busy)?))
+                Ok(Answer::Objects(object::list(&self.shared.profile, &self.session)?))
             }
             Request::Index => self.index(),
             Request::SelfTest => Ok(Answer::SelfTest(probe::run(&self.shared, &self.session)?)),
@@ -478,7 +478,7 @@ impl Station {
         }
         self.busy.end();
         self.forget_everywhere(name, deadline)?;
-        self.busy.begin(self.shared.profile.limits.call());
+        self.busy.begin();
         let _turn = self.turn();
         match self.find(name)? {
             None => Ok(Answer::Done),
@@ -500,20 +500,15 @@ impl Station {
     /// Has every worker that holds keys drop them and their copies: those of the lanes that use keys.
     fn forget_everywhere(&self, name: &ObjectName, deadline: Instant) -> Result<(), Error> {
         let not_told = || Error::Unavailable(format!("a session may still hold a copy of {name}; destroy it again"));
-        let (told, answers) = bounded(CREW_MAX);
-        let mut asked = 0;
-        {
+        let told = {
             let crew = self.shared.crew();
             if crew.lost.iter().any(|hand| hand.lane.holds_keys()) {
                 return Err(not_told());
             }
-            for hand in crew.hands.iter().filter(|hand| hand.lane.holds_keys()) {
-                hand.order(Control::Forget(name.cka_id(), told.clone()));
-                asked += 1;
-            }
-        }
-        drop(told);
-        (0..asked).try_for_each(|_| answers.recv_deadline(deadline).map_err(|_| not_told()))
+            crew.order(|hand| hand.lane.holds_keys(), |done| Control::Forget(name.cka_id(), done))
+        };
+        let in_time = |told: &Pending<()>| told.wait(|_| Instant::now() < deadline).ok_or_else(not_told);
+        told.iter().try_for_each(in_time)
     }
 
     fn exists(&mut self, name: &ObjectName, kind: KeyKind) -> Result<Answer, Failure> {
@@ -542,7 +537,7 @@ impl Station {
 
     fn index(&self) -> Result<Answer, Failure> {
         let _turn = self.turn();
-        let objects = object::scan(&self.shared.profile, &self.session, &self.busy)?;
+        let objects = object::scan(&self.shared.profile, &self.session)?;
         self.shared.index.fill(
             self.serving.epoch,
             objects.into_iter().map(|(handle, found)| (self.shared.profile.mark_found(found), handle)),
@@ -585,12 +580,11 @@ impl Station {
 
     /// To be held while objects are searched, made or destroyed, where the profile wants that.
     fn turn(&self) -> Turn<'_> {
-        self.shared.objects_turn.take(self.shared.profile.limits.call() / 2)
+        self.shared.objects_turn.take(&self.busy, self.shared.profile.limits.call() / 2)
     }
 
-    /// One more operation; a slow token is not one that hangs, so that each has its own time.
+    /// One more operation.
     fn count(&self) {
-        self.busy.renew();
         self.shared.counters.operations.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -604,10 +598,8 @@ fn number_one(len: usize) -> Vec<u8> {
     one
 }
 
-fn open_session(shared: &Shared, slot: Slot) -> Result<Session, CryptokiError> {
-    // Read-write for all: some tokens have no other kind. Without close-on-drop, because the handle of a lost session
-    // may belong to someone else by the time it is dropped.
-    let session = shared.module.context.open_rw_session_no_drop(slot)?;
+fn open_session(shared: &Shared, busy: &Arc<Busy>, slot: Slot) -> Result<Session, CryptokiError> {
+    let session = Session::open(&shared.module.context, slot, busy)?;
     shared.counters.sessions.fetch_add(1, Ordering::Relaxed);
     Ok(session)
 }
@@ -618,5 +610,3 @@ const WELL_TIME: Duration = Duration::from_secs(1);
 const PROBE: &[u8] = b"hsm-kms/probe/v1";
 /// Copies on one session: SoftHSM keeps each in memory for as long as the session lives.
 const COPIES_MAX: usize = 10_000;
-/// More fast workers than any profile has.
-const CREW_MAX: usize = 1024;

@@ -14,11 +14,11 @@
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
-use cryptoki::session::Session;
 
 use super::error::{Error, Failure};
 use super::kind::KeyKind;
 use super::probe::passing_name;
+use super::session::Session;
 use super::sessions::Shared;
 use super::{import, object, private, probe};
 use crate::crypto::{self, PublicKey};

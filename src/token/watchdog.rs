@@ -10,7 +10,7 @@ use super::error::Error;
 use super::sessions::{Control, Crew, LaneName, Shared};
 use super::worker::hire;
 
-/// Starts the watchdog. It calls `on_hopeless` once, when the token has had no worker for as long as the profile says.
+/// Starts the watchdog. It calls `on_hopeless` once, when the token has had no worker for data keys for as long as the profile says.
 pub(super) fn start(
     shared: Arc<Shared>,
     max_sessions: Option<u64>,
@@ -32,10 +32,13 @@ impl Watchdog {
     fn run(mut self) {
         while !self.shared.stopped.load(Ordering::Acquire) {
             std::thread::sleep(TICK);
-            let stuck = self.look();
-            self.shared.stuck.store(stuck, Ordering::Relaxed);
-            if stuck {
-                self.shared.drain();
+            let keeper_hangs = self.shared.keeper_busy.is_overdue();
+            let served = self.look();
+            for lane in LaneName::ALL {
+                self.shared.set_stuck(lane, keeper_hangs || !served.contains(&lane));
+            }
+            // Without data keys there is nothing that an end of the process would spoil.
+            if self.shared.is_stuck(LaneName::Fast) {
                 self.despair();
             } else {
                 self.stuck_since = None;
@@ -43,17 +46,17 @@ impl Watchdog {
         }
     }
 
-    /// Writes off who is overdue, and hires replacements. Returns whether the token is stuck all the same.
-    fn look(&self) -> bool {
+    /// Writes off who is overdue, and hires replacements. Returns the lanes that have workers.
+    fn look(&self) -> Vec<LaneName> {
         let mut crew = self.shared.crew();
         if self.shared.stopped.load(Ordering::Acquire) {
-            return false;
+            return LaneName::ALL.to_vec();
         }
         write_off(&mut crew);
         for lane in LaneName::ALL {
             self.replace(&mut crew, lane, self.shared.workers(lane));
         }
-        !crew.serves_all_lanes() || self.shared.keeper_busy.is_overdue()
+        LaneName::ALL.into_iter().filter(|lane| crew.serves(*lane)).collect()
     }
 
     fn replace(&self, crew: &mut Crew, lane: LaneName, wanted: usize) {
@@ -75,7 +78,8 @@ impl Watchdog {
     fn has_room(&self, crew: &Crew, lane: LaneName) -> bool {
         let open = crew.hands.len() + crew.lost.len() + 1;
         let fits = self.max_sessions.is_none_or(|max| u64::try_from(open).is_ok_and(|open| open < max));
-        fits && crew.lost.iter().filter(|hand| hand.lane == lane).count() <= REPLACEMENTS_MAX
+        let lost = crew.lost.iter().filter(|hand| hand.lane == lane).count();
+        fits && lost <= REPLACEMENTS_MAX * self.shared.workers(lane)
     }
 
     fn despair(&mut self) {
@@ -96,9 +100,8 @@ fn write_off(crew: &mut Crew) {
     while let Some(hand) = crew.hands.get(index) {
         if hand.thread.is_finished() {
             crew.hands.swap_remove(index);
-        } else if hand.busy.is_overdue() {
+        } else if hand.busy.write_off_if_overdue() {
             tracing::error!(lane = ?hand.lane, "a session of the token is inside a call that does not return");
-            hand.busy.written_off.store(true, Ordering::Release);
             let lost = crew.hands.swap_remove(index);
             crew.lost.push(lost);
         } else {
@@ -108,5 +111,5 @@ fn write_off(crew: &mut Crew) {
 }
 
 const TICK: Duration = Duration::from_millis(250);
-/// Replacements for one lane while those written off have not come back.
+/// Replacements for each worker of a lane while those written off have not come back.
 const REPLACEMENTS_MAX: usize = 3;

@@ -1,20 +1,21 @@
 //! One worker: a thread with a session, which takes jobs from its lane and orders from the keeper.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, SendError, unbounded};
 use cryptoki::error::Error as CryptokiError;
 
+use super::busy::Busy;
 use super::error::{Class, Error, Failure, class, outcome, reason};
 use super::lane::Next;
-use super::sessions::{Busy, Control, Hand, Job, LaneName, Request, Shared};
+use super::sessions::{Control, Hand, Job, LaneName, Request, Shared};
 use super::station::Station;
 
 /// Starts a worker for this lane. It waits for [`Control::Enter`].
 pub(super) fn hire(shared: &Arc<Shared>, lane: LaneName) -> Result<Hand, Error> {
     let (control, orders) = unbounded();
-    let busy = Arc::new(Busy::new());
+    let busy = Arc::new(Busy::new(&shared.profile.limits));
     let worker = Worker {
         shared: Arc::clone(shared),
         lane,
@@ -84,7 +85,7 @@ impl Worker {
             }
             Control::Enter(serving, done) => {
                 let epoch = serving.epoch;
-                self.busy.begin(self.shared.profile.limits.call());
+                self.busy.begin();
                 let opened = Station::open(&self.shared, &self.busy, serving);
                 self.busy.end();
                 self.epoch = epoch;
@@ -116,32 +117,28 @@ impl Worker {
         if Instant::now() >= job.deadline {
             return job.answer(Err(Error::DeadlineExceeded));
         }
-        let limit = self.limit(&job.request);
         let Some(station) = &mut self.station else {
             self.waiting = Some(job);
             return;
         };
-        self.busy.begin(limit);
+        self.busy.begin();
         let outcome = station.run(&job.request, job.deadline);
         self.busy.end();
         match outcome {
             Ok(answer) => job.answer(Ok(answer)),
             Err(Failure::Final(error)) => job.answer(Err(error)),
+            Err(Failure::Call(_)) if self.busy.is_written_off() => self.pass_on(job),
             Err(Failure::Call(error)) => self.mend(job, &error),
         }
     }
 
-    fn limit(&self, request: &Request) -> Duration {
-        match request {
-            Request::Prehashes | Request::TryImports | Request::SelfTest | Request::OffersTransfer(_) => {
-                self.shared.profile.limits.generation()
-            }
-            Request::Transfer(step) if step.makes_a_pair() => self.shared.profile.limits.generation(),
-            Request::Generate { kind, .. } | Request::Offers(kind) if kind.is_pair() => {
-                self.shared.profile.limits.generation()
-            }
-            _ => self.shared.profile.limits.call(),
+    /// The job of a worker that was written off gets its second try from another one.
+    fn pass_on(&self, mut job: Job) {
+        if !job.may_retry() {
+            return job.answer(Err(Error::Unavailable(WRITTEN_OFF.to_owned())));
         }
+        job.retried = true;
+        self.shared.lane(self.lane).put(job);
     }
 
     /// After a failed call: what is lost is given up, and a job that makes nothing gets its one second try.
@@ -174,7 +171,7 @@ impl Worker {
     }
 
     fn is_logged_in(&self) -> bool {
-        self.busy.begin(self.shared.profile.limits.call());
+        self.busy.begin();
         let logged_in = self.station.as_ref().is_some_and(Station::is_logged_in);
         self.busy.end();
         logged_in
@@ -191,7 +188,7 @@ impl Worker {
     }
 
     fn forget(&mut self, cka_id: &[u8; 20]) {
-        self.busy.begin(self.shared.profile.limits.call());
+        self.busy.begin();
         let forgotten = self.station.as_mut().map_or(Ok(()), |station| station.forget(cka_id));
         self.busy.end();
         if let Err(error) = forgotten {
@@ -200,7 +197,7 @@ impl Worker {
     }
 
     fn renew(&mut self) {
-        self.busy.begin(self.shared.profile.limits.call());
+        self.busy.begin();
         let renewed = self.station.as_mut().map_or(Ok(()), Station::renew);
         self.busy.end();
         if let Err(error) = renewed {
@@ -209,13 +206,18 @@ impl Worker {
     }
 
     fn lose(&mut self, why: String) {
+        // What a worker that was written off has lost is not the token.
+        if self.busy.is_written_off() {
+            return;
+        }
         self.leave();
         self.shared.report_lost(self.epoch, why);
     }
 
     fn leave(&mut self) {
+        self.busy.heed();
         if let Some(station) = self.station.take() {
-            self.busy.begin(self.shared.profile.limits.call());
+            self.busy.begin();
             station.close();
             self.busy.end();
         }
@@ -223,8 +225,11 @@ impl Worker {
 
     /// Ends after having been written off. The session is closed only if it can still be this worker's own.
     fn vanish(mut self) {
-        let epoch = self.shared.crew().serving.as_ref().map(|serving| serving.epoch);
-        if epoch == Some(self.epoch) {
+        if let Some(job) = self.waiting.take() {
+            self.shared.lane(self.lane).put(job);
+        }
+        let taken_back = self.shared.crew().take_back(&self.busy, self.epoch);
+        if taken_back {
             self.leave();
         }
     }
@@ -234,3 +239,5 @@ impl Worker {
 fn uses_key(request: &Request) -> bool {
     matches!(request, Request::Wrap { .. } | Request::Unwrap { .. } | Request::Use { .. })
 }
+
+const WRITTEN_OFF: &str = "its call did not return in time";

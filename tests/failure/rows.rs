@@ -85,7 +85,8 @@ fn slow_by_200_ms() {
 #[test]
 fn slow_by_5_s() {
     let trial = Trial::start(&[]);
-    let seen = trial.fails_for(&format!("@one latency 5000 {WORK}"), Duration::from_secs(2)).recovers().ends();
+    let trial = trial.fails_for(&format!("@one latency 5000 {WORK}"), Duration::from_secs(2)).recovers();
+    let seen = trial.fails_for("@one latency 5000 *", Duration::from_secs(2)).recovers().ends();
     assert!(seen.only(&[TIMEOUT]) && seen.during.iter().any(|outcome| !outcome.is_success()), "{seen:?}");
     assert!(seen.ready && seen.logins == 0, "slow is not lost: {seen:?}");
     assert!(!seen.log.contains("does not return"), "and no worker is written off");
@@ -100,6 +101,16 @@ fn a_call_hangs() {
     let seen = trial.recovers().ends();
     assert!(seen.only(&[TIMEOUT]) && seen.ready, "{seen:?}");
     assert_eq!((seen.log.matches("inside a call that does not return").count(), seen.logins), (1, 0), "{seen:?}");
+}
+
+#[test]
+fn one_kind_of_work_hangs() {
+    let trial = Trial::start_with(&[], SHORT_LIMITS);
+    let trial = trial.fails_for("@one hang C_GenerateKey", Duration::from_secs(6));
+    let seen = trial.says("ready").recovers().ends();
+    assert!(seen.exceptions("Encrypt").is_empty() && seen.exceptions("Decrypt").is_empty(), "{seen:?}");
+    assert!(seen.only(&[TIMEOUT, UNAVAILABLE]) && seen.exceptions("CreateKey").contains(&UNAVAILABLE), "{seen:?}");
+    assert!(seen.log.contains("no session is left for this kind of work") && seen.logins == 0, "{seen:?}");
 }
 
 #[test]
@@ -307,13 +318,14 @@ fn every_row_of_the_table_is_tested() {
 }
 
 /// How a row begins, and the tests of what it says.
-const TESTED: [(&str, &[&str]); 15] = [
+const TESTED: [(&str, &[&str]); 16] = [
     ("sessions lost", &["sessions_lost"]),
     ("login lost", &["login_lost"]),
     ("token gone", &["gone_for_a_second", "gone_for_30_seconds", "gone_while_a_login_waits", "gone_for_good"]),
     ("slow: milliseconds", &["slow_by_2_ms", "slow_by_200_ms"]),
     ("slow: longer", &["slow_by_5_s"]),
     ("a call hangs", &["a_call_hangs"]),
+    ("every call of one kind", &["one_kind_of_work_hangs"]),
     (
         "every call hangs",
         &["every_call_hangs", "calls_that_hang_for_good_end_the_process", "a_service_with_a_hung_token_ends_when_told"],

@@ -12,6 +12,7 @@ mod race;
 mod schemes;
 #[path = "../support/shim.rs"]
 mod shim;
+mod watched;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

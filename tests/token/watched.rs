@@ -1,0 +1,329 @@
+//! Calls that hang, calls that are slow, and what becomes of who is inside one.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hsm_kms::crypto::PublicKey;
+use hsm_kms::model::KeyPairSpec;
+use hsm_kms::token::{Error, KeyKind, Settings, Status, Token, init_token};
+
+use super::process::*;
+use super::shim::{self, Shim};
+
+/// The worker comes back after a new login, when its handles are other keys' and its session may be somebody else's.
+#[test]
+fn who_was_written_off_destroys_nothing_by_an_old_handle() {
+    in_own_process("watched::who_was_written_off_destroys_nothing_by_an_old_handle", |dir| {
+        let card = Card::new(dir);
+        block_on(async {
+            let public = card.make_agreement_key().await;
+            // What was agreed on is read, and destroyed.
+            card.comes_back_late("token-private", 1, "renumber", card.agree(public)).await;
+        });
+    });
+}
+
+#[test]
+fn who_was_written_off_touches_no_session() {
+    in_own_process("watched::who_was_written_off_touches_no_session", |dir| {
+        let card = Card::new(dir);
+        block_on(async {
+            let public = card.make_agreement_key().await;
+            // A failure of this kind is mended by a new session.
+            let rules = "renumber\nfail CKR_FUNCTION_FAILED C_GetAttributeValue nth 1";
+            card.comes_back_late("token-private", 1, rules, card.agree(public)).await;
+        });
+    });
+}
+
+#[test]
+fn who_was_written_off_destroys_no_other_key_than_the_one_he_proved() {
+    in_own_process("watched::who_was_written_off_destroys_no_other_key_than_the_one_he_proved", |dir| {
+        let card = Card::new(dir);
+        block_on(async {
+            card.token.generate(&name(1), soon()).await.unwrap();
+            card.token.generate(&name(2), soon()).await.unwrap();
+            let token = card.token.clone();
+            // The last of three reads that prove the name.
+            card.comes_back_late("token-slow", 3, "renumber", async move { token.destroy(&name(1), soon()).await })
+                .await;
+            assert!(!card.token.exists(&name(1), soon()).await.unwrap(), "another one has destroyed it");
+        });
+    });
+}
+
+#[test]
+fn who_was_written_off_closes_a_session_that_is_his_own_still() {
+    in_own_process("watched::who_was_written_off_closes_a_session_that_is_his_own_still", |dir| {
+        let Card { shim, token } = Card::new(dir);
+        block_on(async {
+            token.generate(&name(1), soon()).await.unwrap();
+            let wrap = || wrap(token.clone(), soon());
+            wrap().await.unwrap();
+            let (closed, sessions) = (shim.calls("C_CloseSession"), token.counts().sessions);
+            shim.rules("renumber\nhang C_Encrypt nth 1");
+            let hung = tokio::spawn(wrap());
+            until("its worker is replaced", || token.counts().sessions > sessions);
+            shim.rules("renumber");
+            hung.await.unwrap().expect("another one's answer");
+            until("its session is closed", || shim.calls("C_CloseSession") == closed + 1);
+            assert_eq!((token.counts().recoveries, token.counts().logins), (0, 1));
+        });
+        assert!(token.shutdown(Duration::from_secs(5)));
+    });
+}
+
+/// Each call is in time, and all of a request's together are not.
+#[test]
+fn a_slow_token_is_not_one_that_hangs() {
+    in_own_process("watched::a_slow_token_is_not_one_that_hangs", |dir| {
+        let shim = Shim::in_dir(dir);
+        let token = open_on_shim(dir, "[limits]\ncall_seconds = 1\nhopeless_seconds = 1\n");
+        block_on(async {
+            token.generate(&name(1), soon()).await.unwrap();
+            let (sessions, late) = (token.counts().sessions, || Instant::now() + Duration::from_secs(60));
+            shim.rules(&format!("latency 300 {USING}"));
+            wrap(token.clone(), late()).await.expect("searched, proved and used");
+            assert_eq!(token.counts().sessions, sessions, "nobody is written off");
+
+            shim.rules(&format!("latency 150 {OPENING}\nlogout"));
+            let recovered = tokio::spawn(wrap(token.clone(), late()));
+            while !recovered.is_finished() {
+                assert!(matches!(token.status(), Status::Ready | Status::Recovering(_)), "{}", token.status());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            recovered.await.unwrap().expect("after a login");
+            assert_eq!((token.counts().logins, token.counts().recoveries), (2, 1));
+        });
+        assert!(token.shutdown(Duration::from_secs(10)));
+    });
+}
+
+#[test]
+fn a_recovery_waits_for_no_key_pair() {
+    in_own_process("watched::a_recovery_waits_for_no_key_pair", |dir| {
+        let Card { shim, token } = Card::new(dir);
+        block_on(async {
+            token.generate(&name(1), soon()).await.unwrap();
+            let calls = shim.calls("C_GenerateKeyPair");
+            let hang = "renumber\nhang C_GenerateKeyPair";
+            shim.rules(hang);
+            let made = tokio::spawn(make_pair(token.clone(), 2));
+            until("it is being made", || shim.calls("C_GenerateKeyPair") > calls);
+            shim.rules(&format!("{hang}\nlogout"));
+            wrap(token.clone(), soon()).await.expect("while it is");
+            assert_eq!((token.counts().recoveries, token.counts().logins), (1, 2));
+            shim.rules("renumber");
+            assert!(matches!(made.await.unwrap(), Err(Error::Unavailable(_))), "it is not known whose it is now");
+            make_pair(token.clone(), 3).await.expect("a replacement makes others");
+        });
+        assert!(token.shutdown(Duration::from_secs(5)));
+    });
+}
+
+#[test]
+fn a_deletion_waits_for_nobody_who_was_written_off() {
+    in_own_process("watched::a_deletion_waits_for_nobody_who_was_written_off", |dir| {
+        let Card { shim, token } = Card::new(dir);
+        block_on(async {
+            token.generate(&name(1), soon()).await.unwrap();
+            token.generate(&name(2), soon()).await.unwrap();
+            let calls = shim.calls("C_Encrypt");
+            shim.rules("renumber\nhang C_Encrypt nth 1");
+            let hung = tokio::spawn(wrap(token.clone(), soon()));
+            until("it hangs", || shim.calls("C_Encrypt") > calls);
+            let begun = Instant::now();
+            let refused = token.destroy(&name(2), begun + Duration::from_secs(60)).await.unwrap_err();
+            assert!(refused.to_string().contains("may still hold a copy"), "{refused}");
+            assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+            shim.rules("renumber");
+            hung.await.unwrap().expect("another one's answer");
+            until("it has ended", || threads("token-fast") == 1);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while token.destroy(&name(2), soon()).await.is_err() {
+                assert!(Instant::now() < deadline);
+            }
+        });
+        assert!(token.shutdown(Duration::from_secs(5)));
+    });
+}
+
+#[test]
+fn the_turn_of_a_search_that_hangs_is_given_to_others() {
+    in_own_process("watched::the_turn_of_a_search_that_hangs_is_given_to_others", |dir| {
+        let shim = Shim::in_dir(dir);
+        let more = "[limits]\ncall_seconds = 2\n[sessions]\nobjects_one_at_a_time = true\n";
+        let token = open_on_shim(dir, more);
+        block_on(async {
+            token.generate(&name(1), soon()).await.unwrap();
+            token.objects(soon()).await.unwrap();
+            let sessions = token.counts().sessions;
+            shim.rules("hang C_FindObjects nth 1");
+            let hung = tokio::spawn(there(token.clone()));
+            until("its worker is replaced", || token.counts().sessions > sessions);
+            let begun = Instant::now();
+            for _ in 0..5 {
+                there(token.clone()).await.unwrap();
+            }
+            // Each would wait for a second.
+            assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+            shim.rules("");
+            assert!(hung.await.unwrap().unwrap());
+        });
+        assert!(token.shutdown(Duration::from_secs(5)));
+    });
+}
+
+#[test]
+fn one_kind_of_work_that_hangs_leaves_the_others() {
+    in_own_process("watched::one_kind_of_work_that_hangs_leaves_the_others", |dir| {
+        let shim = Shim::in_dir(dir);
+        // It panics if it is told to be hopeless.
+        let token = open_on_shim(dir, "[limits]\ncall_seconds = 1\ngeneration_seconds = 1\nhopeless_seconds = 1\n");
+        block_on(async {
+            token.generate(&name(1), soon()).await.unwrap();
+            shim.rules("hang C_GenerateKeyPair");
+            let makers: Vec<_> = (2..8).map(|number| tokio::spawn(make_pair(token.clone(), number))).collect();
+            for maker in makers {
+                let refused = maker.await.unwrap().unwrap_err();
+                assert!(matches!(refused, Error::Unavailable(_) | Error::DeadlineExceeded), "{refused}");
+            }
+            let asked = Instant::now();
+            let refused = make_pair(token.clone(), 8).await.unwrap_err();
+            assert!(matches!(refused, Error::Unavailable(_)) && asked.elapsed() < Duration::from_secs(1), "{refused}");
+            while asked.elapsed() < Duration::from_secs(2) {
+                wrap(token.clone(), soon()).await.expect("as before");
+                assert_eq!(token.status(), Status::Ready);
+            }
+            shim.rules("");
+            until("calls have returned", || threads("token-making") == 1);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while make_pair(token.clone(), 9).await.is_err() {
+                assert!(Instant::now() < deadline, "key pairs are made again");
+            }
+        });
+        assert!(token.shutdown(Duration::from_secs(5)));
+    });
+}
+
+#[test]
+fn many_that_hang_at_once_are_replaced() {
+    in_own_process("watched::many_that_hang_at_once_are_replaced", |dir| {
+        let shim = Shim::in_dir(dir);
+        let more = format!("[limits]\ncall_seconds = 1\n[sessions]\nfast_workers = {MANY}\n");
+        let token = open_on_shim(dir, &more);
+        block_on(async {
+            token.generate(&name(1), soon()).await.unwrap();
+            let sessions = token.counts().sessions;
+            let rules: Vec<String> = (1..=MANY).map(|nth| format!("hang C_Encrypt nth {nth}")).collect();
+            shim.rules(&rules.join("\n"));
+            let hung: Vec<_> = (0..MANY).map(|_| tokio::spawn(wrap(token.clone(), soon()))).collect();
+            until("all are replaced", || token.counts().sessions == sessions + MANY);
+            wrap(token.clone(), soon()).await.unwrap();
+            assert_eq!(token.status(), Status::Ready);
+            shim.rules("");
+            for hung in hung {
+                hung.await.unwrap().expect("another one's answer");
+            }
+        });
+        assert!(token.shutdown(Duration::from_secs(5)));
+    });
+}
+
+/// A token on the shim, a call on which hangs after one second.
+struct Card {
+    shim: Shim,
+    token: Token,
+}
+
+impl Card {
+    fn new(dir: &Path) -> Card {
+        let shim = Shim::in_dir(dir);
+        shim.rules("renumber");
+        let token = open_on_shim(dir, "[limits]\ncall_seconds = 1\n[sessions]\nprivate_workers = 1\n");
+        Card { shim, token }
+    }
+
+    async fn make_agreement_key(&self) -> PublicKey {
+        let public = self.token.generate_key(&name(1), KeyKind::Agree(CURVE), soon()).await.unwrap().unwrap();
+        // The key is proved now.
+        self.token.derive(&name(1), CURVE, &public, soon()).await.unwrap();
+        public
+    }
+
+    fn agree(&self, peer: PublicKey) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let token = self.token.clone();
+        async move { token.derive(&name(1), CURVE, &peer, soon()).await.map(drop) }
+    }
+
+    /// The worker that does this hangs in its `nth` read of attributes until after the next login, and comes back when these
+    /// are the rules. Nothing is lost by that, and what it did is done by another one.
+    async fn comes_back_late(
+        &self,
+        worker: &str,
+        nth: usize,
+        rules: &str,
+        done: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) {
+        let Card { shim, token } = self;
+        token.objects(soon()).await.unwrap();
+        let (sessions, hang) = (token.counts().sessions, format!("renumber\nhang C_GetAttributeValue nth {nth}"));
+        shim.rules(&hang);
+        let hung = tokio::spawn(done);
+        until("its worker is replaced", || token.counts().sessions > sessions);
+        shim.rules(&format!("{hang}\nlogout"));
+        token.objects(soon()).await.expect("after the login that it finds to be needed");
+        assert_eq!(token.counts().logins, 2, "handles have new numbers");
+        for number in KEYS {
+            token.generate(&name(number), soon()).await.unwrap();
+        }
+        assert_eq!(threads(worker), 2);
+        let counts = || ["C_OpenSession", "C_CloseSession"].map(|call| shim.calls(call));
+        let before = counts();
+        shim.rules(rules);
+        until("it has ended", || threads(worker) == 1);
+        assert_eq!(counts(), before, "sessions are opened or closed by nobody");
+        hung.await.unwrap().expect("another one's answer");
+        for number in KEYS {
+            assert!(token.exists(&name(number), soon()).await.unwrap(), "key {number}");
+        }
+        assert_eq!(token.counts().recoveries, 1);
+    }
+}
+
+/// How many threads of this process have the name.
+fn threads(name: &str) -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.filter(|found| found.trim_end() == name).count()
+}
+
+fn open_on_shim(dir: &Path, more: &str) -> Token {
+    init_token(&shim::module(), LABEL, &pin("12345678"), &pin(PIN)).unwrap();
+    let path = dir.join("profile.toml");
+    std::fs::write(&path, format!("schema = 1\nname = \"test\"\nschemes = [\"aes_gcm_host_iv\"]\n{more}")).unwrap();
+    let settings = Settings { module: shim::module(), profile: Some(path), ..settings(dir) };
+    Token::open(&settings, pin(PIN), || panic!("hopeless")).unwrap()
+}
+
+async fn wrap(token: Token, deadline: Instant) -> Result<Vec<u8>, Error> {
+    token.wrap_seed(&name(1), 1, b"", &[7; 32], deadline).await
+}
+
+async fn make_pair(token: Token, number: u8) -> Result<(), Error> {
+    token.generate_key(&name(number), KeyKind::Sign(CURVE), soon()).await.map(drop)
+}
+
+async fn there(token: Token) -> Result<bool, Error> {
+    token.exists(&name(1), soon()).await
+}
+
+const CURVE: KeyPairSpec = KeyPairSpec::EccNistP256;
+/// So many that their handles are those of the first login again.
+const KEYS: std::ops::Range<u8> = 10..40;
+/// More workers than have one replacement after the other.
+const MANY: u64 = 6;
+/// What a key is found and used by.
+const USING: &str = "C_FindObjectsInit,C_FindObjects,C_FindObjectsFinal,C_GetAttributeValue,C_EncryptInit,C_Encrypt";
+/// What a token is found and opened by.
+const OPENING: &str = "C_GetSlotList,C_GetTokenInfo,C_OpenSession,C_CloseSession,C_GetSessionInfo,C_Login";

@@ -31,6 +31,13 @@ impl Kms {
         primary.and_then(|region| self.store.key(region, &key.record.key_id)).unwrap_or_else(|| key.clone())
     }
 
+    /// The other keys of a multi-Region key that go on to be: all but those whose objects are being destroyed.
+    fn living_relations_of(&self, key: &KeyRecord) -> Vec<KeyRow> {
+        let mut related = self.store.multi_region(&key.key_id);
+        related.retain(|row| row.record.region != key.region && row.record.state != KeyState::Destroying);
+        related
+    }
+
     /// The replicas of a primary key, whatever their state; of any other key there are none.
     pub(super) fn replicas_of(&self, key: &KeyRecord) -> Vec<Arc<Row<KeyRecord>>> {
         let mut related = self.store.multi_region(&key.key_id);

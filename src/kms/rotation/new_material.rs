@@ -44,7 +44,9 @@ pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> Result<(
     let mut change = Change::new(started).update(key, record);
     change = change.insert(kms.intent(intent, name, &key.record, started));
     let mut replicas = Vec::new();
-    for row in kms.living_replicas_of(&key.record) {
+    let living = kms.living_replicas_of(&key.record);
+    kms.check_paired_with(&key.record, &living)?;
+    for row in living {
         let other = kms.token_of(&row.record)?;
         other.check_available()?;
         if other.scheme() != token.scheme() {

@@ -1,5 +1,7 @@
 //! Rotations that nobody asks for: when a key's period is over, or its nonce budget nears its end.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use super::new_material::{Ending, Made, Planned, beginning, rotation_of};
@@ -23,6 +25,7 @@ impl Kms {
     pub async fn rotate_due_keys(&self, key_store: &KeyStore, now: Timestamp) {
         let mut keys = self.keys_in(key_store);
         keys.retain(|key| is_due(&key.record, now) && rotation_of(&self.store, &key.record).is_none());
+        keys.retain(|key| !self.rotation_pauses.holds(&key.record, Instant::now()));
         let is_there = |key: &KeyRecord| self.token_of(key).is_ok_and(|token| token.check_available().is_ok());
         keys.retain(|key| {
             is_there(&key.record) && self.living_replicas_of(&key.record).iter().all(|row| is_there(&row.record))
@@ -39,7 +42,19 @@ impl Kms {
     }
 
     /// Rotates a key; does nothing if somebody else is about to, or the key has changed meanwhile.
+    ///
+    /// One that failed is held back for a while, but not for an outage: that is over at any moment.
     pub(super) async fn rotate_by_itself(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
+        let rotated = self.rotate_once(key, reason).await;
+        match &rotated {
+            Ok(()) => self.rotation_pauses.end(&key.record),
+            Err(error) if is_of_the_token(error) => {}
+            Err(_) => self.rotation_pauses.lengthen(&key.record, Instant::now()),
+        }
+        rotated
+    }
+
+    async fn rotate_once(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
         let (change, planned) = beginning(self, key, RotationType::Automatic)?;
         match self.begin_rotation(change, key, reason).await {
             Err(CommitError::Conflict) => return Ok(()),

@@ -11,7 +11,9 @@ use super::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
 use crate::model::{AccountId, Arn, CustomKeyStoreId, KeyState, ObjectName, Purpose, Region, Timestamp};
-use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row, WrapCountRecord, WrappingKeyRecord};
+use crate::store::{
+    AccountRecord, Change, IntentKind, IntentRecord, KeyRecord, Row, WrapCountRecord, WrappingKeyRecord,
+};
 use crate::token::{self, Token};
 
 /// What the service did by itself to a key, for the record.
@@ -138,8 +140,8 @@ impl Kms {
 
     /// Writes the record of an act of the service that changes nothing in the store.
     pub async fn record_act(&self, name: &'static str, details: Value) -> Result<(), Error> {
-        let (Some(region), Some(account)) = (self.regions().next(), self.account()) else { return Ok(()) };
-        let event = self.act(name, region, &account, details).1;
+        let (Some(region), Ok(account)) = (self.regions().next(), self.first_account()) else { return Ok(()) };
+        let event = self.act(name, region, &account.record.account, details).1;
         let permit = self.audit.begin()?;
         self.audit.append(permit, event.to_json(), self.store.epoch()).await?;
         Ok(())
@@ -373,16 +375,18 @@ impl Kms {
         (event_id.clone(), event.additional(details))
     }
 
-    /// The account whose log has what concerns the service as a whole: the first there was.
-    fn account(&self) -> Option<AccountId> {
-        let first = self.store.accounts().into_iter().min_by_key(|row| row.record.created)?;
-        Some(first.record.account.clone())
+    /// The first account there was: its log has what concerns the service as a whole. A change that is decided by what all
+    /// accounts have touches it, so that of two such changes one comes first.
+    pub(super) fn first_account(&self) -> Result<Arc<Row<AccountRecord>>, Error> {
+        let first = self.store.accounts().into_iter().min_by_key(|row| row.record.created);
+        first.ok_or_else(|| Error::Internal("there is no account".into()))
     }
 
     /// Whether some record names an object in a key store, or a key that may get one.
     pub(super) fn has_objects(&self, key_store: &KeyStore) -> bool {
-        !(self.keys_in(key_store).is_empty()
-            && self.intents_in(key_store).is_empty()
+        // In this order: what is begun becomes a key or a wrapping key, and not the other way round.
+        !(self.intents_in(key_store).is_empty()
+            && self.keys_in(key_store).is_empty()
             && self.wrapping_keys_in(key_store).is_empty())
     }
 

@@ -9,6 +9,7 @@ mod pairs;
 #[path = "../token/process.rs"]
 #[allow(dead_code)]
 mod process;
+mod race;
 mod replicas;
 mod rotation;
 #[path = "../support/mod.rs"]

@@ -48,7 +48,12 @@ impl Rules {
 
     /// Whether a mechanism is hidden.
     pub fn hides(&self, label: &str, mechanism: CK_MECHANISM_TYPE) -> bool {
-        self.of(label, "hide").any(|rule| rule.arguments.iter().any(|hidden| number(hidden) == mechanism))
+        self.lists(label, "hide", mechanism)
+    }
+
+    /// Whether the number is one of those behind a word.
+    pub fn lists(&self, label: &str, word: &str, wanted: CK_ULONG) -> bool {
+        self.of(label, word).any(|rule| rule.arguments.iter().any(|listed| number(listed) == wanted))
     }
 
     /// Whether this very rule is still there.
@@ -181,17 +186,22 @@ static LOADED: RwLock<Option<(u64, Arc<Rules>)>> = RwLock::new(None);
 static RELOAD: Mutex<()> = Mutex::new(());
 
 /// The first word of every rule, and how many arguments it needs.
-const WORDS: [(&str, usize); 28] = [
+const WORDS: [(&str, usize); 33] = [
     ("hide", 1),
     ("alias", 2),
     ("gcm_iv", 1),
     ("vendor_gcm", 0),
     ("bad_tag", 1),
+    ("bad_padding", 1),
     ("sessions", 1),
     ("read_only", 1),
     ("data", 1),
     ("objects", 1),
     ("id_max", 1),
+    ("no_session_objects", 0),
+    ("pairs_are_one", 0),
+    ("refuse_attribute", 1),
+    ("refuse_key_type", 1),
     ("renumber", 0),
     ("blind", 0),
     ("latency", 2),

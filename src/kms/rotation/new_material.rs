@@ -12,6 +12,7 @@ use crate::crash_point;
 use crate::kms::janitor::Act;
 use crate::kms::key::key_material_id;
 use crate::kms::multi_region::{kept, synchronized};
+use crate::kms::numbers::FreeNumber;
 use crate::kms::usable::enabled;
 use crate::kms::{Error, KeyRow, Kms};
 use crate::model::{ObjectName, Region, RotationType};
@@ -29,18 +30,24 @@ pub(super) struct Planned {
 /// What was made, by Region; nothing of it for a single-Region key.
 pub(super) type Made = BTreeMap<Region, Transfer>;
 
-/// What begins a rotation: the intents to make its objects, and the number that is used up by it.
-pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> Result<(Change, Planned), Error> {
+/// What begins a rotation: the intents to make its objects, and the number that is used up by it. None if it was used up
+/// meanwhile: then another rotation was first.
+pub(super) fn beginning(
+    kms: &Kms,
+    key: &KeyRow,
+    number: FreeNumber,
+    kind: RotationType,
+) -> Result<Option<(Change, Planned)>, Error> {
     let token = kms.token_of(&key.record)?;
     token.check_available()?;
-    let number = key.record.next_material;
+    let Some(record) = number.used_by(&key.record) else { return Ok(None) };
+    let number = number.get();
     let started = kms.now();
     let intent = match kind {
         RotationType::OnDemand => IntentKind::RotateOnDemand,
         RotationType::Automatic => IntentKind::RotateAutomatically,
     };
     let name = key.record.made_object(number);
-    let record = KeyRecord { next_material: number + 1, ..key.record.clone() };
     let mut change = Change::new(started).update(key, record);
     change = change.insert(kms.intent(intent, name, &key.record, started));
     let mut replicas = Vec::new();
@@ -56,7 +63,7 @@ pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> Result<(
         change = change.expect(&*row).insert(kms.intent(intent, name, &row.record, started));
         replicas.push((row.record.clone(), name));
     }
-    Ok((change, Planned { key: key.record.clone(), kind, name, replicas }))
+    Ok(Some((change, Planned { key: key.record.clone(), kind, name, replicas })))
 }
 
 impl Planned {

@@ -55,7 +55,8 @@ impl Kms {
     }
 
     async fn rotate_once(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
-        let (change, planned) = beginning(self, key, RotationType::Automatic)?;
+        let number = self.free_number(&key.record, deadline()).await?;
+        let Some((change, planned)) = beginning(self, key, number, RotationType::Automatic)? else { return Ok(()) };
         match self.begin_rotation(change, key, reason).await {
             Err(CommitError::Conflict) => return Ok(()),
             other => other?,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::crash_point;
 use crate::crypto::{self, PublicKey};
@@ -85,6 +85,13 @@ impl Kms {
             }
         }
         Ok(())
+    }
+
+    /// The tokens of two keys by their serial numbers, each with the fingerprint of its replication key, for the record.
+    pub(super) fn passed_between(&self, from: &KeyRecord, to: &KeyRecord) -> Vec<Value> {
+        let keys = [from, to].map(|key| self.known_replication_key(&key.region).ok().flatten());
+        let sides = keys.into_iter().flatten().map(|key| key.paired());
+        sides.map(|side| json!({ "serial": side.serial, "replicationKey": side.fingerprint })).collect()
     }
 
     fn own_replication_key(&self, region: &Region) -> Result<TokenKey, Error> {

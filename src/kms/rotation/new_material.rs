@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::crash_point;
 use crate::kms::janitor::Act;
 use crate::kms::key::key_material_id;
-use crate::kms::multi_region::{kept, synchronized};
+use crate::kms::multi_region::{kept, synchronized_material};
 use crate::kms::numbers::FreeNumber;
 use crate::kms::usable::enabled;
 use crate::kms::{Error, KeyRow, Kms};
@@ -153,8 +153,8 @@ impl Ending {
     }
 
     /// What follows from it in other Regions.
-    pub fn acts(&self) -> Vec<Act> {
-        self.replicas.iter().map(|(_, after)| synchronized(after, "key material")).collect()
+    pub fn acts(&self, kms: &Kms) -> Vec<Act> {
+        self.replicas.iter().map(|(_, after)| synchronized_material(kms, &self.after, after)).collect()
     }
 }
 

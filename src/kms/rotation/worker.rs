@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::new_material::{Ending, Made, Planned, beginning, rotation_of};
 use crate::kms::janitor::deadline;
+use crate::kms::multi_region::KEPT_WRAPPED;
 use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::model::{KeyState, RotationType, Timestamp};
 use crate::store::{AutomaticRotation, Change, KeyRecord};
@@ -94,9 +95,13 @@ impl Kms {
 
     async fn commit_rotation(&self, ending: &Ending, reason: Reason) -> Result<(), CommitError> {
         let (before, after) = (&ending.before.record, &ending.after);
-        let (event_id, event) = self.act("RotateKey", &after.region, &after.account, reason.details());
+        let mut additional = reason.details();
+        if after.key_id.is_multi_region() {
+            additional[KEPT_WRAPPED] = json!(true);
+        }
+        let (event_id, event) = self.act("RotateKey", &after.region, &after.account, additional);
         let event = event.details(details(before, after)).resource(&arn_of(after));
-        let (change, acts) = self.with_acts(ending.change(self), ending.acts());
+        let (change, acts) = self.with_acts(ending.change(self), ending.acts(self));
         self.commit_and_copy(change, &event_id, event).await?;
         self.copy_acts(acts).await;
         Ok(())

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::custom_key_store::CustomKeyStores;
 use super::janitor::Act;
-use super::rotation::Budgets;
+use super::rotation::{Budgets, Pauses};
 use super::{Error, GrantTokens, Imports, KeyPairs, KeyStores, Markers, Sessions};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
@@ -33,6 +33,7 @@ pub struct Kms {
     pub instance: String,
     /// How often each material may wrap yet.
     pub(super) budgets: Budgets,
+    pub(super) rotation_pauses: Pauses,
     pub(super) key_stores: KeyStores,
     /// The custom key stores' clusters and connections.
     pub(super) custom_key_stores: CustomKeyStores,
@@ -82,6 +83,7 @@ impl Kms {
             imports,
             instance,
             budgets,
+            rotation_pauses: Pauses::default(),
             key_stores,
             custom_key_stores,
             clock,

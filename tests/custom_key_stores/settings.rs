@@ -108,8 +108,24 @@ fn a_cluster_is_for_the_accounts_that_the_settings_name() {
             assert_eq!(refused, "CloudHsmClusterNotFoundException");
             service.close().await;
             settings.clusters.get_mut(&CLUSTER.parse().unwrap()).unwrap().accounts.clear();
+            make_cluster(dir);
+            let service = InProcess::try_open(settings.clone(), clock.clone(), Default::default()).await.unwrap();
+            let store = KeyStore::create(&service, PASSWORD).await;
+            store.connected().await;
+            let id = store.id.clone();
+            service.close().await;
+
+            // Who is taken out of the settings has nothing to log in to any more.
+            settings.clusters.get_mut(&CLUSTER.parse().unwrap()).unwrap().accounts =
+                vec!["444455556666".parse().unwrap()];
             let service = InProcess::try_open(settings, clock, Default::default()).await.unwrap();
-            service.call("CreateCustomKeyStore", creation("ours", PASSWORD)).await;
+            let store = KeyStore::named(&service, &id);
+            for _ in 0..3 {
+                service.app.housekeep().await;
+            }
+            assert!(!service.app.kms().is_available(&id.parse().unwrap()));
+            store.disconnected().await;
+            assert_eq!(store.connect().await, ("FAILED".to_owned(), json!("CLUSTER_NOT_FOUND")));
             service.close().await;
         });
     });

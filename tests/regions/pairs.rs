@@ -71,6 +71,24 @@ fn only_paired_tokens_exchange_material_and_a_rotation_waits_for_both() {
     assert_eq!(decrypt(&service, WEST, &alone), "meanwhile");
     ok(&service, EAST, "RotateKeyOnDemand", json!({ "KeyId": key }));
     assert_eq!(decrypt(&service, WEST, &encrypt(&service, EAST, key, "after")), "after");
+    // What it gave up, and between which tokens it went, is on record.
+    let details = |name: &str| -> Vec<Value> {
+        let events = service.audit().into_iter().map(|mut line| line["event"].take());
+        let told = events.filter(|event| {
+            let of_key =
+                event["resources"].to_string().contains(key) || event["responseElements"].to_string().contains(key);
+            event["eventName"] == name && event["errorCode"].is_null() && of_key
+        });
+        told.map(|mut event| event["additionalEventData"].take()).collect()
+    };
+    let kept = |name: &str| details(name).iter().filter(|told| told["materialKeptWrapped"] == true).count();
+    let told = ["CreateKey", "ReplicateKey", "RotateKeyOnDemand", "SynchronizeMultiRegionKey"].map(kept);
+    assert_eq!(told, [1, 1, 1, 2]);
+    for told in [details("ReplicateKey"), details("SynchronizeMultiRegionKey")].concat() {
+        let tokens = &told["materialPassedBetween"];
+        assert_eq!([0, 1].map(|at| tokens[at]["replicationKey"].as_str().unwrap()), [&east[..], &west], "{told}");
+        assert!(tokens[0]["serial"] != tokens[1]["serial"], "{told}");
+    }
     assert!(service.terminate().0.success());
     // Offline, the same is told of the same tokens.
     let (code, told, log) = machine.run(&["token", "pair", "pacific", "token", "--config", "settings.toml"]);

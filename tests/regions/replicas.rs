@@ -300,6 +300,31 @@ fn imported_material_is_imported_into_every_region_and_must_be_the_same() {
         "NotFoundException"
     );
     encrypt(&service, WEST, &key, "still");
+    // Before the replica's object was destroyed, that was on record where it was, and so was all else that changed there.
+    let arn = format!("arn:aws:kms:{WEST}:111122223333:key/{key}");
+    let in_west = |name: &str| -> Vec<Value> {
+        let lines = service.audit().into_iter().map(|mut line| line["event"].take());
+        let of = |event: &Value| event["eventName"] == name && event["resources"][0]["ARN"] == *arn;
+        lines.filter(of).map(|mut event| event["additionalEventData"].take()).collect()
+    };
+    let removal = || in_west("DeleteImportedKeyMaterial");
+    until("the end of the removal", || removal().len() == 3);
+    let removal: Vec<_> = removal().into_iter().filter(|details| !details["phase"].is_null()).collect();
+    assert_eq!(removal.iter().map(|told| &told["phase"]).collect::<Vec<_>>(), ["begun", "done"], "{removal:?}");
+    assert_eq!(removal[0]["keyMaterialIds"], json!([third]));
+    assert_eq!(removal[0]["objects"], removal[1]["destroyed"]);
+    let told = in_west("SynchronizeMultiRegionKey");
+    assert_eq!(told.iter().filter(|told| told["synchronized"] == "expected key material").count(), 2, "{told:?}");
+
+    // What waits in a replica alone is forgotten as well, by a primary key that has nothing of it.
+    let fourth = import(EAST, &[4; 32], json!({ "ImportType": "NEW_KEY_MATERIAL" })).unwrap();
+    ok(&service, EAST, "UpdatePrimaryRegion", json!({ "KeyId": key, "PrimaryRegion": WEST }));
+    let fifth = || import(WEST, &[5; 32], json!({ "ImportType": "NEW_KEY_MATERIAL" }));
+    assert_eq!(fifth(), Err("KMSInvalidStateException".into()), "another one waits");
+    assert_eq!(count(), 5);
+    ok(&service, WEST, "DeleteImportedKeyMaterial", json!({ "KeyId": key, "KeyMaterialId": fourth }));
+    until("the end of the replica's object", || count() == 4);
+    fifth().unwrap();
 }
 
 /// A multi-Region key with replicas in these Regions.

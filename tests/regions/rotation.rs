@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use hsm_kms::app::Accepted;
 use hsm_kms::model::{KeyId, ObjectName, Purpose};
+use hsm_kms::settings::TokenSettings;
+use hsm_kms::store::{Change, PairingRecord};
 use serde_json::{Value, json};
 
 use crate::in_process::{HOUR, InProcess, MovedClock, START, settings};
@@ -56,6 +58,88 @@ fn an_object_that_a_rotation_did_not_make_is_left_alone_in_every_region() {
             service.close().await;
         });
     });
+}
+
+/// New material has to reach every Region from the primary one: who cannot send it to all does not become that, and who
+/// can no more makes none.
+#[test]
+fn the_primary_region_is_one_whose_token_is_paired_with_all_others() {
+    in_own_process("rotation::the_primary_region_is_one_whose_token_is_paired_with_all_others", |dir| {
+        block_on(async {
+            let service = on_three_tokens(dir).await;
+            let kms = service.app.kms();
+            pair(&service, EAST, WEST).await;
+            pair(&service, EAST, NORTH).await;
+            let made = service.call("CreateKey", json!({ "MultiRegion": true })).await;
+            let key = made["KeyMetadata"]["KeyId"].as_str().unwrap();
+            for region in [WEST, NORTH] {
+                service.call("ReplicateKey", json!({ "KeyId": key, "ReplicaRegion": region })).await;
+            }
+            service.call("EnableKeyRotation", json!({ "KeyId": key, "RotationPeriodInDays": 90 })).await;
+            let to_west = json!({ "KeyId": key, "PrimaryRegion": WEST });
+            let (status, answer) = service.try_call("UpdatePrimaryRegion", &to_west).await;
+            assert_eq!((status, &answer["__type"]), (400, &json!("UnsupportedOperationException")));
+            assert!(answer["message"].as_str().unwrap().contains("hsm-kms token pair"), "{answer}");
+            // A key that never gets new material can have its primary key anywhere.
+            let body = json!({ "MultiRegion": true, "KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC" });
+            let code = service.call("CreateKey", body).await["KeyMetadata"]["KeyId"].clone();
+            for region in [WEST, NORTH] {
+                service.call("ReplicateKey", json!({ "KeyId": code, "ReplicaRegion": region })).await;
+            }
+            service.call("UpdatePrimaryRegion", json!({ "KeyId": code, "PrimaryRegion": WEST })).await;
+
+            pair(&service, WEST, NORTH).await;
+            service.call("UpdatePrimaryRegion", to_west).await;
+            // As if one of these tokens had another replication key since.
+            let pairings = kms.store.pairing([&serial(&service, WEST), &serial(&service, NORTH)]).unwrap();
+            kms.commit(Change::new(kms.now()).delete(&*pairings)).await.unwrap();
+            let primary = || kms.store.key(&WEST.parse().unwrap(), &key.parse().unwrap()).unwrap().record.clone();
+            let before = primary();
+            service.clock.pass(91 * 24 * HOUR);
+            for _ in 0..25 {
+                service.app.housekeep().await;
+            }
+            assert_eq!(primary(), before, "no number is used up");
+            assert!(kms.store.intents().is_empty());
+            pair(&service, WEST, NORTH).await;
+            let deadline = soon();
+            while primary().materials.len() == 1 {
+                assert!(Instant::now() < deadline);
+                service.app.housekeep().await;
+            }
+            service.close().await;
+        });
+    });
+}
+
+/// A service with three Regions, each on a token of its own.
+async fn on_three_tokens(dir: &Path) -> InProcess {
+    let mut settings = settings(dir);
+    settings.regions.push(NORTH.parse().unwrap());
+    for label in [LABEL, WEST, NORTH] {
+        make_token(label);
+    }
+    for region in [WEST, NORTH] {
+        let (label, regions) = (Some(region.to_owned()), vec![region.parse().unwrap()]);
+        settings.tokens.insert(region.to_owned(), TokenSettings { label, regions, ..settings.token.clone() });
+    }
+    InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap()
+}
+
+/// An operator has confirmed the fingerprints.
+async fn pair(service: &InProcess, one: &str, other: &str) {
+    let kms = service.app.kms();
+    let mut tokens = Vec::new();
+    for region in [one, other] {
+        let account = "111122223333".parse().unwrap();
+        tokens.push(kms.replication_key(&region.parse().unwrap(), &account, soon()).await.unwrap().paired());
+    }
+    let record = PairingRecord::of(tokens.try_into().unwrap(), kms.now());
+    kms.commit(Change::new(kms.now()).insert(record)).await.unwrap();
+}
+
+fn serial(service: &InProcess, region: &str) -> String {
+    service.app.kms().token(&region.parse().unwrap(), None).unwrap().identity().serial.clone()
 }
 
 /// An object under the next number of a key.

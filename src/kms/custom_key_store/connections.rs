@@ -78,6 +78,11 @@ impl CustomKeyStores {
         self.clusters.get(id)
     }
 
+    /// The same if the custom key stores of this account may be on it.
+    pub fn cluster_for(&self, account: &AccountId, id: &ClusterId) -> Option<&Cluster> {
+        self.cluster(id).filter(|cluster| cluster.accounts.contains(account))
+    }
+
     /// The token of a custom key store that is connected.
     fn token(&self, id: &CustomKeyStoreId) -> Option<Token> {
         match self.links.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id) {
@@ -241,8 +246,11 @@ impl Kms {
             self.failed(row, ConnectionError::InvalidCredentials).await;
             return None;
         }
-        let Some(cluster) = self.custom_key_stores.cluster(&record.cluster) else {
-            tracing::error!(cluster = %record.cluster, store = %record.id, "the settings name no such cluster");
+        let Some(cluster) = self.custom_key_stores.cluster_for(&record.account, &record.cluster) else {
+            tracing::error!(
+                cluster = %record.cluster, store = %record.id, account = %record.account,
+                "the settings name no such cluster for the account"
+            );
             return self.failed(row, ConnectionError::ClusterNotFound).await.then(|| waiting(pause));
         };
         let (mut settings, password) = (cluster.token.clone(), SecretString::from(record.password.as_str()));

@@ -145,8 +145,7 @@ fn check_name(store: &Store, record: &CustomKeyStoreRecord) -> Result<(), Error>
 /// process is logged in to a token once.
 fn check_cluster(kms: &Kms, record: &CustomKeyStoreRecord) -> Result<(), Error> {
     let cluster = record.cluster.to_string();
-    let named = kms.custom_key_stores.cluster(&record.cluster);
-    if named.is_none_or(|named| !named.accounts.contains(&record.account)) {
+    if kms.custom_key_stores.cluster_for(&record.account, &record.cluster).is_none() {
         return Err(Error::CloudHsmClusterNotFound(cluster));
     }
     let has = |other: &CustomKeyStoreRecord| other.cluster == record.cluster && other.id != record.id;

@@ -12,7 +12,7 @@ use crate::kms::janitor::Act;
 use crate::kms::shape::{Member, optional, required};
 use crate::kms::{Context, Error, Facts, KeyRow, Operation, arn_of, shapes};
 use crate::model::{KeyState, ObjectName};
-use crate::store::{Change, IntentKind, Material};
+use crate::store::{Change, IntentKind, KeyRecord, Material};
 use crate::token::Token;
 
 /// Destroys imported key material; the key waits until the same material is imported again.
@@ -40,7 +40,8 @@ impl Operation for DeleteImportedKeyMaterial {
     type Output = Output;
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
-        let (output, object) = self.begin(cx).await?;
+        let (output, object, acts) = self.begin(cx).await?;
+        cx.kms.copy_acts(acts).await;
         cx.note_response(json!({ "keyId": output.key_id, "keyMaterialId": output.key_material_id }));
         let Some((token, name)) = object else { return Ok(output) };
         crash_point::reached("deletion-begun");
@@ -59,9 +60,12 @@ impl Operation for DeleteImportedKeyMaterial {
     }
 }
 
+/// The answer, the object that is to be destroyed if there is one, and the ids of what follows in other Regions.
+type Begun = (Output, Option<(Token, ObjectName)>, Vec<String>);
+
 impl DeleteImportedKeyMaterial {
     /// From here on nothing uses the material, and its object, if there is one, will be destroyed whatever happens.
-    async fn begin(&self, cx: &Context) -> Result<(Output, Option<(Token, ObjectName)>), Error> {
+    async fn begin(&self, cx: &Context) -> Result<Begun, Error> {
         cx.prepare(|_| {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?;
             let key = external(key)?;
@@ -73,21 +77,24 @@ impl DeleteImportedKeyMaterial {
             let key_material_id = material.map(|material| material.key_material_id.clone());
             let key_material_id = key_material_id.filter(|_| admits_several(key.record.spec));
             let output = Output { key_id: arn.to_string(), key_material_id };
-            let object = material.and_then(|material| Some((material, key.record.object(material)?)));
             let now = cx.kms.now();
-            let Some((material, name)) = object else { return Ok((Change::new(now), None, (output, None))) };
-            let token = cx.kms.token_of(&key.record)?;
+            let Some(material) = material.filter(|material| is_deletable(&key.record, material)) else {
+                return Ok((Change::new(now), None, (output, None, Vec::new())));
+            };
+            let name = key.record.object(material);
+            let object = name.map(|name| Ok::<_, Error>((cx.kms.token_of(&key.record)?, name))).transpose()?;
             let record = without(&key.record, &[material.number], now);
-            let intent = cx.kms.intent(IntentKind::Destroy, name, &key.record, now);
+            let intent = name.map(|name| cx.kms.intent(IntentKind::Destroy, name, &key.record, now));
             let details = json!({
                 "phase": "begun",
                 "keyMaterialId": material.key_material_id,
-                "objects": [name.cka_label()],
+                "objects": name.iter().map(ObjectName::cka_label).collect::<Vec<_>>(),
             });
             let act = Act::about(Self::NAME, &key.record, details);
-            let change = Change::new(now).update(&key, record.clone()).insert(intent);
-            let change = forgotten_in_replicas(&cx.kms, change, (&key.record, &record), IntentKind::Destroy);
-            Ok((change, Some(act), (output, Some((token, name)))))
+            let change = Change::new(now).update(&key, record.clone());
+            let change = intent.into_iter().fold(change, Change::insert);
+            let (change, acts) = forgotten_in_replicas(&cx.kms, change, (&key.record, &record), IntentKind::Destroy);
+            Ok((change, Some(act), (output, object, acts)))
         })
         .await
     }
@@ -100,4 +107,9 @@ impl DeleteImportedKeyMaterial {
         let none = || Error::NotFound(format!("Key material '{named}' of {} does not exist", arn_of(&key.record)));
         found.map(Some).ok_or_else(none)
     }
+}
+
+/// Whether there is something of it to delete: its object or, since replicas may have one, that it waits for its rotation.
+fn is_deletable(key: &KeyRecord, material: &Material) -> bool {
+    material.imported().is_some() || (material.is_pending_rotation() && !key.is_replica())
 }

@@ -101,13 +101,14 @@ impl Kms {
         });
         let record = without(&key.record, &numbers, now);
         let change = Change::new(now).update(key, record.clone());
-        let change = forgotten_in_replicas(self, change, (&key.record, &record), IntentKind::DestroyExpired);
+        let (change, acts) = forgotten_in_replicas(self, change, (&key.record, &record), IntentKind::DestroyExpired);
         let change = objects.into_iter().fold(change, |change, name| {
             change.insert(self.intent(IntentKind::DestroyExpired, name, &key.record, now))
         });
         let act = Act::about(EXPIRY, &key.record, details);
         match self.commit_step(change, Some(act)).await {
             Ok(()) => {
+                self.copy_acts(acts).await;
                 crash_point::reached("expiry-begun");
                 tracing::info!(key = %arn_of(&key.record), "imported material is over");
                 Ok(true)
@@ -144,7 +145,7 @@ fn over(key: &KeyRecord, now: Timestamp) -> Vec<&Material> {
 }
 
 /// What the record calls the destruction of an object; `None` for an object that is being made.
-fn removal(kind: IntentKind) -> Option<&'static str> {
+pub(super) fn removal(kind: IntentKind) -> Option<&'static str> {
     match kind {
         IntentKind::Destroy => Some("DeleteImportedKeyMaterial"),
         IntentKind::DestroyExpired => Some(EXPIRY),

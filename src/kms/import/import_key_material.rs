@@ -209,36 +209,39 @@ impl ImportKeyMaterial {
         unwrapped: &Unwrapped,
     ) -> Result<Placed, Error> {
         let scheme = if admits_several(key.record.spec) { cx.kms.token_of(&key.record)?.scheme() } else { 0 };
-        cx.change(|_| {
-            let now = cx.kms.now();
-            let key = still(&cx.kms, key)?;
-            not_pending_deletion(&key)?;
-            let incoming = Incoming {
-                fingerprint: unwrapped.fingerprint,
-                object: ImportedObject {
-                    number: name.material,
-                    imported: now,
-                    valid_to: self.valid_to.map(|EpochSeconds(time)| time),
-                    unwrapped_on_host: unwrapped.place == Place::Host,
-                },
-                scheme,
-                public_key: unwrapped.public_key.as_ref().map(|public_key| hex::encode(public_key.spki())),
-                import_type: self.import_type.as_deref(),
-                key_material_id: self.key_material_id.as_deref(),
-                description: self.key_material_description.as_deref(),
-            };
-            let placed = incoming.place(&key.record)?;
-            let change = Change::new(now).delete(&*cx.kms.creation(&name)?);
-            let change = change.update(&key, placed.record.clone());
-            let change = expected_in_replicas(&cx.kms, change, &key.record, &placed.record);
-            let change = match placed.replaced {
-                Some(old) => change.insert(cx.kms.intent(IntentKind::DestroyReplaced, old, &key.record, now)),
-                None => change,
-            };
-            self.note(cx, &key.record, &placed, unwrapped.place);
-            Ok((change, placed))
-        })
-        .await
+        let (placed, acts) = cx
+            .change(|_| {
+                let now = cx.kms.now();
+                let key = still(&cx.kms, key)?;
+                not_pending_deletion(&key)?;
+                let incoming = Incoming {
+                    fingerprint: unwrapped.fingerprint,
+                    object: ImportedObject {
+                        number: name.material,
+                        imported: now,
+                        valid_to: self.valid_to.map(|EpochSeconds(time)| time),
+                        unwrapped_on_host: unwrapped.place == Place::Host,
+                    },
+                    scheme,
+                    public_key: unwrapped.public_key.as_ref().map(|public_key| hex::encode(public_key.spki())),
+                    import_type: self.import_type.as_deref(),
+                    key_material_id: self.key_material_id.as_deref(),
+                    description: self.key_material_description.as_deref(),
+                };
+                let placed = incoming.place(&key.record)?;
+                let change = Change::new(now).delete(&*cx.kms.creation(&name)?);
+                let change = change.update(&key, placed.record.clone());
+                let (change, acts) = expected_in_replicas(&cx.kms, change, &key.record, &placed.record);
+                let change = match placed.replaced {
+                    Some(old) => change.insert(cx.kms.intent(IntentKind::DestroyReplaced, old, &key.record, now)),
+                    None => change,
+                };
+                self.note(cx, &key.record, &placed, unwrapped.place);
+                Ok((change, (placed, acts)))
+            })
+            .await?;
+        cx.kms.copy_acts(acts).await;
+        Ok(placed)
     }
 
     fn note(&self, cx: &Context, key: &KeyRecord, placed: &Placed, place: Place) {

@@ -31,6 +31,13 @@ impl Kms {
         primary.and_then(|region| self.store.key(region, &key.record.key_id)).unwrap_or_else(|| key.clone())
     }
 
+    /// The other keys of a multi-Region key that go on to be: all but those whose objects are being destroyed.
+    fn living_relations_of(&self, key: &KeyRecord) -> Vec<KeyRow> {
+        let mut related = self.store.multi_region(&key.key_id);
+        related.retain(|row| row.record.region != key.region && row.record.state != KeyState::Destroying);
+        related
+    }
+
     /// The replicas of a primary key, whatever their state; of any other key there are none.
     pub(super) fn replicas_of(&self, key: &KeyRecord) -> Vec<Arc<Row<KeyRecord>>> {
         let mut related = self.store.multi_region(&key.key_id);
@@ -90,6 +97,17 @@ pub(super) fn synchronized(replica: &KeyRecord, what: &str) -> Act {
     Act::about("SynchronizeMultiRegionKey", replica, json!({ "synchronized": what }))
 }
 
+/// The same of material that came from the token of the primary key, and is kept wrapped; the record says between which
+/// tokens it went.
+pub(super) fn synchronized_material(kms: &Kms, primary: &KeyRecord, replica: &KeyRecord) -> Act {
+    let mut act = synchronized(replica, "key material");
+    if replica.origin.is_made_here() {
+        act.details[KEPT_WRAPPED] = json!(true);
+        act.details[PASSED_BETWEEN] = json!(kms.passed_between(primary, replica));
+    }
+    act
+}
+
 /// What is told of a key that is a replica, or no multi-Region key.
 pub(super) fn not_primary(key: &KeyRecord) -> Error {
     Error::UnsupportedOperation(format!("{} is not a multi-region primary key.", arn_of(key)))
@@ -106,6 +124,11 @@ fn other_region(kms: &Kms, text: &str) -> Result<Region, Error> {
     region.ok_or_else(|| Error::UnsupportedOperation(format!("The Region {text} is not served by this service.")))
 }
 
+/// What the record says of material that was made here for a multi-Region key: it was extractable from its first session
+/// object, and exists wrapped in the store.
+pub(super) const KEPT_WRAPPED: &str = "materialKeptWrapped";
+/// What the record says of the tokens between which it went.
+const PASSED_BETWEEN: &str = "materialPassedBetween";
 const PRIMARY: &str = "PRIMARY";
 const REPLICA: &str = "REPLICA";
 /// What a deletion waits at most.

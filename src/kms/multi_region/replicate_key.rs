@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::passing::{kept, transferable};
-use super::{REPLICA, check_primary, other_region, synchronized, updating};
+use super::{KEPT_WRAPPED, PASSED_BETWEEN, REPLICA, check_primary, other_region, synchronized_material, updating};
 use crate::crash_point;
 use crate::crypto;
 use crate::kms::janitor::Act;
@@ -208,7 +208,14 @@ impl Replicated {
                 let metadata = KeyMetadata::of(&cx.kms, &replica);
                 let created =
                     Act::about("CreateKey", &replica, json!({ "replicaOf": arn_of(&primary.record).to_string() }));
-                let (change, acts) = cx.kms.with_acts(change, vec![created, synchronized(&replica, "key material")]);
+                let came = synchronized_material(&cx.kms, &primary.record, &replica);
+                // The request's own record says it, too.
+                for (name, value) in
+                    [KEPT_WRAPPED, PASSED_BETWEEN].iter().filter_map(|name| Some((name, came.details.get(name)?)))
+                {
+                    cx.note_detail(name, value.clone());
+                }
+                let (change, acts) = cx.kms.with_acts(change, vec![created, came]);
                 Ok((change, (metadata, acts)))
             })
             .await?;

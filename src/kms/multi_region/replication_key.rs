@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::crash_point;
 use crate::crypto::{self, PublicKey};
-use crate::kms::{CommitError, Error, Kms};
-use crate::model::{AccountId, KeyId, ObjectName, Purpose, Region};
-use crate::store::{Change, IntentKind, IntentRecord, PairedToken, ReplicationKeyRecord};
+use crate::kms::{CommitError, Error, KeyRow, Kms};
+use crate::model::{AccountId, KeyId, KeySpec, ObjectName, Purpose, Region};
+use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, PairedToken, ReplicationKeyRecord};
 use crate::token::{REPLICATION, Replication, Token};
 
 /// A token with its replication key.
@@ -68,6 +68,35 @@ impl Kms {
             "The tokens `{one}` and `{other}` are not paired: an operator has to confirm the fingerprints of their \
              replication keys with `hsm-kms token pair`."
         )))
+    }
+
+    /// Refuses a key whose new material could not go from its token to those of these relations. A token that is not open
+    /// is not asked: which one it is shows when it is.
+    pub(in crate::kms) fn check_paired_with(&self, key: &KeyRecord, relations: &[KeyRow]) -> Result<(), Error> {
+        // Of any other key no new material is made.
+        if !key.origin.is_made_here() || key.spec != KeySpec::SymmetricDefault {
+            return Ok(());
+        }
+        for relation in relations {
+            match [&key.region, &relation.record.region].map(|region| self.own_replication_key(region)) {
+                [Ok(one), Ok(other)] => self.check_paired(&one, &other)?,
+                [Err(Error::KeyUnavailable(_)), _] | [_, Err(Error::KeyUnavailable(_))] => {}
+                [Err(error), _] | [_, Err(error)] => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The tokens of two keys by their serial numbers, each with the fingerprint of its replication key, for the record.
+    pub(super) fn passed_between(&self, from: &KeyRecord, to: &KeyRecord) -> Vec<Value> {
+        let keys = [from, to].map(|key| self.known_replication_key(&key.region).ok().flatten());
+        let sides = keys.into_iter().flatten().map(|key| key.paired());
+        sides.map(|side| json!({ "serial": side.serial, "replicationKey": side.fingerprint })).collect()
+    }
+
+    fn own_replication_key(&self, region: &Region) -> Result<TokenKey, Error> {
+        let none = || Error::UnsupportedOperation(format!("The token of {region} has no replication key."));
+        self.known_replication_key(region)?.ok_or_else(none)
     }
 
     async fn make_replication_key(

@@ -40,6 +40,8 @@ impl Operation for UpdatePrimaryRegion {
                 let replica = cx.authorize::<Self>(target, &facts)?.into_thing();
                 enabled(&primary)?;
                 enabled(&replica)?;
+                // What it makes has to reach all the others.
+                cx.kms.check_paired_with(&replica.record, &cx.kms.living_relations_of(&replica.record))?;
                 // What it would make current, the primary key of then has to.
                 if rotation_of(&cx.kms.store, &primary.record).is_some() {
                     return Err(updating(&primary.record));

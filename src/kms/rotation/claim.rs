@@ -202,7 +202,7 @@ impl Kms {
         if !is_current || key.record.state != KeyState::Enabled || key.record.is_replica() {
             return Ok(true);
         }
-        if rotation_of(&self.store, &key.record).is_some() {
+        if rotation_of(&self.store, &key.record).is_some() || self.rotation_pauses.holds(&key.record, Instant::now()) {
             return Ok(false);
         }
         self.rotate_by_itself(key, Reason::NonceBudget).await.map(|()| false)

@@ -7,6 +7,7 @@ mod enable_key_rotation;
 mod get_key_rotation_status;
 mod list_key_rotations;
 mod new_material;
+mod pauses;
 mod rotate_key_on_demand;
 mod worker;
 
@@ -16,6 +17,7 @@ pub use enable_key_rotation::EnableKeyRotation;
 pub use get_key_rotation_status::GetKeyRotationStatus;
 pub use list_key_rotations::ListKeyRotations;
 pub(in crate::kms) use new_material::rotation_of;
+pub(in crate::kms) use pauses::Pauses;
 pub use rotate_key_on_demand::RotateKeyOnDemand;
 pub use worker::is_due;
 

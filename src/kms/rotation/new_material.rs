@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::crash_point;
 use crate::kms::janitor::Act;
 use crate::kms::key::key_material_id;
-use crate::kms::multi_region::{kept, synchronized};
+use crate::kms::multi_region::{kept, synchronized_material};
 use crate::kms::numbers::FreeNumber;
 use crate::kms::usable::enabled;
 use crate::kms::{Error, KeyRow, Kms};
@@ -51,7 +51,9 @@ pub(super) fn beginning(
     let mut change = Change::new(started).update(key, record);
     change = change.insert(kms.intent(intent, name, &key.record, started));
     let mut replicas = Vec::new();
-    for row in kms.living_replicas_of(&key.record) {
+    let living = kms.living_replicas_of(&key.record);
+    kms.check_paired_with(&key.record, &living)?;
+    for row in living {
         let other = kms.token_of(&row.record)?;
         other.check_available()?;
         if other.scheme() != token.scheme() {
@@ -151,8 +153,8 @@ impl Ending {
     }
 
     /// What follows from it in other Regions.
-    pub fn acts(&self) -> Vec<Act> {
-        self.replicas.iter().map(|(_, after)| synchronized(after, "key material")).collect()
+    pub fn acts(&self, kms: &Kms) -> Vec<Act> {
+        self.replicas.iter().map(|(_, after)| synchronized_material(kms, &self.after, after)).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::check_rotates;
 use super::new_material::{Ending, Planned, beginning, rotation_of};
 use crate::kms::key::GENERATION_TIME;
-use crate::kms::multi_region::{check_not_replica, synchronized};
+use crate::kms::multi_region::{KEPT_WRAPPED, check_not_replica, synchronized};
 use crate::kms::shape::{Member, required};
 use crate::kms::usable::enabled;
 use crate::kms::{Context, Error, Facts, KeyRow, Operation, arn_of, shapes};
@@ -55,7 +55,10 @@ async fn rotate_to_new_material(cx: &Context, key: &KeyRecord) -> Result<(), Err
         .change(|_| {
             let ending = Ending::of(&cx.kms, &planned, &made)?;
             note(cx, &ending.before.record, &ending.after);
-            Ok(cx.kms.with_acts(ending.change(&cx.kms), ending.acts()))
+            if ending.after.key_id.is_multi_region() {
+                cx.note_detail(KEPT_WRAPPED, json!(true));
+            }
+            Ok(cx.kms.with_acts(ending.change(&cx.kms), ending.acts(&cx.kms)))
         })
         .await?;
     cx.kms.copy_acts(acts).await;

@@ -1,9 +1,12 @@
 //! Rotations that nobody asks for: when a key's period is over, or its nonce budget nears its end.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use super::new_material::{Ending, Made, Planned, beginning, rotation_of};
 use crate::kms::janitor::deadline;
+use crate::kms::multi_region::KEPT_WRAPPED;
 use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::model::{KeyState, RotationType, Timestamp};
 use crate::store::{AutomaticRotation, Change, KeyRecord};
@@ -23,6 +26,7 @@ impl Kms {
     pub async fn rotate_due_keys(&self, key_store: &KeyStore, now: Timestamp) {
         let mut keys = self.keys_in(key_store);
         keys.retain(|key| is_due(&key.record, now) && rotation_of(&self.store, &key.record).is_none());
+        keys.retain(|key| !self.rotation_pauses.holds(&key.record, Instant::now()));
         let is_there = |key: &KeyRecord| self.token_of(key).is_ok_and(|token| token.check_available().is_ok());
         keys.retain(|key| {
             is_there(&key.record) && self.living_replicas_of(&key.record).iter().all(|row| is_there(&row.record))
@@ -39,7 +43,19 @@ impl Kms {
     }
 
     /// Rotates a key; does nothing if somebody else is about to, or the key has changed meanwhile.
+    ///
+    /// One that failed is held back for a while, but not for an outage: that is over at any moment.
     pub(super) async fn rotate_by_itself(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
+        let rotated = self.rotate_once(key, reason).await;
+        match &rotated {
+            Ok(()) => self.rotation_pauses.end(&key.record),
+            Err(error) if is_of_the_token(error) => {}
+            Err(_) => self.rotation_pauses.lengthen(&key.record, Instant::now()),
+        }
+        rotated
+    }
+
+    async fn rotate_once(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
         let number = self.free_number(&key.record, deadline()).await?;
         let Some((change, planned)) = beginning(self, key, number, RotationType::Automatic)? else { return Ok(()) };
         match self.begin_rotation(change, key, reason).await {
@@ -79,9 +95,13 @@ impl Kms {
 
     async fn commit_rotation(&self, ending: &Ending, reason: Reason) -> Result<(), CommitError> {
         let (before, after) = (&ending.before.record, &ending.after);
-        let (event_id, event) = self.act("RotateKey", &after.region, &after.account, reason.details());
+        let mut additional = reason.details();
+        if after.key_id.is_multi_region() {
+            additional[KEPT_WRAPPED] = json!(true);
+        }
+        let (event_id, event) = self.act("RotateKey", &after.region, &after.account, additional);
         let event = event.details(details(before, after)).resource(&arn_of(after));
-        let (change, acts) = self.with_acts(ending.change(self), ending.acts());
+        let (change, acts) = self.with_acts(ending.change(self), ending.acts(self));
         self.commit_and_copy(change, &event_id, event).await?;
         self.copy_acts(acts).await;
         Ok(())

@@ -300,6 +300,12 @@ fn imported_material_is_imported_into_every_region_and_must_be_the_same() {
         "NotFoundException"
     );
     encrypt(&service, WEST, &key, "still");
+    // Each of these told the replica's Region: the second and third material, the rotation, the end of the third one.
+    let told = service.audit().into_iter().map(|line| line["event"].clone());
+    let told = told.filter(|event| event["eventName"] == "SynchronizeMultiRegionKey" && event["awsRegion"] == WEST);
+    let told: Vec<_> = told.map(|mut event| event["additionalEventData"]["synchronized"].take()).collect();
+    let [expected, current] = ["expected key material", "current key material"];
+    assert_eq!(told, ["key material", expected, current, expected, expected]);
 }
 
 /// A multi-Region key with replicas in these Regions.

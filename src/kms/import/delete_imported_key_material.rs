@@ -62,7 +62,7 @@ impl Operation for DeleteImportedKeyMaterial {
 impl DeleteImportedKeyMaterial {
     /// From here on nothing uses the material, and its object, if there is one, will be destroyed whatever happens.
     async fn begin(&self, cx: &Context) -> Result<(Output, Option<(Token, ObjectName)>), Error> {
-        cx.prepare(|_| {
+        let begun = cx.prepare(|_| {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?;
             let key = external(key)?;
             let arn = arn_of(&key.record);
@@ -75,7 +75,9 @@ impl DeleteImportedKeyMaterial {
             let output = Output { key_id: arn.to_string(), key_material_id };
             let object = material.and_then(|material| Some((material, key.record.object(material)?)));
             let now = cx.kms.now();
-            let Some((material, name)) = object else { return Ok((Change::new(now), None, (output, None))) };
+            let Some((material, name)) = object else {
+                return Ok((Change::new(now), None, (output, None, Vec::new())));
+            };
             let token = cx.kms.token_of(&key.record)?;
             let record = without(&key.record, &[material.number], now);
             let intent = cx.kms.intent(IntentKind::Destroy, name, &key.record, now);
@@ -86,10 +88,13 @@ impl DeleteImportedKeyMaterial {
             });
             let act = Act::about(Self::NAME, &key.record, details);
             let change = Change::new(now).update(&key, record.clone()).insert(intent);
-            let change = forgotten_in_replicas(&cx.kms, change, (&key.record, &record), IntentKind::Destroy);
-            Ok((change, Some(act), (output, Some((token, name)))))
-        })
-        .await
+            let of_replicas = forgotten_in_replicas(&cx.kms, change, (&key.record, &record), IntentKind::Destroy);
+            let (change, acts) = cx.kms.with_acts(of_replicas.0, of_replicas.1);
+            Ok((change, Some(act), (output, Some((token, name)), acts)))
+        });
+        let (output, object, acts) = begun.await?;
+        cx.kms.copy_acts(acts).await;
+        Ok((output, object))
     }
 
     /// The material that is meant: the current one if none is named.

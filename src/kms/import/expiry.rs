@@ -101,7 +101,8 @@ impl Kms {
         });
         let record = without(&key.record, &numbers, now);
         let change = Change::new(now).update(key, record.clone());
-        let change = forgotten_in_replicas(self, change, (&key.record, &record), IntentKind::DestroyExpired);
+        let of_replicas = forgotten_in_replicas(self, change, (&key.record, &record), IntentKind::DestroyExpired);
+        let (change, acts) = self.with_acts(of_replicas.0, of_replicas.1);
         let change = objects.into_iter().fold(change, |change, name| {
             change.insert(self.intent(IntentKind::DestroyExpired, name, &key.record, now))
         });
@@ -109,6 +110,7 @@ impl Kms {
         match self.commit_step(change, Some(act)).await {
             Ok(()) => {
                 crash_point::reached("expiry-begun");
+                self.copy_acts(acts).await;
                 tracing::info!(key = %arn_of(&key.record), "imported material is over");
                 Ok(true)
             }

@@ -209,7 +209,7 @@ impl ImportKeyMaterial {
         unwrapped: &Unwrapped,
     ) -> Result<Placed, Error> {
         let scheme = if admits_several(key.record.spec) { cx.kms.token_of(&key.record)?.scheme() } else { 0 };
-        cx.change(|_| {
+        let installed = cx.change(|_| {
             let now = cx.kms.now();
             let key = still(&cx.kms, key)?;
             not_pending_deletion(&key)?;
@@ -230,15 +230,18 @@ impl ImportKeyMaterial {
             let placed = incoming.place(&key.record)?;
             let change = Change::new(now).delete(&*cx.kms.creation(&name)?);
             let change = change.update(&key, placed.record.clone());
-            let change = expected_in_replicas(&cx.kms, change, &key.record, &placed.record);
+            let (change, acts) = expected_in_replicas(&cx.kms, change, &key.record, &placed.record);
+            let (change, acts) = cx.kms.with_acts(change, acts);
             let change = match placed.replaced {
                 Some(old) => change.insert(cx.kms.intent(IntentKind::DestroyReplaced, old, &key.record, now)),
                 None => change,
             };
             self.note(cx, &key.record, &placed, unwrapped.place);
-            Ok((change, placed))
-        })
-        .await
+            Ok((change, (placed, acts)))
+        });
+        let (placed, acts) = installed.await?;
+        cx.kms.copy_acts(acts).await;
+        Ok(placed)
     }
 
     fn note(&self, cx: &Context, key: &KeyRecord, placed: &Placed, place: Place) {

@@ -277,11 +277,19 @@ impl Kms {
     /// Forgets a creation for which the token had an object of that name already: whoever made that, it was not this
     /// creation, and it may be somebody's only copy.
     async fn disown(&self, name: &ObjectName) {
-        let Some(intent) = self.store.intent(name) else { return };
         tracing::error!(object = %name, "the token has an object of this name that no record names; it is left alone");
-        if let Err(error) = self.commit_step(Change::new(self.now()).delete(&*intent), None).await.map_err(Error::from)
-        {
-            tracing::error!(%error, object = %name, "a creation that came to nothing could not be forgotten");
+        self.forget_creations([name]).await;
+    }
+
+    /// Forgets creations that made nothing on a token: an object of such a name is not theirs to destroy.
+    pub(super) async fn forget_creations(&self, names: impl IntoIterator<Item = &ObjectName>) {
+        let intents: Vec<_> = names.into_iter().filter_map(|name| self.store.intent(name)).collect();
+        if intents.is_empty() {
+            return;
+        }
+        let change = intents.iter().fold(Change::new(self.now()), |change, intent| change.delete(&**intent));
+        if let Err(error) = self.commit_step(change, None).await.map_err(Error::from) {
+            tracing::error!(%error, "creations that came to nothing could not be forgotten");
         }
     }
 

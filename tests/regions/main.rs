@@ -11,6 +11,7 @@ mod pairs;
 mod process;
 mod race;
 mod replicas;
+mod rotation;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;

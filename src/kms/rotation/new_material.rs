@@ -75,29 +75,37 @@ impl Planned {
             crash_point::reached("rotation-on-token");
             return Ok(made);
         }
+        match self.make_in_every_region(kms, &mut made, deadline).await {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                self.give_up(kms, &made).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn make_in_every_region(&self, kms: &Kms, made: &mut Made, deadline: Instant) -> Result<(), Error> {
         let material = kms.make_transferable(&self.key, &self.name, deadline).await?;
         made.insert(self.key.region.clone(), kept(&material));
         crash_point::reached("rotation-on-token");
         for (replica, name) in &self.replicas {
-            match kms.pass((&self.key, replica), name, &material, deadline).await {
-                Ok(passed) => drop(made.insert(replica.region.clone(), kept(&passed))),
-                Err(error) => {
-                    self.give_up(kms, name).await;
-                    return Err(error);
-                }
-            }
+            let passed = kms.pass((&self.key, replica), name, &material, deadline).await?;
+            made.insert(replica.region.clone(), kept(&passed));
             crash_point::reached("rotation-on-replica");
         }
-        Ok(made)
+        Ok(())
     }
 
-    /// Takes back what was made or not begun, so that the key can rotate again soon. The object `failed` may be in the
-    /// making yet: its creation is undone later.
-    async fn give_up(&self, kms: &Kms, failed: &ObjectName) {
-        for (replica, name) in self.replicas.iter().filter(|(_, name)| name != failed) {
-            kms.withdraw(name, replica).await;
+    /// Takes back what was made, and forgets what was not begun, so that the key can rotate again soon. The object that
+    /// failed, the first that was not made, may be in the making yet: its creation is undone later.
+    async fn give_up(&self, kms: &Kms, made: &Made) {
+        let key = std::iter::once((&self.key, &self.name));
+        let all = key.chain(self.replicas.iter().map(|(replica, name)| (replica, name)));
+        let (made, others): (Vec<_>, Vec<_>) = all.partition(|(key, _)| made.contains_key(&key.region));
+        kms.forget_creations(others.iter().skip(1).map(|(_, name)| *name)).await;
+        for (key, name) in made {
+            kms.withdraw(name, key).await;
         }
-        kms.withdraw(&self.name, &self.key).await;
     }
 }
 

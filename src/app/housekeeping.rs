@@ -21,11 +21,20 @@ pub struct Housekeeping {
     chores: tokio::sync::Mutex<Chores>,
 }
 
-/// What is under way in each key store: an outage of one, whose calls take their time to fail, holds up no other.
+/// What is under way: an outage of one key store, whose calls take their time to fail, holds up no other.
 #[derive(Default)]
 struct Chores {
     tasks: JoinSet<()>,
-    under_way: HashMap<task::Id, KeyStore>,
+    under_way: HashMap<task::Id, Chore>,
+}
+
+/// Work in one key store, a token call after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Chore {
+    /// Rotations. Those of multi-Region keys wait for the tokens of other Regions, too.
+    Rotate(KeyStore),
+    /// What is over is destroyed, and what did not come to an end is undone, on the token of the key store alone.
+    Remove(KeyStore),
 }
 
 /// What is to be done in a key store in a round.
@@ -35,7 +44,7 @@ struct Due {
     tenth: bool,
     /// Every sixtieth round.
     sixtieth: bool,
-    /// The time of day, if it is trusted.
+    /// The time of day, if it is trusted; known every tenth round.
     trusted: Option<Timestamp>,
 }
 
@@ -116,7 +125,9 @@ impl Housekeeping {
         chores.forget_finished();
         let mut begun = HashSet::new();
         for key_store in self.kms.key_stores() {
-            begun.extend(chores.begin(self.kms.clone(), key_store, due));
+            for chore in [Chore::Remove(key_store.clone()), Chore::Rotate(key_store)] {
+                begun.extend(chores.begin(self.kms.clone(), chore, due));
+            }
         }
         let all_done = async {
             while !begun.is_empty()
@@ -168,14 +179,14 @@ impl Housekeeping {
 }
 
 impl Chores {
-    /// Begins what is due in a key store, unless something is still under way there.
-    fn begin(&mut self, kms: Arc<Kms>, key_store: KeyStore, due: Due) -> Option<task::Id> {
-        if self.under_way.values().any(|busy| *busy == key_store) {
+    /// Begins what is due, unless it is still under way.
+    fn begin(&mut self, kms: Arc<Kms>, chore: Chore, due: Due) -> Option<task::Id> {
+        if self.under_way.values().any(|busy| *busy == chore) {
             return None;
         }
-        let chore = key_store.clone();
-        let id = self.tasks.spawn(async move { due.tend(&kms, &chore).await }).id();
-        self.under_way.insert(id, key_store);
+        let todo = chore.clone();
+        let id = self.tasks.spawn(async move { due.tend(&kms, &todo).await }).id();
+        self.under_way.insert(id, chore);
         Some(id)
     }
 
@@ -198,10 +209,24 @@ impl Chores {
 }
 
 impl Due {
-    async fn tend(self, kms: &Kms, key_store: &KeyStore) {
+    async fn tend(self, kms: &Kms, chore: &Chore) {
+        match chore {
+            Chore::Rotate(key_store) => self.rotate(kms, key_store).await,
+            Chore::Remove(key_store) => self.remove(kms, key_store).await,
+        }
+    }
+
+    /// Only a trusted time of day begins rotations by date, and the destruction of keys and imported material.
+    async fn rotate(self, kms: &Kms, key_store: &KeyStore) {
         kms.rotate_spent_keys(key_store).await;
+        if let Some(now) = self.trusted {
+            kms.rotate_due_keys(key_store, now).await;
+        }
+    }
+
+    async fn remove(self, kms: &Kms, key_store: &KeyStore) {
         if self.tenth {
-            self.destroy_and_rotate(kms, key_store).await;
+            self.destroy(kms, key_store).await;
         }
         if self.sixtieth {
             let age = i64::try_from(CREATION_AGE.as_millis()).unwrap_or(i64::MAX);
@@ -210,11 +235,9 @@ impl Due {
         }
     }
 
-    /// Only a trusted time of day begins rotations by date, and the destruction of keys and imported material.
-    async fn destroy_and_rotate(self, kms: &Kms, key_store: &KeyStore) {
+    async fn destroy(self, kms: &Kms, key_store: &KeyStore) {
         match self.trusted {
             Some(now) => {
-                kms.rotate_due_keys(key_store, now).await;
                 log("destroy keys", kms.destroy_due_keys(key_store, now).await.map(drop));
                 log("destroy imported material", kms.destroy_expired_material(key_store, now).await.map(drop));
             }

@@ -183,7 +183,8 @@ impl Kms {
             token.destroy(&name, deadline()).await?;
         }
         crash_point::reached("object-destroyed");
-        let change = self.without_replica(Change::new(self.now()).delete(key), &key.record);
+        let (change, waiting) = self.without_replica(Change::new(self.now()).delete(key), &key.record);
+        let (change, acts) = self.with_acts(change, waiting.into_iter().collect());
         let aliases = self.store.aliases_of_key(region, key_id);
         let change = aliases.iter().fold(change, |change, alias| change.delete(alias));
         let counts = self.counts_that_end_with(&key.record);
@@ -193,6 +194,7 @@ impl Kms {
         let change = grants.iter().fold(change, |change, grant| change.delete(grant));
         let evidence = json!({ "phase": "done", "destroyed": labels(&key.record), "objectsFoundAfterwards": 0 });
         self.commit_key_act(change, "DeleteKey", key, evidence).await?;
+        self.copy_acts(acts).await;
         self.budgets.forget(region, key_id);
         tracing::info!(key = %arn_of(&key.record), "the key's material is destroyed");
         Ok(())

@@ -1,8 +1,10 @@
 //! The end of multi-Region keys, with a clock that is moved: replicas first, and then the waiting time of the primary key.
 
+use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
+use hsm_kms::store::{Change, WrapCountRecord};
+use serde_json::{Value, json};
 
 use crate::in_process::{InProcess, MovedClock, START};
 use crate::process::{block_on, in_own_process};
@@ -28,6 +30,13 @@ fn a_primary_key_waits_from_the_end_of_its_last_replica_on() {
             pass(&service, 2).await;
             assert_eq!(state(&service, WEST, &key), None);
             assert_eq!(state(&service, EAST, &key), Some("PendingDeletion"), "it waits from now on");
+            let began: Vec<_> = events(dir, "DeleteKey");
+            let began: Vec<_> = began.iter().filter(|it| it["additionalEventData"]["phase"] == "waiting").collect();
+            assert_eq!(began.len(), 1);
+            let arn = |region: &str| format!("arn:aws:kms:{region}:111122223333:key/{key}");
+            assert_eq!((&began[0]["awsRegion"], &began[0]["resources"][0]["ARN"]), (&json!(EAST), &json!(arn(EAST))));
+            let told = &began[0]["additionalEventData"];
+            assert!(told["lastReplica"] == arn(WEST) && told["deletionDate"].is_string(), "{told}");
             let metadata = service.call("DescribeKey", json!({ "KeyId": key })).await["KeyMetadata"].clone();
             assert!(metadata["DeletionDate"].is_number() && metadata["PendingDeletionWindowInDays"].is_null());
             assert_eq!(metadata["MultiRegionConfiguration"]["ReplicaKeys"], json!([]));
@@ -41,6 +50,49 @@ fn a_primary_key_waits_from_the_end_of_its_last_replica_on() {
             service.close().await;
         });
     });
+}
+
+/// However often a replica is made again, its Region has one share of the material's nonces.
+#[test]
+fn a_replica_that_is_made_again_goes_on_counting_where_the_last_one_ended() {
+    in_own_process("deletion::a_replica_that_is_made_again_goes_on_counting_where_the_last_one_ended", |dir| {
+        block_on(async {
+            let service = InProcess::start(dir, MovedClock::at(START)).await;
+            let made = service.call("CreateKey", json!({ "MultiRegion": true })).await;
+            let key = made["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+            let replicate = json!({ "KeyId": key, "ReplicaRegion": WEST });
+            service.call("ReplicateKey", replicate.clone()).await;
+            let encrypt = json!({ "KeyId": key, "Plaintext": "eA==" });
+            let (status, sealed) = service.try_call_in(WEST, "Encrypt", &encrypt).await;
+            assert_eq!(status, 200, "{sealed}");
+            // As often as a share allows, and once more what a run has free.
+            let kms = service.app.kms();
+            let (region, key_id) = (WEST.parse().unwrap(), key.parse().unwrap());
+            let run = kms.store.runs().unwrap().record.count;
+            let spent = WrapCountRecord { region, key_id, material: 1, claimed: (1 << 26) + (1 << 12), run };
+            let change = Change::new(kms.now());
+            let change = match kms.store.wrap_count(&spent.region, &key_id, 1) {
+                Some(row) => change.update(&row, spent.clone()),
+                None => change.insert(spent.clone()),
+            };
+            kms.commit(change).await.unwrap();
+            schedule_replica(&service, &key).await;
+            pass(&service, 8).await;
+            assert_eq!(state(&service, WEST, &key), None);
+            service.call("ReplicateKey", replicate).await;
+            let (status, refused) = service.try_call_in(WEST, "Encrypt", &encrypt).await;
+            assert!(status == 400 && refused["message"].as_str().unwrap().contains("as often as is safe"), "{refused}");
+            let blob = json!({ "CiphertextBlob": sealed["CiphertextBlob"] });
+            assert_eq!(service.try_call_in(WEST, "Decrypt", &blob).await.0, 200);
+            assert_eq!(service.try_call_in(EAST, "Encrypt", &encrypt).await.0, 200, "its share is its own");
+            service.close().await;
+        });
+    });
+}
+
+fn events(dir: &Path, name: &str) -> Vec<Value> {
+    let lines = crate::support::audit_lines(&dir.join("data"));
+    lines.into_iter().map(|line| line["event"].clone()).filter(|event| event["eventName"] == name).collect()
 }
 
 fn state(service: &InProcess, region: &str, key: &str) -> Option<&'static str> {
@@ -66,5 +118,5 @@ async fn schedule_replica(service: &InProcess, key: &str) {
     record.state = hsm_kms::model::KeyState::PendingDeletion;
     record.deletion_date = Some(kms.now().plus(DAY * 7));
     record.pending_window_days = Some(7);
-    kms.commit(hsm_kms::store::Change::new(kms.now()).update(&row, record)).await.unwrap();
+    kms.commit(Change::new(kms.now()).update(&row, record)).await.unwrap();
 }

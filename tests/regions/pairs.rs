@@ -90,6 +90,7 @@ fn only_paired_tokens_exchange_material_and_a_rotation_waits_for_both() {
         assert!(tokens[0]["serial"] != tokens[1]["serial"], "{told}");
     }
     assert!(service.terminate().0.success());
+    another_scheme(&machine, key);
     // Offline, the same is told of the same tokens.
     let (code, told, log) = machine.run(&["token", "pair", "pacific", "token", "--config", "settings.toml"]);
     assert!(code == 0 && told.contains("\"Paired\": true"), "{told} {log}");
@@ -97,6 +98,30 @@ fn only_paired_tokens_exchange_material_and_a_rotation_waits_for_both() {
     for label in ["east", "west"] {
         assert_eq!(machine.objects(label).iter().filter(|label| label.contains("replication")).count(), 1);
     }
+}
+
+/// A token whose new materials would be wrapped under by another scheme: what is there works, and the key gets no material
+/// whose ciphertexts only one of the Regions could open.
+fn another_scheme(machine: &Machine, key: &str) {
+    let profile =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("hsm-config/softhsm2/profile.toml"));
+    let gcm = "schemes = [\"aes_gcm_host_iv\"]";
+    let profile = profile.unwrap();
+    assert!(profile.contains(gcm));
+    machine.write("cbc.toml", &profile.replace(gcm, "schemes = [\"aes_cbc_host_iv\", \"aes_gcm_host_iv\"]"));
+    let section = machine.token("pacific", "west", &[WEST]) + "profile = \"cbc.toml\"\n";
+    let service = machine.serve(&machine.settings(&[EAST, WEST], &[section]));
+    let rotations = || ok(&service, EAST, "ListKeyRotations", json!({ "KeyId": key }))["Rotations"].clone();
+    let before = rotations();
+    assert_eq!(refused(&service, EAST, "RotateKeyOnDemand", json!({ "KeyId": key })).0, "KMSInternalException");
+    assert_eq!(rotations(), before);
+    for (region, other) in [(EAST, WEST), (WEST, EAST)] {
+        assert_eq!(decrypt(&service, other, &encrypt(&service, region, key, "as before")), "as before");
+    }
+    let made = ok(&service, EAST, "CreateKey", json!({ "MultiRegion": true }))["KeyMetadata"]["KeyId"].clone();
+    let (error, message) = refused(&service, EAST, "ReplicateKey", json!({ "KeyId": made, "ReplicaRegion": WEST }));
+    assert!(error == "UnsupportedOperationException" && message.contains("another scheme"), "{error}: {message}");
+    assert!(service.terminate().0.success());
 }
 
 /// boto3, the AWS Encryption SDK in its multi-Region mode, and `aws`, over both Regions.

@@ -17,7 +17,7 @@ fn what_two_changes_leave_that_meet_is_what_one_after_the_other_leaves() {
     no_primary_key_is_destroyed_under_a_replica_that_is_made_meanwhile(&service, &pauses);
 }
 
-fn of_two_replications_to_one_region_exactly_one_is_made(service: &Service, pauses: &[Duration]) {
+fn of_two_replications_to_one_region_exactly_one_is_made(service: &Service, pauses: &[Option<Duration>]) {
     let objects = || service.pkcs11_tool(&["--list-objects", "--type", "secrkey"]).matches("/multi-region/").count();
     let before = objects();
     for (round, pause) in pauses.iter().enumerate() {
@@ -33,7 +33,7 @@ fn of_two_replications_to_one_region_exactly_one_is_made(service: &Service, paus
 
 fn a_replica_that_is_made_while_another_becomes_primary_knows_it_or_is_not_there(
     service: &Service,
-    pauses: &[Duration],
+    pauses: &[Option<Duration>],
 ) {
     let mut seen = BTreeSet::new();
     for (round, pause) in pauses.iter().enumerate() {
@@ -65,7 +65,7 @@ fn a_replica_that_is_made_while_another_becomes_primary_knows_it_or_is_not_there
     assert_eq!(seen.len(), 2, "both came first: {seen:?}");
 }
 
-fn no_primary_key_is_destroyed_under_a_replica_that_is_made_meanwhile(service: &Service, pauses: &[Duration]) {
+fn no_primary_key_is_destroyed_under_a_replica_that_is_made_meanwhile(service: &Service, pauses: &[Option<Duration>]) {
     let mut seen = BTreeSet::new();
     for (round, pause) in pauses.iter().enumerate() {
         let key = multi_region(service);
@@ -98,7 +98,7 @@ fn replicate(key: &str, region: &str) -> (&'static str, Value) {
 }
 
 /// How long after a replication another request is sent: so that they meet at every step of it, and once after its end.
-fn pauses(service: &Service) -> Vec<Duration> {
+fn pauses(service: &Service) -> Vec<Option<Duration>> {
     // The first one takes long: the token is tried.
     let times = [(); 2].map(|()| {
         let key = multi_region(service);
@@ -106,11 +106,17 @@ fn pauses(service: &Service) -> Vec<Duration> {
         ok(service, EAST, "ReplicateKey", replicate(&key, WEST).1);
         begun.elapsed()
     });
-    (0..ROUNDS).map(|round| times[1] * round / ROUNDS).chain([times[1] * 4]).collect()
+    (0..ROUNDS).map(|round| Some(times[1] * round / ROUNDS)).chain([None]).collect()
 }
 
-/// The answers of two requests in one Region, or the names of their errors; the second one is sent after a pause.
-fn at_once(service: &Service, one: (&str, Value), other: (&str, Value), pause: Duration) -> [Result<Value, String>; 2] {
+/// The answers of two requests in one Region, or the names of their errors; the second one is sent after a pause, or
+/// after the end of the first one.
+fn at_once(
+    service: &Service,
+    one: (&str, Value),
+    other: (&str, Value),
+    pause: Option<Duration>,
+) -> [Result<Value, String>; 2] {
     let answer = |(operation, body): (&str, Value)| {
         let answer = ask(service, EAST, operation, &body);
         if answer.status != 200 {
@@ -120,7 +126,10 @@ fn at_once(service: &Service, one: (&str, Value), other: (&str, Value), pause: D
     };
     std::thread::scope(|scope| {
         let one = scope.spawn(|| answer(one));
-        std::thread::sleep(pause);
+        match pause {
+            Some(pause) => std::thread::sleep(pause),
+            None => return [one.join().unwrap(), answer(other)],
+        }
         let other = answer(other);
         [one.join().unwrap(), other]
     })

@@ -52,23 +52,31 @@ impl Kms {
         living
     }
 
-    /// Has the waiting time of a primary key begin when its last replica goes with this change.
+    /// Has the waiting time of a primary key begin when its last replica goes with this change; gives the act that this is.
     ///
     /// The primary key is touched at least: whoever counts its replicas at the same time, as another replica that goes or
     /// who schedules its deletion, must decide again.
-    pub(super) fn without_replica(&self, change: Change, replica: &KeyRecord) -> Change {
+    pub(super) fn without_replica(&self, change: Change, replica: &KeyRecord) -> (Change, Option<Act>) {
         let primary = replica.primary_region.as_ref().filter(|_| replica.is_replica());
-        let Some(primary) = primary.and_then(|region| self.store.key(region, &replica.key_id)) else { return change };
+        let primary = primary.and_then(|region| self.store.key(region, &replica.key_id));
+        let Some(primary) = primary else { return (change, None) };
         let waits = primary.record.state == KeyState::PendingReplicaDeletion;
         let is_last = self.replicas_of(&primary.record).iter().all(|row| row.record.region == replica.region);
         if !(waits && is_last) {
-            return change.touch(&primary);
+            return (change.touch(&primary), None);
         }
         let mut record = primary.record.clone();
         let days = record.pending_window_days.unwrap_or(MAX_WINDOW_DAYS);
+        let date = self.now().plus(std::time::Duration::from_secs(u64::from(days) * 86_400));
         record.state = KeyState::PendingDeletion;
-        record.deletion_date = Some(self.now().plus(std::time::Duration::from_secs(u64::from(days) * 86_400)));
-        change.update(&primary, record)
+        record.deletion_date = Some(date);
+        let details = json!({
+            "phase": "waiting",
+            "lastReplica": arn_of(replica).to_string(),
+            "deletionDate": date.to_string(),
+        });
+        let act = Act::about("DeleteKey", &record, details);
+        (change.update(&primary, record), Some(act))
     }
 }
 

@@ -11,6 +11,7 @@ mod race;
 mod schemes;
 #[path = "../support/shim.rs"]
 mod shim;
+mod transfers;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

@@ -140,7 +140,19 @@ pub(super) fn custom_key_store(region: &Region) -> CustomKeyStoreRecord {
         standing: PasswordStanding::Proven,
         password: "kmsPswd".into(),
         serial: None,
+        tries: Vec::new(),
     }
+}
+
+/// A custom key store whose password was refused once and is another one by now, which was tried and nobody knows more.
+pub(super) fn tried_key_store(region: &Region) -> CustomKeyStoreRecord {
+    let mut record = custom_key_store(region);
+    record.password = "kmsPswd1".into();
+    (record.serial, record.connection) = (Some("0123456789abcdef".into()), Connection::Connecting);
+    record.refuse();
+    record.set_password("kmsPswd2");
+    record.begin_try();
+    record
 }
 
 /// A key pair with a rotated past, as far as records go.

@@ -4,6 +4,7 @@ mod faults;
 mod imports;
 mod kill;
 mod kinds;
+mod logins;
 mod modules;
 mod planted;
 mod process;

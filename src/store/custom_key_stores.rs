@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use super::Record;
+use crate::crypto;
 use crate::model::{AccountId, ClusterId, ConnectionError, CustomKeyStoreId, Region, Timestamp};
 
 /// A custom key store of the model's type `AWS_CLOUDHSM`.
@@ -35,6 +36,19 @@ pub struct CustomKeyStoreRecord {
     /// The serial number of the token that it was connected to first: no other one is ever given the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
+    /// Passwords that were given to a token and not taken, this one or earlier ones, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<PasswordTry>,
+}
+
+/// A password that was given to the token of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordTry {
+    /// Which cluster and password: a SHA-256, 64 hex digits.
+    pub of: String,
+    /// Whether the token refused it; else nobody knows what came of it, or it is under way.
+    pub refused: bool,
 }
 
 /// What is known of the password of a custom key store.
@@ -61,6 +75,70 @@ pub enum Connection {
     Connected,
     /// It could not be connected, for this reason.
     Failed(ConnectionError),
+}
+
+impl CustomKeyStoreRecord {
+    /// Puts it on another cluster. What the token there said of the password before holds.
+    pub fn set_cluster(&mut self, cluster: ClusterId) {
+        self.keep_refusal();
+        self.cluster = cluster;
+        self.look_up();
+    }
+
+    /// Gives it another password. What the token said of that before holds.
+    pub fn set_password(&mut self, password: &str) {
+        self.keep_refusal();
+        self.password.zeroize();
+        self.password = password.to_owned();
+        self.look_up();
+    }
+
+    /// Writes down that the password is about to be given to the token.
+    pub fn begin_try(&mut self) {
+        self.note_try(false);
+    }
+
+    /// Takes that back: the token has not refused it.
+    pub fn end_try(&mut self) {
+        let of = self.try_of();
+        self.tries.retain(|known| known.of != of || known.refused);
+    }
+
+    /// Writes down that the token refused the password, so that it is never tried again, even if it was another one's turn
+    /// in between.
+    pub fn refuse(&mut self) {
+        self.note_try(true);
+        self.standing = PasswordStanding::Refused;
+    }
+
+    /// Whether the password was given to the token by a run that ended before it knew what came of it.
+    pub fn is_unclear(&self) -> bool {
+        self.tries.iter().any(|known| !known.refused && known.of == self.try_of())
+    }
+
+    /// A refusal may be on record as no more than the standing.
+    fn keep_refusal(&mut self) {
+        if self.standing == PasswordStanding::Refused {
+            self.refuse();
+        }
+    }
+
+    fn look_up(&mut self) {
+        let refused = self.tries.iter().any(|known| known.refused && known.of == self.try_of());
+        self.standing = if refused { PasswordStanding::Refused } else { PasswordStanding::Unproven };
+    }
+
+    fn note_try(&mut self, refused: bool) {
+        let of = self.try_of();
+        self.tries.retain(|known| known.of != of);
+        self.tries.push(PasswordTry { of, refused });
+        let excess = self.tries.len().saturating_sub(TRIES_MAX);
+        self.tries.drain(..excess);
+    }
+
+    fn try_of(&self) -> String {
+        crypto::hex(&crypto::sha256(&[self.cluster.as_str().as_bytes(), &[0], self.password.as_bytes()]))
+    }
 }
 
 impl Connection {
@@ -93,6 +171,7 @@ impl fmt::Debug for CustomKeyStoreRecord {
             standing,
             password: _,
             serial,
+            tries: _,
         } = self;
         f.debug_struct("CustomKeyStoreRecord")
             .field("region", region)
@@ -114,6 +193,9 @@ impl Drop for CustomKeyStoreRecord {
     }
 }
 
+/// More wrong passwords than any token lets anybody try.
+const TRIES_MAX: usize = 64;
+
 /// The primary key of a [`CustomKeyStoreRecord`].
 pub(super) fn custom_key_store_row(region: &Region, account: &AccountId, id: &CustomKeyStoreId) -> String {
     format!("{}{id}", custom_key_stores_of(region, account))
@@ -122,4 +204,46 @@ pub(super) fn custom_key_store_row(region: &Region, account: &AccountId, id: &Cu
 /// What the primary keys of all custom key stores of an account in a Region begin with.
 pub(super) fn custom_key_stores_of(region: &Region, account: &AccountId) -> String {
     format!("{region}/{account}/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::samples;
+
+    #[test]
+    fn a_refused_password_stays_so_whatever_comes_in_between() {
+        let mut record = samples::custom_key_store(&samples::region());
+        record.refuse();
+        record.set_password("another one");
+        assert_eq!(record.standing, PasswordStanding::Unproven);
+        record.set_cluster("cluster-bcdefgh2345".parse().unwrap());
+        record.set_password("kmsPswd");
+        assert_eq!(record.standing, PasswordStanding::Unproven, "there it was never tried");
+        record.set_cluster("cluster-234567abcde".parse().unwrap());
+        assert_eq!(record.standing, PasswordStanding::Refused);
+        // From before tries were written down, the standing alone says it.
+        record.tries.clear();
+        record.set_password("another one");
+        record.set_password("kmsPswd");
+        assert_eq!(record.standing, PasswordStanding::Refused);
+    }
+
+    #[test]
+    fn a_try_is_unclear_until_its_end() {
+        let mut record = samples::custom_key_store(&samples::region());
+        record.begin_try();
+        assert!(record.is_unclear() && record.standing == PasswordStanding::Proven);
+        record.set_password("another one");
+        assert!(!record.is_unclear());
+        record.set_password("kmsPswd");
+        assert!(record.is_unclear());
+        record.end_try();
+        assert!(!record.is_unclear() && record.tries.is_empty());
+        for number in 0..200 {
+            record.set_password(&number.to_string());
+            record.refuse();
+        }
+        assert_eq!(record.tries.len(), TRIES_MAX);
+    }
 }

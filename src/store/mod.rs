@@ -25,7 +25,7 @@ mod wraps;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 
@@ -43,7 +43,7 @@ use crate::model::{
 
 pub use backend::{After, Answer, Backend, Batch, Ends, Fingerprint, LooseRow, RawRow, RootRow, RowChange, Visit};
 pub use change::Change;
-pub use custom_key_stores::{Connection, CustomKeyStoreRecord, PasswordStanding};
+pub use custom_key_stores::{Connection, CustomKeyStoreRecord, PasswordStanding, PasswordTry};
 pub use embedded::Embedded;
 pub use error::Error;
 pub use grants::{GrantConstraints, GrantRecord};

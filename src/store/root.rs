@@ -190,6 +190,10 @@ mod tests {
         rows_of(include_str!("../../tests/vectors/store/v1-region-tokens.json"))
     }
 
+    fn rows_of_password_tries() -> Vec<GoldenRow> {
+        rows_of(include_str!("../../tests/vectors/store/v1-password-tries.json"))
+    }
+
     fn rows_of(text: &str) -> Vec<GoldenRow> {
         serde_json::from_str::<MoreVectors>(text).unwrap().rows
     }
@@ -199,6 +203,7 @@ mod tests {
         let keys = fixed_keys();
         let of_regions =
             rows_of_regions().into_iter().chain(rows_of_custom_key_stores()).chain(rows_of_region_tokens());
+        let of_regions = of_regions.chain(rows_of_password_tries());
         let later = more_rows().into_iter().chain(rows_of_materials()).chain(rows_of_rotations()).chain(of_regions);
         for row in vectors().rows.into_iter().chain(later) {
             let place = Place { table: &row.table, key: &row.key, revision: row.revision };
@@ -318,6 +323,20 @@ mod tests {
                 (Connection::Connecting, Unproven),
             ]
         );
+    }
+
+    #[test]
+    fn a_golden_row_of_tried_passwords_is_the_sample_record_and_written_so_again() {
+        let mut index = Index::default();
+        for row in rows_of_password_tries() {
+            let GoldenRow { table, key, revision, sealed, plaintext, .. } = row;
+            let raw = RawRow { table, key: key.clone(), revision, sealed };
+            index.admit(&fixed_keys(), &raw, [0; 32]).unwrap();
+            let record = &index.table::<CustomKeyStoreRecord>().find(&key).unwrap().record;
+            assert_eq!(serde_json::to_string(record).unwrap(), plaintext);
+            assert!(*record == samples::tried_key_store(&samples::region()) && record.is_unclear());
+        }
+        assert_eq!(index.table::<CustomKeyStoreRecord>().all().len(), 1);
     }
 
     #[test]

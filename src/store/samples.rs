@@ -18,7 +18,7 @@ pub(super) fn account() -> AccountId {
     "111122223333".parse().unwrap()
 }
 
-pub(super) fn region() -> Region {
+pub(crate) fn region() -> Region {
     "eu-west-1".parse().unwrap()
 }
 
@@ -32,7 +32,7 @@ pub(super) fn now() -> Timestamp {
     Timestamp::from_millis(1_763_763_600_000)
 }
 
-pub(super) fn key(region: &Region, first: u8) -> KeyRecord {
+pub(crate) fn key(region: &Region, first: u8) -> KeyRecord {
     KeyRecord {
         region: region.clone(),
         account: account(),
@@ -140,7 +140,19 @@ pub(super) fn custom_key_store(region: &Region) -> CustomKeyStoreRecord {
         standing: PasswordStanding::Proven,
         password: "kmsPswd".into(),
         serial: None,
+        tries: Vec::new(),
     }
+}
+
+/// A custom key store whose password was refused once and is another one by now, which was tried and nobody knows more.
+pub(super) fn tried_key_store(region: &Region) -> CustomKeyStoreRecord {
+    let mut record = custom_key_store(region);
+    record.password = "kmsPswd1".into();
+    (record.serial, record.connection) = (Some("0123456789abcdef".into()), Connection::Connecting);
+    record.refuse();
+    record.set_password("kmsPswd2");
+    record.begin_try();
+    record
 }
 
 /// A key pair with a rotated past, as far as records go.

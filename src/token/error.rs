@@ -108,6 +108,15 @@ pub enum Error {
     /// The token's PIN is locked or has one try left; it was not tried.
     #[error("the PIN of the token is locked or has its last try left; it was not tried: let the SO reset it")]
     PinLocked,
+    /// An earlier process gave the token this PIN and ended before it knew what came of it, and the token has refused one.
+    #[error(
+        "the PIN was not tried: an earlier process tried it and ended before it knew what came of it, and the token {label} \
+         has refused a PIN since the last login; log in to it by its vendor's tool, or give another PIN"
+    )]
+    PinUnclear {
+        /// The token's label.
+        label: String,
+    },
     /// The user's PIN was never set.
     #[error("the token {label} has no user PIN; initialise it first")]
     PinNotSet {

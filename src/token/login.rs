@@ -1,9 +1,11 @@
-//! The one login of a token, on a session that is never used for work.
+//! The one login of a token, on a session that is never used for work. Nothing in the process logs in to a token twice at a
+//! time, whoever wants it: the turn goes with the token and not with its user.
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use cryptoki::context::Function;
 use cryptoki::error::{Error as CryptokiError, RvError};
@@ -15,9 +17,21 @@ use super::error::{Error, outcome};
 use super::module::Lease;
 use super::profile::Profile;
 use super::session::Session;
-use super::slot::{self, Listed, TokenFlags, Wanted};
+use super::slot::{self, Listed, TokenEntry, TokenFlags, Wanted};
 use super::softhsm_files::{self, Directory};
 use crate::crypto;
+
+/// Who is told of a login, and may refuse it.
+pub(super) type Witness = Box<dyn Fn(Login) -> Result<(), Error> + Send + Sync>;
+
+/// What is told of a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// The token is about to be given the PIN.
+    Begins,
+    /// It has not refused the PIN.
+    Ends,
+}
 
 /// Everything that is needed to log in, now and again after a loss.
 pub(super) struct Door {
@@ -30,6 +44,10 @@ pub(super) struct Door {
     pub pin: SecretString,
     /// Whether the first login must be this one: only then does it prove the PIN.
     pub alone: bool,
+    /// Whether an earlier process may have given the token this PIN and not heard what came of it.
+    pub unclear: bool,
+    /// Told of every login.
+    pub witness: Option<Witness>,
     /// How often `C_Login` was called.
     pub logins: Arc<AtomicU64>,
     /// The serial number of the token that was opened first, now or long ago: no other one ever gets the PIN, whatever its
@@ -49,7 +67,7 @@ impl Door {
     /// Finds the token, and logs in unless this process is logged in there already.
     pub fn open(&self) -> Result<Anchor, Error> {
         let token = self.find()?;
-        may_try(&token)?;
+        may_try(&token, self.unclear)?;
         self.refuse_known_pin(&token)?;
         let files = self.files(&token)?;
         if let (Some(directory), Some(copies)) = (&files, &self.copies_dir)
@@ -107,16 +125,28 @@ impl Door {
     }
 
     fn log_in(&self, token: &Listed, session: &Session) -> Result<(), Error> {
+        let _turn = Turn::take(&token.entry)?;
         if is_logged_in(session) {
             return self.logged_in_already(token);
         }
+        // It may have been refused while this one waited.
+        self.refuse_known_pin(token)?;
+        self.tell(Login::Begins)?;
         self.logins.fetch_add(1, Ordering::Relaxed);
-        let result = session.login(UserType::User, Some(&self.pin));
-        match result {
+        let done = match session.login(UserType::User, Some(&self.pin)) {
             Ok(()) => Ok(()),
             Err(CryptokiError::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => self.logged_in_already(token),
             Err(error) => Err(self.login_failed(token, &error)),
+        };
+        // A refusal is for whoever tries to write down.
+        if !matches!(done, Err(Error::PinIncorrect)) {
+            self.tell(Login::Ends)?;
         }
+        done
+    }
+
+    fn tell(&self, login: Login) -> Result<(), Error> {
+        self.witness.as_ref().map_or(Ok(()), |witness| witness(login))
     }
 
     fn logged_in_already(&self, token: &Listed) -> Result<(), Error> {
@@ -152,6 +182,33 @@ impl Door {
     }
 }
 
+/// The turn to log in to one token: nobody else in the process has it until it is dropped.
+struct Turn([String; 3]);
+
+impl Turn {
+    /// Waits a moment for whoever is logging in there. A login that does not come back keeps its turn: it may yet use up
+    /// one of the token's tries.
+    fn take(token: &TokenEntry) -> Result<Turn, Error> {
+        let token = [&token.manufacturer, &token.model, &token.serial].map(String::clone);
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = |taken: &mut Vec<[String; 3]>| taken.contains(&token);
+        let (mut taken, _) =
+            GIVEN_BACK.wait_timeout_while(taken, TURN_TIME, others).unwrap_or_else(PoisonError::into_inner);
+        if taken.contains(&token) {
+            return Err(Error::Unavailable("an earlier login to it has not come back".to_owned()));
+        }
+        taken.push(token.clone());
+        Ok(Turn(token))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).retain(|token| *token != self.0);
+        GIVEN_BACK.notify_all();
+    }
+}
+
 /// Whether the session sees private objects: its user is logged in.
 pub(super) fn is_logged_in(session: &Session) -> bool {
     let state = session.get_session_info().map(|info| info.session_state());
@@ -169,10 +226,13 @@ pub(super) fn close(session: Session) {
 }
 
 /// Whether the token's flags allow to try the PIN (PKCS#11 v3.0 §3.2).
-fn may_try(token: &Listed) -> Result<(), Error> {
-    let TokenFlags { pin_initialized, pin_final_try, pin_locked, .. } = token.entry.flags;
+fn may_try(token: &Listed, unclear: bool) -> Result<(), Error> {
+    let TokenFlags { pin_initialized, pin_count_low, pin_final_try, pin_locked, .. } = token.entry.flags;
     if pin_locked || pin_final_try {
         return Err(Error::PinLocked);
+    }
+    if unclear && pin_count_low {
+        return Err(Error::PinUnclear { label: token.entry.label.clone() });
     }
     if pin_initialized { Ok(()) } else { Err(Error::PinNotSet { label: token.entry.label.clone() }) }
 }
@@ -181,13 +241,17 @@ fn lock_refused() -> MutexGuard<'static, Vec<[u8; 32]>> {
     REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The tokens that somebody is logging in to, and the news that one is free again.
+static TAKEN: Mutex<Vec<[String; 3]>> = Mutex::new(Vec::new());
+static GIVEN_BACK: Condvar = Condvar::new();
+/// More than a login takes that comes back.
+const TURN_TIME: Duration = Duration::from_secs(2);
 /// The PINs that were refused in this process, and by which token: a token counts tries, not processes' excuses.
 static REFUSED: Mutex<Vec<[u8; 32]>> = Mutex::new(Vec::new());
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::TokenEntry;
 
     #[test]
     fn a_locked_pin_or_its_last_try_is_left_alone() {
@@ -204,12 +268,14 @@ mod tests {
             max_sessions: None,
         };
         let usable = TokenFlags { initialized: true, pin_initialized: true, ..TokenFlags::default() };
-        assert!(may_try(&token(usable)).is_ok());
-        assert!(may_try(&token(TokenFlags { pin_count_low: true, ..usable })).is_ok());
+        assert!(may_try(&token(usable), true).is_ok());
+        let wrong_once = TokenFlags { pin_count_low: true, ..usable };
+        assert!(may_try(&token(wrong_once), false).is_ok());
+        assert!(matches!(may_try(&token(wrong_once), true), Err(Error::PinUnclear { .. })));
         for flags in [TokenFlags { pin_locked: true, ..usable }, TokenFlags { pin_final_try: true, ..usable }] {
-            assert!(matches!(may_try(&token(flags)), Err(Error::PinLocked)));
+            assert!(matches!(may_try(&token(flags), false), Err(Error::PinLocked)));
         }
         let unset = TokenFlags { pin_initialized: false, ..usable };
-        assert!(matches!(may_try(&token(unset)), Err(Error::PinNotSet { .. })));
+        assert!(matches!(may_try(&token(unset), false), Err(Error::PinNotSet { .. })));
     }
 }

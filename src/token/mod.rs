@@ -62,6 +62,7 @@ use zeroize::Zeroizing;
 pub use error::Error;
 pub use import::{Import, Place, Unwrapped};
 pub use kind::KeyKind;
+pub use login::Login;
 pub use probe::{Offer, ProbeRow, self_test};
 pub use raw::set_module_environment;
 pub use slot::{TokenEntry, TokenFlags, init_token, tokens};
@@ -76,7 +77,7 @@ use busy::Busy;
 use index::Index;
 use iv::HostIv;
 use lane::Lane;
-use login::{Anchor, Door};
+use login::{Anchor, Door, Witness};
 use mechanism::{SEED_LEN, Scheme};
 use module::Lease;
 use private::{RsaDecryption, Task};
@@ -201,6 +202,15 @@ struct Inner {
     ended: Mutex<Option<bool>>,
 }
 
+/// By what a token is opened.
+struct Key<P> {
+    /// The PIN as the profile makes it.
+    pin: P,
+    unclear: bool,
+    /// Of a password that must have been taken itself.
+    witness: Option<Witness>,
+}
+
 impl Token {
     /// Finds the token, logs in once, and starts its threads. Blocks for as long as that takes.
     ///
@@ -214,27 +224,33 @@ impl Token {
         pin: SecretString,
         on_hopeless: impl FnOnce() + Send + 'static,
     ) -> Result<Token, Error> {
-        Token::start(settings, |_| pin, false, Box::new(on_hopeless))
+        Token::start(settings, Key { pin: |_: &Profile| pin, unclear: false, witness: None }, Box::new(on_hopeless))
     }
 
     /// As [`Token::open`], by the password of a custom key store, of which the profile makes the PIN. The token must have
     /// taken this very password: fails with [`Error::LoggedIn`] if the process is logged in there already.
+    ///
+    /// `witness` is told before and after every login, now and later, and may refuse it. `unclear` says that it was told of
+    /// the beginning of one by this password, and not of the end: then [`Error::PinUnclear`], if the token says that it has
+    /// refused a PIN since the last login.
     pub fn connect(
         settings: &Settings,
         password: &SecretString,
+        unclear: bool,
+        witness: impl Fn(Login) -> Result<(), Error> + Send + Sync + 'static,
         on_hopeless: impl FnOnce() + Send + 'static,
     ) -> Result<Token, Error> {
-        Token::start(settings, |profile| profile.pin(password), true, Box::new(on_hopeless))
+        let key = Key { pin: |profile: &Profile| profile.pin(password), unclear, witness: Some(Box::new(witness)) };
+        Token::start(settings, key, Box::new(on_hopeless))
     }
 
     fn start(
         settings: &Settings,
-        pin: impl FnOnce(&Profile) -> SecretString,
-        alone: bool,
+        key: Key<impl FnOnce(&Profile) -> SecretString>,
         on_hopeless: Box<dyn FnOnce() + Send>,
     ) -> Result<Token, Error> {
         let (lease, profile) = take_module(settings)?;
-        let pin = pin(&profile);
+        let pin = (key.pin)(&profile);
         profile.check_pin(&pin)?;
         let info = lease.module().info()?;
         let version = info.library_version().to_string();
@@ -252,14 +268,16 @@ impl Token {
             },
             copies_dir: settings.copies_dir.clone(),
             pin,
-            alone,
+            alone: key.witness.is_some(),
+            unclear: key.unclear,
+            witness: key.witness,
             logins: Arc::clone(&counters.logins),
             first: settings.known_serial.clone().map_or_else(OnceLock::new, OnceLock::from),
             claim: OnceLock::new(),
         };
         let anchor = door.open_or_heal()?;
         // Later logins repair this one.
-        door.alone = false;
+        (door.alone, door.unclear) = (false, false);
         door.profile.check_sessions(anchor.token.max_sessions)?;
         let entry = anchor.token.entry.clone();
         let identity = Identity {

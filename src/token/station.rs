@@ -12,7 +12,7 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::slot::Slot;
 
 use super::busy::Busy;
-use super::error::{Class, Error, Failure, class, outcome, reason};
+use super::error::{Class, Error, Failure, class, not_logged_in, outcome, reason};
 use super::import::{Import, Place, Unwrapped};
 use super::iv::HostIv;
 use super::kind::KeyKind;
@@ -356,7 +356,18 @@ impl Station {
         Ok(Answer::Unwrapped(Unwrapped { place, public_key, fingerprint }))
     }
 
-    fn transfer(&self, step: &Step) -> Result<Done, Failure> {
+    /// Does one step of a transfer. Material that can be wrapped is in the session only for that long: after a failure,
+    /// whatever may be left of it goes with the session.
+    fn transfer(&mut self, step: &Step) -> Result<Done, Failure> {
+        let done = self.step(step);
+        if done.is_err() {
+            // Without a new session the old one is closed all the same, by whoever hears this.
+            self.renew().map_err(|_| not_logged_in(Function::OpenSession))?;
+        }
+        done
+    }
+
+    fn step(&self, step: &Step) -> Result<Done, Failure> {
         let own = self.search(step.own(), KeyKind::Replication(transfer::REPLICATION))?;
         let (shared, session) = (&self.shared, &self.session);
         self.count();

@@ -13,6 +13,7 @@ use crate::{KeyStore, PASSWORD, decrypts, encrypt, events, flags, start};
 const POINTS: &[(&str, &str)] = &[
     // By a password that was never proven: it may have been refused, and nobody knows.
     ("custom-key-store-wanted", "FAILED"),
+    ("custom-key-store-tried", "FAILED"),
     ("custom-key-store-opened", "FAILED"),
     // It was connected once.
     ("creation-begun", "CONNECTED"),
@@ -21,6 +22,7 @@ const POINTS: &[(&str, &str)] = &[
     ("custom-key-store-closed", "DISCONNECTED"),
     // While it is connected again by a password that is proven.
     ("custom-key-store-wanted:2", "CONNECTED"),
+    ("custom-key-store-tried:3", "CONNECTED"),
     ("custom-key-store-opened:2", "CONNECTED"),
 ];
 

@@ -10,6 +10,8 @@ mod passwords;
 #[allow(dead_code)]
 mod process;
 mod settings;
+#[path = "../support/shim.rs"]
+mod shim;
 #[path = "../support/mod.rs"]
 mod support;
 

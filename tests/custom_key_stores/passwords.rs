@@ -1,9 +1,11 @@
 //! A password that the token refuses is tried once, by this process and by the next.
 
+use hsm_kms::crash_point;
 use serde_json::json;
 
 use crate::in_process::{InProcess, MovedClock, START};
 use crate::process::{again, assert_passed, block_on, dir_of, in_own_process, role, softhsm_dir};
+use crate::shim::{Shim, module};
 use crate::{KeyStore, PASSWORD, events, flags, log_in_elsewhere, start};
 
 const REFUSED: (&str, &str) = ("FAILED", "INVALID_CREDENTIALS");
@@ -61,6 +63,102 @@ fn a_wrong_password_is_tried_once_and_never_again() {
         let (state, code) = store.connect().await;
         assert_eq!((state.as_str(), code.as_str().unwrap()), REFUSED, "the login of before is gone");
         service.close().await;
+    });
+}
+
+/// The process is killed when the token has refused the password and nobody has written that down. Nor is a password tried
+/// once more when it is set again after another one.
+#[test]
+fn a_password_that_was_refused_is_known_after_a_crash_and_after_another_one() {
+    let test = "passwords::a_password_that_was_refused_is_known_after_a_crash_and_after_another_one";
+    let Some(dir) = dir_of(test) else {
+        let dir = softhsm_dir();
+        let killed = again(test, "killed", dir.path()).env(crash_point::VARIABLE, "custom-key-store-opened").output();
+        assert_eq!(killed.unwrap().status.code(), None, "it was killed");
+        for role in ["second", "third"] {
+            assert_passed(test, &again(test, role, dir.path()).output().unwrap());
+        }
+        return;
+    };
+    let mut settings = crate::in_process::settings(&dir);
+    settings.token.module = module();
+    settings.clusters.values_mut().for_each(|cluster| cluster.module = module());
+    let tries = || Shim::in_dir(&dir).calls_of(crate::in_process::CLUSTER_LABEL, "C_Login");
+    let wrong = |password: &str| json!({ "KeyStorePassword": password });
+    block_on(async {
+        if role() == "killed" {
+            crate::make_cluster(&dir);
+            crate::process::make_token(crate::process::LABEL);
+        }
+        let service = InProcess::try_open(settings, MovedClock::at(START), Default::default()).await.unwrap();
+        let known = std::fs::read_to_string(dir.join("store")).unwrap_or_default();
+        let store = match role().as_str() {
+            "killed" => KeyStore::create(&service, "not the password").await,
+            _ => KeyStore::named(&service, &known),
+        };
+        let is_refused = async || {
+            let (state, code) = store.connect().await;
+            assert_eq!((state.as_str(), code.as_str().unwrap()), REFUSED);
+            store.disconnected().await;
+        };
+        if role() == "killed" {
+            std::fs::write(dir.join("store"), &store.id).unwrap();
+            store.connect().await;
+            panic!("the crash point was not reached");
+        }
+        if role() == "second" {
+            assert_eq!(tries(), 1);
+            assert_eq!(store.settled().await, ("FAILED".to_owned(), json!("INTERNAL_ERROR")));
+            store.disconnected().await;
+            is_refused().await;
+            is_refused().await;
+            assert_eq!(tries(), 1, "the token says that it has refused one");
+            // After a login the tries begin anew, and nobody can say any more whether it was this one.
+            log_in_elsewhere();
+            is_refused().await;
+            log_in_elsewhere();
+            store.update(wrong("another wrong one")).await;
+            is_refused().await;
+            log_in_elsewhere();
+            assert_eq!(tries(), 3);
+        } else {
+            for password in ["not the password", "another wrong one", "not the password"] {
+                store.update(wrong(password)).await;
+                is_refused().await;
+            }
+            assert_eq!(tries(), 3, "both are on record");
+            store.update(wrong(PASSWORD)).await;
+            store.connected().await;
+            assert_eq!(tries(), 4);
+        }
+        service.close().await;
+    });
+}
+
+/// What cannot be a password of the vendor's is not tried, and so it is not refused.
+#[test]
+fn a_password_of_the_wrong_form_is_none_that_was_refused() {
+    in_own_process("passwords::a_password_of_the_wrong_form_is_none_that_was_refused", |dir| {
+        crate::make_cluster(dir);
+        crate::process::make_token(crate::process::LABEL);
+        let profile = |pin: &str| {
+            let text = format!("schema = 1\nname = \"x\"\nschemes = [\"aes_gcm_host_iv\"]\nlogin.pin = {pin:?}\n");
+            std::fs::write(dir.join("profile.toml"), text).unwrap();
+        };
+        block_on(async {
+            let mut settings = crate::in_process::settings(dir);
+            settings.clusters.values_mut().for_each(|cluster| cluster.profile = Some(dir.join("profile.toml")));
+            profile("hex_id_and_password");
+            let service = InProcess::try_open(settings, MovedClock::at(START), Default::default()).await.unwrap();
+            let store = KeyStore::create(&service, PASSWORD).await;
+            let (state, code) = store.connect().await;
+            assert_eq!((state.as_str(), code.as_str().unwrap()), REFUSED);
+            assert!(!flags().pin_count_low, "it was not tried");
+            store.disconnected().await;
+            profile("any");
+            store.connected().await;
+            service.close().await;
+        });
     });
 }
 

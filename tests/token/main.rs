@@ -4,6 +4,7 @@ mod faults;
 mod imports;
 mod kill;
 mod kinds;
+mod logins;
 mod modules;
 mod planted;
 mod probes;
@@ -12,6 +13,7 @@ mod race;
 mod schemes;
 #[path = "../support/shim.rs"]
 mod shim;
+mod transfers;
 mod watched;
 
 use std::collections::HashSet;

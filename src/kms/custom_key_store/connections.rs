@@ -3,8 +3,9 @@
 //! A record says what is wanted; nothing here waits for a token on behalf of a request, but for the answer of a call. A
 //! task per custom key store opens or closes its token, one at a time, until that is as the record wants it. What came of
 //! an attempt is recorded where somebody asked for it (`CONNECTING`), or where only somebody can mend it: a password that
-//! was refused is never tried again, not by the next start either. Another outage of a custom key store that was
-//! connected is waited for.
+//! was refused is never tried again, not by the next start either, nor when it is set once more after another one. Before
+//! a password is given to a token that is written down, and when it was not refused, that: after a crash in between, the
+//! token itself has to say that it has refused none. Another outage of a custom key store that was connected is waited for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
@@ -19,7 +20,7 @@ use crate::crypto;
 use crate::kms::{CommitError, Error, KeyStore, Kms};
 use crate::model::{AccountId, ClusterId, ConnectionError, ConnectionState, CustomKeyStoreId};
 use crate::store::{Change, Connection, CustomKeyStoreRecord, PasswordStanding, Row};
-use crate::token::{self, Status, Token};
+use crate::token::{self, Login, Status, Token};
 
 /// A token for a custom key store, as the settings name it.
 #[derive(Clone, Debug)]
@@ -225,7 +226,7 @@ impl Kms {
                 // Once: if it fails, the next round tries again.
                 Step::Record(row) => return self.succeeded(&row).await,
                 Step::Refused(row, token, why) => {
-                    self.failed(&row, why).await;
+                    self.failed(&row, why, why == ConnectionError::InvalidCredentials).await;
                     close(token).await;
                     self.custom_key_stores.settle(&id, None);
                 }
@@ -243,7 +244,7 @@ impl Kms {
     async fn open(self: &Arc<Self>, row: &Arc<Row<CustomKeyStoreRecord>>, pause: Duration) -> Option<Link> {
         let record = &row.record;
         if record.standing == PasswordStanding::Refused {
-            self.failed(row, ConnectionError::InvalidCredentials).await;
+            self.failed(row, ConnectionError::InvalidCredentials, true).await;
             return None;
         }
         let Some(cluster) = self.custom_key_stores.cluster_for(&record.account, &record.cluster) else {
@@ -251,14 +252,15 @@ impl Kms {
                 cluster = %record.cluster, store = %record.id, account = %record.account,
                 "the settings name no such cluster for the account"
             );
-            return self.failed(row, ConnectionError::ClusterNotFound).await.then(|| waiting(pause));
+            return self.failed(row, ConnectionError::ClusterNotFound, false).await.then(|| waiting(pause));
         };
         let (mut settings, password) = (cluster.token.clone(), SecretString::from(record.password.as_str()));
+        let (unclear, witness) = (record.is_unclear(), self.witness(row));
         // Another token in its place, which has the same label, is none of ours.
         settings.serial = record.serial.clone().or(settings.serial);
         let id = record.id.clone();
         let mut opening = tokio::task::spawn_blocking(move || {
-            Token::connect(&settings, &password, move || {
+            Token::connect(&settings, &password, unclear, witness, move || {
                 tracing::error!(store = %id, "every call into the token of a custom key store hangs; restart the service");
             })
         });
@@ -266,7 +268,7 @@ impl Kms {
             Ok(opened) => opened,
             Err(_) => {
                 // It may come back yet, and nobody else may log in until it does.
-                self.failed(row, ConnectionError::NetworkErrors).await;
+                self.failed(row, ConnectionError::NetworkErrors, false).await;
                 opening.await
             }
         };
@@ -275,14 +277,65 @@ impl Kms {
         match opened {
             Ok(token) if self.serves_otherwise(&token) => {
                 tracing::error!(store = %record.id, ?token, "the settings name the token of a cluster elsewhere, too");
-                self.failed(row, ConnectionError::InternalError).await;
+                self.failed(row, ConnectionError::InternalError, false).await;
                 close(token).await;
                 None
             }
             Ok(token) => Some(Link::Open(token)),
             Err(error) => {
                 tracing::warn!(store = %record.id, cluster = %record.cluster, %error, "a custom key store is not connected");
-                self.failed(row, connection_error(&error)).await.then(|| waiting(pause))
+                let refused = matches!(error, token::Error::PinIncorrect);
+                self.failed(row, connection_error(&error), refused).await.then(|| waiting(pause))
+            }
+        }
+    }
+
+    /// Who writes down, before the token hears of it, that the password is given to it.
+    fn witness(
+        self: &Arc<Self>,
+        row: &Arc<Row<CustomKeyStoreRecord>>,
+    ) -> impl Fn(Login) -> Result<(), token::Error> + Send + Sync + 'static {
+        // Of the service, not a share in it: it has the token.
+        let (kms, tried, runtime) = (Arc::downgrade(self), row.clone(), tokio::runtime::Handle::current());
+        let untold =
+            |why| token::Error::Unavailable(format!("a login could not be written down, and was not made: {why}"));
+        move |login| match kms.upgrade() {
+            Some(kms) => {
+                runtime.block_on(kms.note_login(&tried.record, login)).map_err(|error| untold(error.to_string()))
+            }
+            None => Err(untold("the service has ended".to_owned())),
+        }
+    }
+
+    async fn note_login(&self, tried: &CustomKeyStoreRecord, login: Login) -> Result<(), Error> {
+        let CustomKeyStoreRecord { region, account, id, cluster, password, .. } = tried;
+        loop {
+            let row = self.store.custom_key_store(region, account, id);
+            let is_same = |row: &Arc<Row<CustomKeyStoreRecord>>| {
+                row.record.cluster == *cluster && crypto::equal(row.record.password.as_bytes(), password.as_bytes())
+            };
+            let Some(row) = row.filter(is_same) else {
+                return Err(Error::Internal(format!("custom key store {id} is another one by now")));
+            };
+            let mut record = row.record.clone();
+            let phase = match login {
+                Login::Begins => {
+                    record.begin_try();
+                    "begun"
+                }
+                Login::Ends => {
+                    record.end_try();
+                    "ended"
+                }
+            };
+            let details = json!({ "customKeyStoreId": id, "clusterId": cluster, "phase": phase });
+            let (event_id, event) = self.act("CustomKeyStoreLogin", region, account, details);
+            match self.commit_and_copy(Change::new(self.now()).update(&row, record), &event_id, event).await {
+                Err(CommitError::Conflict) => {}
+                other => {
+                    crash_point::reached("custom-key-store-tried");
+                    return Ok(other?);
+                }
             }
         }
     }
@@ -305,15 +358,16 @@ impl Kms {
         .await;
     }
 
-    /// Records a failure that somebody waits for, or that only somebody can mend; true of one that is tried again.
-    async fn failed(&self, tried: &Row<CustomKeyStoreRecord>, why: ConnectionError) -> bool {
+    /// Records a failure that somebody waits for, or that only somebody can mend, and whether the token refused the password;
+    /// true of one that is tried again.
+    async fn failed(&self, tried: &Row<CustomKeyStoreRecord>, why: ConnectionError, refused: bool) -> bool {
         let for_good = matches!(
             why,
             ConnectionError::InvalidCredentials | ConnectionError::UserLockedOut | ConnectionError::UserNotFound
         );
         self.conclude(tried, |record| {
-            if why == ConnectionError::InvalidCredentials {
-                record.standing = PasswordStanding::Refused;
+            if refused {
+                record.refuse();
             }
             if record.connection == Connection::Connecting || (record.connection == Connection::Connected && for_good) {
                 record.connection = Connection::Failed(why);
@@ -334,6 +388,7 @@ impl Kms {
                 // Of another password nothing is known, nor of the same one elsewhere.
                 record.standing = row.record.standing;
                 record.serial.clone_from(&row.record.serial);
+                record.tries.clone_from(&row.record.tries);
             }
             let wanted = record.connection.is_wanted();
             if record == row.record {
@@ -396,7 +451,9 @@ fn lost(token: &Token) -> Option<ConnectionError> {
 /// What the caller of DescribeCustomKeyStores is told of a token that could not be opened.
 fn connection_error(error: &token::Error) -> ConnectionError {
     match error {
-        token::Error::PinIncorrect | token::Error::PinShape { .. } => ConnectionError::InvalidCredentials,
+        token::Error::PinIncorrect | token::Error::PinShape { .. } | token::Error::PinUnclear { .. } => {
+            ConnectionError::InvalidCredentials
+        }
         token::Error::PinLocked => ConnectionError::UserLockedOut,
         token::Error::PinNotSet { .. } => ConnectionError::UserNotFound,
         token::Error::LoggedIn { .. } => ConnectionError::UserLoggedIn,

@@ -115,6 +115,7 @@ impl CreateCustomKeyStore {
             standing: PasswordStanding::Unproven,
             password: given(&self.key_store_password, "KeyStorePassword")?.0.clone(),
             serial: None,
+            tries: Vec::new(),
         })
     }
 }

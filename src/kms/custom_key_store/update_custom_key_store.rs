@@ -8,7 +8,7 @@ use crate::crypto;
 use crate::kms::shape::{Member, optional, required};
 use crate::kms::{Context, Error, Kms, Operation, shapes};
 use crate::model::{ClusterId, ConnectionState};
-use crate::store::{Change, CustomKeyStoreRecord, PasswordStanding};
+use crate::store::{Change, CustomKeyStoreRecord};
 
 /// Changes the name of a custom key store, or, while it is not connected, the password by which it will be, or its
 /// cluster to one with the same trust anchor.
@@ -96,20 +96,18 @@ impl UpdateCustomKeyStore {
 fn change_cluster(kms: &Kms, record: &mut CustomKeyStoreRecord, cluster: ClusterId) -> Result<(), Error> {
     let trust_anchor = |id: &ClusterId| kms.custom_key_stores.cluster(id).and_then(|it| it.trust_anchor.clone());
     let old = trust_anchor(&record.cluster);
-    record.cluster = cluster;
+    record.set_cluster(cluster);
     check_cluster(kms, record)?;
     if old.is_none() || old != trust_anchor(&record.cluster) {
         return Err(Error::CloudHsmClusterNotRelated(record.cluster.to_string()));
     }
-    record.standing = PasswordStanding::Unproven;
     record.serial = None;
     Ok(())
 }
 
-/// What the token said of a password holds if it is given once more: one that was refused stays so.
+/// What the token said of a password holds if it is given once more, now or later: one that was refused stays so.
 fn change_password(record: &mut CustomKeyStoreRecord, password: &Password) {
     if !crypto::equal(record.password.as_bytes(), password.0.as_bytes()) {
-        record.password = password.0.clone();
-        record.standing = PasswordStanding::Unproven;
+        record.set_password(&password.0);
     }
 }

@@ -1,12 +1,13 @@
 //! Rotations of multi-Region keys that come upon what they did not make.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hsm_kms::app::Accepted;
-use hsm_kms::model::{KeyId, ObjectName, Purpose};
+use hsm_kms::model::{KeyId, KeyState, ObjectName, Purpose};
 use hsm_kms::settings::TokenSettings;
-use hsm_kms::store::{Change, PairingRecord};
+use hsm_kms::store::{Change, KeyRecord, PairingRecord};
 use serde_json::{Value, json};
 
 use crate::in_process::{HOUR, InProcess, MovedClock, START, settings};
@@ -110,6 +111,53 @@ fn the_primary_region_is_one_whose_token_is_paired_with_all_others() {
             service.close().await;
         });
     });
+}
+
+/// A replica can be used whatever its primary key is, and has its new material from there all the same.
+#[test]
+fn a_replica_near_its_end_gets_new_material_from_a_primary_key_that_is_not_used() {
+    in_own_process("rotation::a_replica_near_its_end_gets_new_material_from_a_primary_key_that_is_not_used", |dir| {
+        block_on(async {
+            make_token(LABEL);
+            let mut settings = settings(dir);
+            settings.kms.nonce_budget = 64 * 64;
+            let service = InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap();
+            let made = service.call("CreateKey", json!({ "MultiRegion": true })).await;
+            let key = made["KeyMetadata"]["KeyId"].as_str().unwrap();
+            service.call("ReplicateKey", json!({ "KeyId": key, "ReplicaRegion": WEST })).await;
+            service.call("EnableKeyRotation", json!({ "KeyId": key })).await;
+            service.call("UpdatePrimaryRegion", json!({ "KeyId": key, "PrimaryRegion": WEST })).await;
+            for state in [KeyState::Disabled, KeyState::PendingReplicaDeletion] {
+                set_state(&service, WEST, key, state).await;
+                let mut used = BTreeMap::<String, u64>::new();
+                let deadline = Instant::now() + Duration::from_secs(20);
+                while used.len() < 3 {
+                    assert!(Instant::now() < deadline, "{state:?}: {used:?}");
+                    let body = json!({ "KeyId": key, "KeySpec": "AES_128" });
+                    match service.try_call("GenerateDataKey", &body).await {
+                        (200, told) => *used.entry(told["KeyMaterialId"].to_string()).or_default() += 1,
+                        // It has come to its end, until the next round.
+                        (_, refused) if refused["__type"] == "KMSInvalidStateException" => {
+                            service.app.housekeep().await
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+                assert!(used.values().all(|used| *used <= 64), "{used:?}");
+            }
+            // By the clock it does not rotate, and does not say that it will.
+            let status = service.call("GetKeyRotationStatus", json!({ "KeyId": key })).await;
+            assert_eq!(status["KeyRotationEnabled"], false, "{status}");
+            service.close().await;
+        });
+    });
+}
+
+async fn set_state(service: &InProcess, region: &str, key: &str, state: KeyState) {
+    let kms = service.app.kms();
+    let row = kms.store.key(&region.parse().unwrap(), &key.parse().unwrap()).unwrap();
+    let record = KeyRecord { state, ..row.record.clone() };
+    kms.commit(Change::new(kms.now()).update(&row, record)).await.unwrap();
 }
 
 /// A service with three Regions, each on a token of its own.

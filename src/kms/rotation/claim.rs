@@ -199,7 +199,7 @@ impl Kms {
         // A replica gets its new material from there.
         let key = &self.primary_of(key);
         let is_current = key.record.current().is_some_and(|current| current.number == material);
-        if !is_current || key.record.state != KeyState::Enabled || key.record.is_replica() {
+        if !is_current || !self.may_rotate(&key.record, Reason::NonceBudget) || key.record.is_replica() {
             return Ok(true);
         }
         if rotation_of(&self.store, &key.record).is_some() || self.rotation_pauses.holds(&key.record, Instant::now()) {

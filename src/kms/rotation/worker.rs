@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::new_material::{Ending, Made, Planned, beginning, rotation_of};
 use crate::kms::janitor::deadline;
 use crate::kms::multi_region::KEPT_WRAPPED;
+use crate::kms::usable::enabled;
 use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::model::{KeyState, RotationType, Timestamp};
 use crate::store::{AutomaticRotation, Change, KeyRecord};
@@ -68,6 +69,19 @@ impl Kms {
         Ok(())
     }
 
+    /// Whether the state of a key allows that it rotates by itself. By its nonce budget it does for its replicas, too: they
+    /// can be used whatever it is itself, and get their material from no other key.
+    pub(super) fn may_rotate(&self, key: &KeyRecord, reason: Reason) -> bool {
+        let is_used = |replicas: &[KeyRow]| replicas.iter().any(|row| row.record.state == KeyState::Enabled);
+        match key.state {
+            KeyState::Enabled => true,
+            KeyState::Disabled | KeyState::PendingReplicaDeletion => {
+                reason == Reason::NonceBudget && is_used(&self.living_replicas_of(key))
+            }
+            _ => false,
+        }
+    }
+
     /// A rotation by the nonce budget is told of before it is tried: the key's owner did not ask for it.
     async fn begin_rotation(&self, change: Change, key: &KeyRow, reason: Reason) -> Result<(), CommitError> {
         match reason {
@@ -82,6 +96,9 @@ impl Kms {
     async fn end_rotation(&self, planned: &Planned, made: &Made, reason: Reason) -> Result<(), Error> {
         loop {
             let mut ending = Ending::of(self, planned, made)?;
+            if !self.may_rotate(&ending.before.record, reason) {
+                enabled(&ending.before)?;
+            }
             if let (Reason::Period, Some(schedule)) = (reason, &mut ending.after.automatic_rotation) {
                 // A key that was overdue rotates once, and again a whole period later.
                 *schedule = AutomaticRotation::beginning(self.now(), schedule.period_days);

@@ -1,10 +1,11 @@
 //! Rotations of multi-Region keys that come upon what they did not make.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hsm_kms::app::Accepted;
+use hsm_kms::kms::KeyStore;
 use hsm_kms::model::{KeyId, KeyState, ObjectName, Purpose};
 use hsm_kms::settings::TokenSettings;
 use hsm_kms::store::{Change, KeyRecord, PairingRecord};
@@ -67,7 +68,7 @@ fn an_object_that_a_rotation_did_not_make_is_left_alone_in_every_region() {
 fn the_primary_region_is_one_whose_token_is_paired_with_all_others() {
     in_own_process("rotation::the_primary_region_is_one_whose_token_is_paired_with_all_others", |dir| {
         block_on(async {
-            let service = on_three_tokens(dir).await;
+            let service = on_three_tokens(dir, None).await;
             let kms = service.app.kms();
             pair(&service, EAST, WEST).await;
             pair(&service, EAST, NORTH).await;
@@ -160,8 +161,44 @@ async fn set_state(service: &InProcess, region: &str, key: &str, state: KeyState
     kms.commit(Change::new(kms.now()).update(&row, record)).await.unwrap();
 }
 
-/// A service with three Regions, each on a token of its own.
-async fn on_three_tokens(dir: &Path) -> InProcess {
+/// A scheme is how seeds are wrapped. Codes know none, and no replica has the uses of one of before.
+#[test]
+fn replicas_of_keys_that_wrap_nothing_can_be_on_a_token_with_another_scheme() {
+    in_own_process("rotation::replicas_of_keys_that_wrap_nothing_can_be_on_a_token_with_another_scheme", |dir| {
+        block_on(async {
+            let profile = include_str!("../../hsm-config/softhsm2/profile.toml");
+            std::fs::write(dir.join("cbc.toml"), profile.replace("aes_gcm_host_iv", "aes_cbc_host_iv")).unwrap();
+            let service = on_three_tokens(dir, Some(dir.join("cbc.toml"))).await;
+            pair(&service, EAST, WEST).await;
+            let call = async |region, operation, body: Value| {
+                let (status, answer) = service.try_call_in(region, operation, &body).await;
+                assert_eq!(status, 200, "{operation} {body}: {answer}");
+                answer
+            };
+            let sealing = call(EAST, "CreateKey", json!({ "MultiRegion": true })).await;
+            let to_west = json!({ "KeyId": sealing["KeyMetadata"]["KeyId"], "ReplicaRegion": WEST });
+            assert_eq!(service.refused("ReplicateKey", to_west).await, "UnsupportedOperationException");
+            let body = json!({ "MultiRegion": true, "KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC" });
+            let key = call(EAST, "CreateKey", body).await["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+            let to_west = json!({ "KeyId": key, "ReplicaRegion": WEST });
+            call(EAST, "ReplicateKey", to_west.clone()).await;
+            let body = json!({ "KeyId": key, "Message": "eA==", "MacAlgorithm": "HMAC_SHA_256" });
+            let codes = [call(EAST, "GenerateMac", body.clone()).await, call(WEST, "GenerateMac", body).await];
+            assert_eq!(codes[0]["Mac"], codes[1]["Mac"]);
+            let usage = async || call(WEST, "GetKeyLastUsage", json!({ "KeyId": key })).await["KeyLastUsage"].clone();
+            assert_eq!(usage().await["Operation"], "GenerateMac");
+            set_state(&service, WEST, &key, KeyState::Destroying).await;
+            service.app.kms().finish_destructions(&KeyStore::Region(WEST.parse().unwrap())).await;
+            service.clock.pass(HOUR);
+            call(EAST, "ReplicateKey", to_west).await;
+            assert!(usage().await["Operation"].is_null(), "this one was never used");
+            service.close().await;
+        });
+    });
+}
+
+/// A service with three Regions, each on a token of its own; that of the second one with this profile.
+async fn on_three_tokens(dir: &Path, profile: Option<PathBuf>) -> InProcess {
     let mut settings = settings(dir);
     settings.regions.push(NORTH.parse().unwrap());
     for label in [LABEL, WEST, NORTH] {
@@ -169,7 +206,8 @@ async fn on_three_tokens(dir: &Path) -> InProcess {
     }
     for region in [WEST, NORTH] {
         let (label, regions) = (Some(region.to_owned()), vec![region.parse().unwrap()]);
-        settings.tokens.insert(region.to_owned(), TokenSettings { label, regions, ..settings.token.clone() });
+        let profile = profile.clone().filter(|_| region == WEST);
+        settings.tokens.insert(region.to_owned(), TokenSettings { label, regions, profile, ..settings.token.clone() });
     }
     InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap()
 }

@@ -98,13 +98,18 @@ impl InProcess {
 
     /// A request of the root user, signed at the service's own time.
     pub async fn try_call(&self, operation: &str, body: &Value) -> (u16, Value) {
+        self.try_call_in("us-east-1", operation, body).await
+    }
+
+    /// The same in this Region.
+    pub async fn try_call_in(&self, region: &str, operation: &str, body: &Value) -> (u16, Value) {
         let body = body.to_string();
         let mut headers = vec![
             ("host".to_owned(), "localhost".to_owned()),
             ("content-type".to_owned(), "application/x-amz-json-1.1".to_owned()),
             ("x-amz-target".to_owned(), format!("TrentService.{operation}")),
         ];
-        headers.extend(self.signature(&headers, body.as_bytes()));
+        headers.extend(self.signature(region, &headers, body.as_bytes()));
         let mut request = axum::http::Request::post("/").extension(Peer(([127, 0, 0, 1], 1).into()));
         for (name, value) in headers {
             request = request.header(name, value);
@@ -115,10 +120,10 @@ impl InProcess {
         (status, if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() })
     }
 
-    fn signature(&self, headers: &[(String, String)], body: &[u8]) -> Vec<(String, String)> {
+    fn signature(&self, region: &str, headers: &[(String, String)], body: &[u8]) -> Vec<(String, String)> {
         let root = self.app.root_user().expect("the root user has an access key");
         let credentials = Credentials::from_keys(&root.access_key_id, root.secret_access_key.as_str(), None);
-        self.signature_of(credentials, "us-east-1", headers, body)
+        self.signature_of(credentials, region, headers, body)
     }
 
     /// The headers that sign a request to KMS, at the service's own time.

@@ -9,7 +9,7 @@ use crate::kms::janitor::deadline;
 use crate::kms::multi_region::KEPT_WRAPPED;
 use crate::kms::usable::enabled;
 use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
-use crate::model::{KeyState, RotationType, Timestamp};
+use crate::model::{KeyId, KeyState, Region, RotationType, Timestamp};
 use crate::store::{AutomaticRotation, Change, KeyRecord};
 
 /// Why a key rotates by itself.
@@ -27,7 +27,7 @@ impl Kms {
     pub async fn rotate_due_keys(&self, key_store: &KeyStore, now: Timestamp) {
         let mut keys = self.keys_in(key_store);
         keys.retain(|key| is_due(&key.record, now) && rotation_of(&self.store, &key.record).is_none());
-        keys.retain(|key| !self.rotation_pauses.holds(&key.record, Instant::now()));
+        keys.retain(|key| !self.rotation_pauses.holds(&place(&key.record), Instant::now()));
         let is_there = |key: &KeyRecord| self.token_of(key).is_ok_and(|token| token.check_available().is_ok());
         keys.retain(|key| {
             is_there(&key.record) && self.living_replicas_of(&key.record).iter().all(|row| is_there(&row.record))
@@ -49,9 +49,9 @@ impl Kms {
     pub(super) async fn rotate_by_itself(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
         let rotated = self.rotate_once(key, reason).await;
         match &rotated {
-            Ok(()) => self.rotation_pauses.end(&key.record),
+            Ok(()) => self.rotation_pauses.end(&place(&key.record)),
             Err(error) if is_of_the_token(error) => {}
-            Err(_) => self.rotation_pauses.lengthen(&key.record, Instant::now()),
+            Err(_) => self.rotation_pauses.lengthen(&place(&key.record), Instant::now()),
         }
         rotated
     }
@@ -151,6 +151,11 @@ fn details(before: &KeyRecord, after: &KeyRecord) -> Value {
 /// Whether the key's date has come; not while it is disabled, or on its way to deletion.
 pub fn is_due(key: &KeyRecord, now: Timestamp) -> bool {
     key.state == KeyState::Enabled && key.automatic_rotation.is_some_and(|schedule| schedule.next <= now)
+}
+
+/// How the pauses name a key.
+pub(super) fn place(key: &KeyRecord) -> (Region, KeyId) {
+    (key.region.clone(), key.key_id)
 }
 
 /// Whether the next key would fail as well.

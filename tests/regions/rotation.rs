@@ -192,6 +192,13 @@ fn replicas_of_keys_that_wrap_nothing_can_be_on_a_token_with_another_scheme() {
             service.clock.pass(HOUR);
             call(EAST, "ReplicateKey", to_west).await;
             assert!(usage().await["Operation"].is_null(), "this one was never used");
+            assert!(service.app.kms().unserved_regions().is_empty());
+            service.close().await;
+            // A Region that is served no more is named where it matters.
+            let mut settings = settings(dir);
+            settings.regions.retain(|region| region.as_str() == EAST);
+            let service = InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap();
+            assert_eq!(service.app.kms().unserved_regions(), [WEST.parse().unwrap()].into());
             service.close().await;
         });
     });

@@ -353,6 +353,13 @@ impl App {
             self.kms.finish_destructions(&key_store).await;
             self.kms.finish_removals(&key_store).await;
         }
+        let unserved = self.kms.unserved_regions();
+        if !unserved.is_empty() {
+            tracing::warn!(
+                ?unserved,
+                "there are keys in Regions that the settings do not serve; they cannot even be deleted"
+            );
+        }
         let found = self.kms.reconcile(store_root).await;
         if !found.orphans.is_empty() || !found.missing.is_empty() {
             let (orphans, missing) = (found.orphans, found.missing);

@@ -120,7 +120,8 @@ impl Kms {
             return self.custom_token(id).ok_or_else(away);
         }
         let seat = self.key_stores.regions.get(region);
-        seat.ok_or_else(|| Error::Internal(format!("no token serves {region}")))?.token()
+        let unserved = || Error::KeyUnavailable(format!("the settings serve no Region {region}"));
+        seat.ok_or_else(unserved)?.token()
     }
 
     /// The token that has the objects of this key.
@@ -167,6 +168,12 @@ impl Kms {
     /// The Regions served.
     pub fn regions(&self) -> impl Iterator<Item = &Region> {
         self.key_stores.regions.keys()
+    }
+
+    /// The Regions that have keys and are not served: the settings name them no more.
+    pub fn unserved_regions(&self) -> BTreeSet<Region> {
+        let regions = self.store.all_keys().into_iter().map(|key| key.record.region.clone());
+        regions.filter(|region| !self.key_stores.regions.contains_key(region)).collect()
     }
 
     /// Whether the Region's own token can serve requests now; `None` for a Region that is not served.

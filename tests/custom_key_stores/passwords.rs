@@ -62,6 +62,10 @@ fn a_wrong_password_is_tried_once_and_never_again() {
         store.update(json!({ "KeyStorePassword": "another password" })).await;
         let (state, code) = store.connect().await;
         assert_eq!((state.as_str(), code.as_str().unwrap()), REFUSED, "the login of before is gone");
+        let told = events(&dir, "UpdateCustomKeyStore").into_iter();
+        let told: Vec<_> =
+            told.map(|mut event| event["additionalEventData"]["keyStorePasswordChanged"].take()).collect();
+        assert_eq!(told, [false, true, true], "on record, and nothing of the passwords themselves");
         service.close().await;
     });
 }

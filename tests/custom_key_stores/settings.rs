@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::in_process::{CERTIFICATE, CLUSTER, InProcess, MovedClock, START, settings};
 use crate::process::{LABEL, block_on, in_own_process, make_token};
-use crate::{KeyStore, PASSWORD, creation, make_cluster};
+use crate::{KeyStore, PASSWORD, creation, events, make_cluster};
 
 #[test]
 fn a_custom_key_store_can_be_held_to_what_aws_does() {
@@ -46,11 +46,14 @@ fn a_trust_anchor_in_the_settings_is_the_only_one() {
             let cluster = settings.clusters.get_mut(&CLUSTER.parse().unwrap()).unwrap();
             cluster.trust_anchor = Some(dir.join("ca.pem"));
             let related = cluster.clone();
+            let mut stranger = related.clone();
+            stranger.trust_anchor = None;
             settings.clusters.insert("cluster-related2222".parse().unwrap(), related);
+            settings.clusters.insert("cluster-stranger333".parse().unwrap(), stranger);
             settings
                 .clusters
                 .values_mut()
-                .zip(["a", "b"])
+                .zip(["a", "b", "c"])
                 .for_each(|(cluster, name)| cluster.label = Some(name.into()));
             let service = InProcess::try_open(settings, MovedClock::at(START), Default::default()).await.unwrap();
             let refused = service.refused("CreateCustomKeyStore", creation("ours", PASSWORD)).await;
@@ -61,6 +64,17 @@ fn a_trust_anchor_in_the_settings_is_the_only_one() {
             let store = KeyStore::named(&service, made["CustomKeyStoreId"].as_str().unwrap());
             store.update(json!({ "CloudHsmClusterId": "cluster-related2222" })).await;
             assert_eq!(store.describe().await["CloudHsmClusterId"], "cluster-related2222");
+            let told = events(dir, "UpdateCustomKeyStore").pop().unwrap()["additionalEventData"].clone();
+            assert_eq!([&told["previousClusterId"], &told["clusterId"]], [CLUSTER, "cluster-related2222"], "{told}");
+            // The account has a custom key store on a cluster with that certificate.
+            body = creation("another", PASSWORD);
+            body["TrustAnchorCertificate"] = json!(other);
+            assert_eq!(service.refused("CreateCustomKeyStore", body.clone()).await, "CloudHsmClusterInUseException");
+            body["CloudHsmClusterId"] = json!("cluster-stranger333");
+            let made = service.call("CreateCustomKeyStore", body).await;
+            let another = KeyStore::named(&service, made["CustomKeyStoreId"].as_str().unwrap());
+            let change = another.with(json!({ "CloudHsmClusterId": "cluster-related2222" }));
+            assert_eq!(service.refused("UpdateCustomKeyStore", change).await, "CloudHsmClusterNotRelatedException");
             // No token has such a label.
             assert_eq!(store.connect().await, ("FAILED".to_owned(), json!("CLUSTER_NOT_FOUND")));
             service.close().await;

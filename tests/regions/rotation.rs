@@ -1,12 +1,14 @@
 //! Rotations of multi-Region keys that come upon what they did not make.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hsm_kms::app::Accepted;
-use hsm_kms::model::{KeyId, ObjectName, Purpose};
+use hsm_kms::kms::KeyStore;
+use hsm_kms::model::{KeyId, KeyState, ObjectName, Purpose};
 use hsm_kms::settings::TokenSettings;
-use hsm_kms::store::{Change, PairingRecord};
+use hsm_kms::store::{Change, KeyRecord, PairingRecord};
 use serde_json::{Value, json};
 
 use crate::in_process::{HOUR, InProcess, MovedClock, START, settings};
@@ -66,7 +68,7 @@ fn an_object_that_a_rotation_did_not_make_is_left_alone_in_every_region() {
 fn the_primary_region_is_one_whose_token_is_paired_with_all_others() {
     in_own_process("rotation::the_primary_region_is_one_whose_token_is_paired_with_all_others", |dir| {
         block_on(async {
-            let service = on_three_tokens(dir).await;
+            let service = on_three_tokens(dir, None).await;
             let kms = service.app.kms();
             pair(&service, EAST, WEST).await;
             pair(&service, EAST, NORTH).await;
@@ -112,8 +114,98 @@ fn the_primary_region_is_one_whose_token_is_paired_with_all_others() {
     });
 }
 
-/// A service with three Regions, each on a token of its own.
-async fn on_three_tokens(dir: &Path) -> InProcess {
+/// A replica can be used whatever its primary key is, and has its new material from there all the same.
+#[test]
+fn a_replica_near_its_end_gets_new_material_from_a_primary_key_that_is_not_used() {
+    in_own_process("rotation::a_replica_near_its_end_gets_new_material_from_a_primary_key_that_is_not_used", |dir| {
+        block_on(async {
+            make_token(LABEL);
+            let mut settings = settings(dir);
+            settings.kms.nonce_budget = 64 * 64;
+            let service = InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap();
+            let made = service.call("CreateKey", json!({ "MultiRegion": true })).await;
+            let key = made["KeyMetadata"]["KeyId"].as_str().unwrap();
+            service.call("ReplicateKey", json!({ "KeyId": key, "ReplicaRegion": WEST })).await;
+            service.call("EnableKeyRotation", json!({ "KeyId": key })).await;
+            service.call("UpdatePrimaryRegion", json!({ "KeyId": key, "PrimaryRegion": WEST })).await;
+            for state in [KeyState::Disabled, KeyState::PendingReplicaDeletion] {
+                set_state(&service, WEST, key, state).await;
+                let mut used = BTreeMap::<String, u64>::new();
+                let deadline = Instant::now() + Duration::from_secs(20);
+                while used.len() < 3 {
+                    assert!(Instant::now() < deadline, "{state:?}: {used:?}");
+                    let body = json!({ "KeyId": key, "KeySpec": "AES_128" });
+                    match service.try_call("GenerateDataKey", &body).await {
+                        (200, told) => *used.entry(told["KeyMaterialId"].to_string()).or_default() += 1,
+                        // It has come to its end, until the next round.
+                        (_, refused) if refused["__type"] == "KMSInvalidStateException" => {
+                            service.app.housekeep().await
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+                assert!(used.values().all(|used| *used <= 64), "{used:?}");
+            }
+            // By the clock it does not rotate, and does not say that it will.
+            let status = service.call("GetKeyRotationStatus", json!({ "KeyId": key })).await;
+            assert_eq!(status["KeyRotationEnabled"], false, "{status}");
+            service.close().await;
+        });
+    });
+}
+
+async fn set_state(service: &InProcess, region: &str, key: &str, state: KeyState) {
+    let kms = service.app.kms();
+    let row = kms.store.key(&region.parse().unwrap(), &key.parse().unwrap()).unwrap();
+    let record = KeyRecord { state, ..row.record.clone() };
+    kms.commit(Change::new(kms.now()).update(&row, record)).await.unwrap();
+}
+
+/// A scheme is how seeds are wrapped. Codes know none, and no replica has the uses of one of before.
+#[test]
+fn replicas_of_keys_that_wrap_nothing_can_be_on_a_token_with_another_scheme() {
+    in_own_process("rotation::replicas_of_keys_that_wrap_nothing_can_be_on_a_token_with_another_scheme", |dir| {
+        block_on(async {
+            let profile = include_str!("../../hsm-config/softhsm2/profile.toml");
+            std::fs::write(dir.join("cbc.toml"), profile.replace("aes_gcm_host_iv", "aes_cbc_host_iv")).unwrap();
+            let service = on_three_tokens(dir, Some(dir.join("cbc.toml"))).await;
+            pair(&service, EAST, WEST).await;
+            let call = async |region, operation, body: Value| {
+                let (status, answer) = service.try_call_in(region, operation, &body).await;
+                assert_eq!(status, 200, "{operation} {body}: {answer}");
+                answer
+            };
+            let sealing = call(EAST, "CreateKey", json!({ "MultiRegion": true })).await;
+            let to_west = json!({ "KeyId": sealing["KeyMetadata"]["KeyId"], "ReplicaRegion": WEST });
+            assert_eq!(service.refused("ReplicateKey", to_west).await, "UnsupportedOperationException");
+            let body = json!({ "MultiRegion": true, "KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC" });
+            let key = call(EAST, "CreateKey", body).await["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+            let to_west = json!({ "KeyId": key, "ReplicaRegion": WEST });
+            call(EAST, "ReplicateKey", to_west.clone()).await;
+            let body = json!({ "KeyId": key, "Message": "eA==", "MacAlgorithm": "HMAC_SHA_256" });
+            let codes = [call(EAST, "GenerateMac", body.clone()).await, call(WEST, "GenerateMac", body).await];
+            assert_eq!(codes[0]["Mac"], codes[1]["Mac"]);
+            let usage = async || call(WEST, "GetKeyLastUsage", json!({ "KeyId": key })).await["KeyLastUsage"].clone();
+            assert_eq!(usage().await["Operation"], "GenerateMac");
+            set_state(&service, WEST, &key, KeyState::Destroying).await;
+            service.app.kms().finish_destructions(&KeyStore::Region(WEST.parse().unwrap())).await;
+            service.clock.pass(HOUR);
+            call(EAST, "ReplicateKey", to_west).await;
+            assert!(usage().await["Operation"].is_null(), "this one was never used");
+            assert!(service.app.kms().unserved_regions().is_empty());
+            service.close().await;
+            // A Region that is served no more is named where it matters.
+            let mut settings = settings(dir);
+            settings.regions.retain(|region| region.as_str() == EAST);
+            let service = InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap();
+            assert_eq!(service.app.kms().unserved_regions(), [WEST.parse().unwrap()].into());
+            service.close().await;
+        });
+    });
+}
+
+/// A service with three Regions, each on a token of its own; that of the second one with this profile.
+async fn on_three_tokens(dir: &Path, profile: Option<PathBuf>) -> InProcess {
     let mut settings = settings(dir);
     settings.regions.push(NORTH.parse().unwrap());
     for label in [LABEL, WEST, NORTH] {
@@ -121,7 +213,8 @@ async fn on_three_tokens(dir: &Path) -> InProcess {
     }
     for region in [WEST, NORTH] {
         let (label, regions) = (Some(region.to_owned()), vec![region.parse().unwrap()]);
-        settings.tokens.insert(region.to_owned(), TokenSettings { label, regions, ..settings.token.clone() });
+        let profile = profile.clone().filter(|_| region == WEST);
+        settings.tokens.insert(region.to_owned(), TokenSettings { label, regions, profile, ..settings.token.clone() });
     }
     InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap()
 }

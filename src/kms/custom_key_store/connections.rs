@@ -84,6 +84,12 @@ impl CustomKeyStores {
         self.cluster(id).filter(|cluster| cluster.accounts.contains(account))
     }
 
+    /// Whether the settings give two clusters the same trust anchor.
+    pub fn are_related(&self, one: &ClusterId, other: &ClusterId) -> bool {
+        let trust_anchor = |id: &ClusterId| self.clusters.get(id).and_then(|cluster| cluster.trust_anchor.as_ref());
+        trust_anchor(one).is_some_and(|own| trust_anchor(other) == Some(own))
+    }
+
     /// The token of a custom key store that is connected.
     fn token(&self, id: &CustomKeyStoreId) -> Option<Token> {
         match self.links.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id) {

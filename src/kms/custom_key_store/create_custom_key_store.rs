@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Password, TrustAnchor, check_cluster, check_name, check_not_external, cluster_id};
 use crate::crypto;
 use crate::kms::shape::{Member, defaulted, optional, required};
-use crate::kms::{Context, Error, Operation, shapes};
+use crate::kms::{Context, Error, Kms, Operation, shapes};
 use crate::model::{AccountId, CustomKeyStoreId};
 use crate::store::{Change, Connection, CustomKeyStoreRecord, PasswordStanding};
 
@@ -62,6 +62,7 @@ impl Operation for CreateCustomKeyStore {
             let record = self.record(cx, cx.authorize_key_store::<Self>()?, &id)?;
             check_name(store, &record)?;
             check_cluster(&cx.kms, &record)?;
+            check_unrelated(&cx.kms, &record)?;
             let cluster = cx.kms.custom_key_stores.cluster(&record.cluster);
             if cluster.and_then(|cluster| cluster.trust_anchor.as_ref()).is_some_and(|other| *other != trust_anchor) {
                 return Err(Error::IncorrectTrustAnchor);
@@ -117,6 +118,16 @@ impl CreateCustomKeyStore {
             serial: None,
             tries: Vec::new(),
         })
+    }
+}
+
+/// Refuses a cluster that is related to that of another custom key store of the account, as AWS does with clusters that
+/// share a backup.
+fn check_unrelated(kms: &Kms, record: &CustomKeyStoreRecord) -> Result<(), Error> {
+    let mut others = kms.store.custom_key_stores().into_iter().filter(|row| row.record.account == record.account);
+    match others.any(|row| kms.custom_key_stores.are_related(&row.record.cluster, &record.cluster)) {
+        true => Err(Error::CloudHsmClusterInUse(record.cluster.to_string())),
+        false => Ok(()),
     }
 }
 

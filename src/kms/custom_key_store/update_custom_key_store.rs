@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::json;
 
 use super::{Empty, Password, check_cluster, check_name, check_not_external, check_state, cluster_id};
 use crate::crypto;
@@ -58,9 +59,10 @@ impl Operation for UpdateCustomKeyStore {
             }
             if let Some(cluster) = cluster.clone().filter(|cluster| *cluster != record.cluster) {
                 change_cluster(&cx.kms, &mut record, cluster)?;
+                cx.note_detail("previousClusterId", json!(row.record.cluster));
             }
             if let Some(password) = &self.key_store_password {
-                change_password(&mut record, password);
+                cx.note_detail("keyStorePasswordChanged", json!(change_password(&mut record, password)));
             }
             cx.note_custom_key_store(&record);
             let all = cx.kms.first_account()?;
@@ -94,11 +96,14 @@ impl UpdateCustomKeyStore {
 /// AWS asks for a cluster that shares a backup with the old one, which shows by its certificate. Here the settings must
 /// give both the same trust anchor.
 fn change_cluster(kms: &Kms, record: &mut CustomKeyStoreRecord, cluster: ClusterId) -> Result<(), Error> {
-    let trust_anchor = |id: &ClusterId| kms.custom_key_stores.cluster(id).and_then(|it| it.trust_anchor.clone());
-    let old = trust_anchor(&record.cluster);
+    let is_related = kms.custom_key_stores.are_related(&record.cluster, &cluster);
     record.set_cluster(cluster);
-    check_cluster(kms, record)?;
-    if old.is_none() || old != trust_anchor(&record.cluster) {
+    check_cluster(kms, record).map_err(|error| match error {
+        // This operation knows no cluster that is in use.
+        Error::CloudHsmClusterInUse(cluster) => Error::CloudHsmClusterNotRelated(cluster),
+        other => other,
+    })?;
+    if !is_related {
         return Err(Error::CloudHsmClusterNotRelated(record.cluster.to_string()));
     }
     record.serial = None;
@@ -106,8 +111,11 @@ fn change_cluster(kms: &Kms, record: &mut CustomKeyStoreRecord, cluster: Cluster
 }
 
 /// What the token said of a password holds if it is given once more, now or later: one that was refused stays so.
-fn change_password(record: &mut CustomKeyStoreRecord, password: &Password) {
-    if !crypto::equal(record.password.as_bytes(), password.0.as_bytes()) {
+/// Gives whether it is another.
+fn change_password(record: &mut CustomKeyStoreRecord, password: &Password) -> bool {
+    let is_another = !crypto::equal(record.password.as_bytes(), password.0.as_bytes());
+    if is_another {
         record.set_password(&password.0);
     }
+    is_another
 }

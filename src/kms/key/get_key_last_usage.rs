@@ -47,7 +47,9 @@ impl Operation for GetKeyLastUsage {
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
+        // What is older was a use of another replica of the same id, which is gone.
         let usage = cx.kms.store.usage(&key.record.region, &key.record.key_id);
+        let usage = usage.filter(|usage| usage.at >= key.record.created);
         Ok(Output {
             key_id: arn_of(&key.record).to_string(),
             key_last_usage: usage.map(KeyLastUsage::from).unwrap_or_default(),

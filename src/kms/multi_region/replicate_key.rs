@@ -17,7 +17,7 @@ use crate::kms::shape::{Member, optional, required};
 use crate::kms::tag::{Tag, check_tags, merged, tag_list};
 use crate::kms::usable::enabled;
 use crate::kms::{Context, Error, Facts, KeyRow, Operation, arn_of, policy, shapes};
-use crate::model::{KeyId, KeyState, ObjectName, Origin, Region, key_arn};
+use crate::model::{KeyId, KeySpec, KeyState, ObjectName, Origin, Region, key_arn};
 use crate::store::{Change, IntentKind, KeyRecord, Material};
 
 /// Makes a replica of a multi-Region key: the same material in another Region.
@@ -249,7 +249,8 @@ fn check_replicable(cx: &Context, primary: &KeyRow) -> Result<(), Error> {
 /// A blob says by which scheme its seed was wrapped, and every Region must be able to unwrap it.
 fn check_schemes(cx: &Context, primary: &KeyRecord, replica: &KeyRecord) -> Result<(), Error> {
     let [one, other] = [cx.kms.token_of(primary)?, cx.kms.token_of(replica)?];
-    if one.scheme() == other.scheme() {
+    // Nothing is wrapped under any other key.
+    if primary.spec != KeySpec::SymmetricDefault || one.scheme() == other.scheme() {
         return Ok(());
     }
     Err(Error::UnsupportedOperation(format!(

@@ -8,7 +8,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::budget::{Budget, Taken};
 use super::new_material::rotation_of;
-use super::worker::Reason;
+use super::worker::{Reason, place};
 use crate::crash_point;
 use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::model::{KeyState, Origin};
@@ -199,10 +199,12 @@ impl Kms {
         // A replica gets its new material from there.
         let key = &self.primary_of(key);
         let is_current = key.record.current().is_some_and(|current| current.number == material);
-        if !is_current || key.record.state != KeyState::Enabled || key.record.is_replica() {
+        if !is_current || !self.may_rotate(&key.record, Reason::NonceBudget) || key.record.is_replica() {
             return Ok(true);
         }
-        if rotation_of(&self.store, &key.record).is_some() || self.rotation_pauses.holds(&key.record, Instant::now()) {
+        if rotation_of(&self.store, &key.record).is_some()
+            || self.rotation_pauses.holds(&place(&key.record), Instant::now())
+        {
             return Ok(false);
         }
         self.rotate_by_itself(key, Reason::NonceBudget).await.map(|()| false)

@@ -40,9 +40,10 @@ impl Operation for GetKeyRotationStatus {
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
         check_rotates_by_itself(&cx.kms, &key)?;
-        // Shared by all keys of a multi-Region key; which one is on its way to deletion is not.
+        // Shared by all keys of a multi-Region key; none of them rotates while the primary one is on its way to deletion.
         let primary = cx.kms.primary_of(&key);
-        let schedule = schedule(&key.record).and_then(|()| primary.record.automatic_rotation);
+        let schedule = schedule(&key.record).and(schedule(&primary.record));
+        let schedule = schedule.and_then(|()| primary.record.automatic_rotation);
         let running = rotation_of(&cx.kms.store, &primary.record);
         let on_demand = running.filter(|intent| intent.record.kind == IntentKind::RotateOnDemand);
         Ok(Output {

@@ -13,7 +13,6 @@ use crate::kms::janitor::Act;
 use crate::kms::key::key_material_id;
 use crate::kms::multi_region::{kept, synchronized_material};
 use crate::kms::numbers::FreeNumber;
-use crate::kms::usable::enabled;
 use crate::kms::{Error, KeyRow, Kms};
 use crate::model::{ObjectName, Region, RotationType};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material, Rotation, Row, Store, Transfer};
@@ -123,13 +122,12 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// Looks at the keys once more. Fails if the key may not be used any more, or the rotation was undone meanwhile.
+    /// Looks at the keys once more. Fails if the rotation was undone meanwhile.
     pub fn of(kms: &Kms, planned: &Planned, made: &Made) -> Result<Self, Error> {
         let undone = || Error::Internal(format!("{} was undone", planned.name));
         let KeyRecord { region, key_id, .. } = &planned.key;
         let before = kms.store.key(region, key_id).ok_or_else(undone)?;
         let mut intents = vec![kms.creation(&planned.name)?];
-        enabled(&before)?;
         let mut replicas = Vec::new();
         for row in kms.living_replicas_of(&before.record) {
             let name = planned.replicas.iter().find(|(replica, _)| replica.region == row.record.region);

@@ -5,11 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::{KeyId, Region};
-use crate::store::KeyRecord;
 
 /// The keys that wait for their next try.
 #[derive(Default)]
-pub struct Pauses(Mutex<HashMap<(Region, KeyId), Pause>>);
+pub struct Pauses(Mutex<HashMap<Place, Pause>>);
+
+/// Which key.
+type Place = (Region, KeyId);
 
 struct Pause {
     until: Instant,
@@ -18,24 +20,24 @@ struct Pause {
 
 impl Pauses {
     /// Whether a key is not to be tried yet.
-    pub(super) fn holds(&self, key: &KeyRecord, now: Instant) -> bool {
-        self.all().get(&(key.region.clone(), key.key_id)).is_some_and(|pause| now < pause.until)
+    pub(super) fn holds(&self, key: &Place, now: Instant) -> bool {
+        self.all().get(key).is_some_and(|pause| now < pause.until)
     }
 
     /// Holds a key for a second, and for twice as long each time that it fails again, up to ten minutes.
-    pub(super) fn lengthen(&self, key: &KeyRecord, now: Instant) {
+    pub(super) fn lengthen(&self, key: &Place, now: Instant) {
         let mut all = self.all();
-        let last = all.get(&(key.region.clone(), key.key_id)).map_or(Duration::ZERO, |pause| pause.length);
+        let last = all.get(key).map_or(Duration::ZERO, |pause| pause.length);
         let length = (last * 2).clamp(SHORTEST, LONGEST);
-        all.insert((key.region.clone(), key.key_id), Pause { until: now + length, length });
+        all.insert(key.clone(), Pause { until: now + length, length });
     }
 
     /// Holds a key no more: it has rotated.
-    pub(super) fn end(&self, key: &KeyRecord) {
-        self.all().remove(&(key.region.clone(), key.key_id));
+    pub(super) fn end(&self, key: &Place) {
+        self.all().remove(key);
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<(Region, KeyId), Pause>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Place, Pause>> {
         // Changes in single steps, so that a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -47,18 +49,18 @@ const LONGEST: Duration = Duration::from_secs(600);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::samples;
 
     #[test]
     fn a_pause_doubles_up_to_ten_minutes_and_ends_with_a_rotation() {
-        let (pauses, key, now) = (Pauses::default(), samples::key(&samples::region(), 7), Instant::now());
+        let place = |byte: u8| ("us-east-1".parse().unwrap(), KeyId::from_random([byte; 16]));
+        let (pauses, key, now) = (Pauses::default(), place(7), Instant::now());
         assert!(!pauses.holds(&key, now));
         for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600] {
             pauses.lengthen(&key, now);
             let end = now + Duration::from_secs(seconds);
             assert!(pauses.holds(&key, end - Duration::from_millis(1)) && !pauses.holds(&key, end), "{seconds}");
         }
-        assert!(!pauses.holds(&samples::key(&samples::region(), 8), now));
+        assert!(!pauses.holds(&place(8), now));
         pauses.end(&key);
         assert!(!pauses.holds(&key, now));
     }

@@ -54,6 +54,7 @@ async fn rotate_to_new_material(cx: &Context, key: &KeyRecord) -> Result<(), Err
     let acts = cx
         .change(|_| {
             let ending = Ending::of(&cx.kms, &planned, &made)?;
+            enabled(&ending.before)?;
             note(cx, &ending.before.record, &ending.after);
             if ending.after.key_id.is_multi_region() {
                 cx.note_detail(KEPT_WRAPPED, json!(true));

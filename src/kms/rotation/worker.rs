@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::new_material::{Ending, Made, Planned, beginning, rotation_of};
 use crate::kms::janitor::deadline;
 use crate::kms::multi_region::KEPT_WRAPPED;
+use crate::kms::usable::enabled;
 use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
-use crate::model::{KeyState, RotationType, Timestamp};
+use crate::model::{KeyId, KeyState, Region, RotationType, Timestamp};
 use crate::store::{AutomaticRotation, Change, KeyRecord};
 
 /// Why a key rotates by itself.
@@ -26,7 +27,7 @@ impl Kms {
     pub async fn rotate_due_keys(&self, key_store: &KeyStore, now: Timestamp) {
         let mut keys = self.keys_in(key_store);
         keys.retain(|key| is_due(&key.record, now) && rotation_of(&self.store, &key.record).is_none());
-        keys.retain(|key| !self.rotation_pauses.holds(&key.record, Instant::now()));
+        keys.retain(|key| !self.rotation_pauses.holds(&place(&key.record), Instant::now()));
         let is_there = |key: &KeyRecord| self.token_of(key).is_ok_and(|token| token.check_available().is_ok());
         keys.retain(|key| {
             is_there(&key.record) && self.living_replicas_of(&key.record).iter().all(|row| is_there(&row.record))
@@ -48,9 +49,9 @@ impl Kms {
     pub(super) async fn rotate_by_itself(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
         let rotated = self.rotate_once(key, reason).await;
         match &rotated {
-            Ok(()) => self.rotation_pauses.end(&key.record),
+            Ok(()) => self.rotation_pauses.end(&place(&key.record)),
             Err(error) if is_of_the_token(error) => {}
-            Err(_) => self.rotation_pauses.lengthen(&key.record, Instant::now()),
+            Err(_) => self.rotation_pauses.lengthen(&place(&key.record), Instant::now()),
         }
         rotated
     }
@@ -68,6 +69,19 @@ impl Kms {
         Ok(())
     }
 
+    /// Whether the state of a key allows that it rotates by itself. By its nonce budget it does for its replicas, too: they
+    /// can be used whatever it is itself, and get their material from no other key.
+    pub(super) fn may_rotate(&self, key: &KeyRecord, reason: Reason) -> bool {
+        let is_used = |replicas: &[KeyRow]| replicas.iter().any(|row| row.record.state == KeyState::Enabled);
+        match key.state {
+            KeyState::Enabled => true,
+            KeyState::Disabled | KeyState::PendingReplicaDeletion => {
+                reason == Reason::NonceBudget && is_used(&self.living_replicas_of(key))
+            }
+            _ => false,
+        }
+    }
+
     /// A rotation by the nonce budget is told of before it is tried: the key's owner did not ask for it.
     async fn begin_rotation(&self, change: Change, key: &KeyRow, reason: Reason) -> Result<(), CommitError> {
         match reason {
@@ -82,6 +96,9 @@ impl Kms {
     async fn end_rotation(&self, planned: &Planned, made: &Made, reason: Reason) -> Result<(), Error> {
         loop {
             let mut ending = Ending::of(self, planned, made)?;
+            if !self.may_rotate(&ending.before.record, reason) {
+                enabled(&ending.before)?;
+            }
             if let (Reason::Period, Some(schedule)) = (reason, &mut ending.after.automatic_rotation) {
                 // A key that was overdue rotates once, and again a whole period later.
                 *schedule = AutomaticRotation::beginning(self.now(), schedule.period_days);
@@ -134,6 +151,11 @@ fn details(before: &KeyRecord, after: &KeyRecord) -> Value {
 /// Whether the key's date has come; not while it is disabled, or on its way to deletion.
 pub fn is_due(key: &KeyRecord, now: Timestamp) -> bool {
     key.state == KeyState::Enabled && key.automatic_rotation.is_some_and(|schedule| schedule.next <= now)
+}
+
+/// How the pauses name a key.
+pub(super) fn place(key: &KeyRecord) -> (Region, KeyId) {
+    (key.region.clone(), key.key_id)
 }
 
 /// Whether the next key would fail as well.

@@ -205,7 +205,7 @@ pub(super) fn unwrapped_on_token(
     if !(imports.unwrap_secrets && sessions.pairs_made_in_session && objects.in_session) {
         return Ok(found);
     }
-    let name = passing_name(Purpose::ImportWrapping)?;
+    let name = passing_name(Purpose::ImportWrapping);
     let (wrapping, public) =
         object::generate(&shared.profile, session, &name, KeyKind::ImportWrapping(TRIED), false, true)?;
     let public = public.ok_or(CryptokiError::InvalidValue)?;
@@ -347,7 +347,7 @@ fn trial(
     } else {
         crypto::oaep_encrypt(public, oaep, material.expose())
     };
-    let (name, wrapping) = (passing_name(Purpose::Imported)?, passing_name(Purpose::ImportWrapping)?);
+    let (name, wrapping) = (passing_name(Purpose::Imported), passing_name(Purpose::ImportWrapping));
     Ok(encrypted.map(|encrypted| Import {
         name,
         of_key: name.key_id,

@@ -11,6 +11,7 @@ use super::iv::{HostIv, MakesIvs, ThrowAwayKey};
 use super::login::{close, is_logged_in};
 use super::mechanism::{self, SEED_LEN, Scheme, Way, WrappingKey};
 use super::module::Module;
+use super::object;
 use super::profile::Profile;
 use super::sessions::Busy;
 
@@ -91,6 +92,7 @@ impl fmt::Display for Schemes {
 }
 
 fn find_from(module: &Module, profile: &Profile, slot: Slot, busy: &Busy, home: &Session) -> Result<Schemes, Failure> {
+    object::clear_passing(profile, home)?;
     let key = ThrowAwayKey::generate(profile, home)?;
     let found = try_each(module, profile, slot, busy, home, &key);
     // Also after a failure: where there are no session objects, it would stay.

@@ -34,6 +34,46 @@ fn rsa_is_not_offered_where_forged_ciphertexts_look_like_failures() {
     });
 }
 
+/// A token that is lost between making a key and destroying it, again and again, keeps one key of that and no more; and none
+/// once it is back.
+#[test]
+fn keys_that_are_tried_do_not_pile_up_where_they_are_token_objects() {
+    in_own_process("probes::keys_that_are_tried_do_not_pile_up_where_they_are_token_objects", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        shim.rules(NO_SESSION_OBJECTS);
+        let token = open_on_shim(dir, "[objects]\nin_session = false\n");
+        let (lost, before) = ("fail CKR_DEVICE_ERROR C_DestroyObject", shim.calls("C_DestroyObject"));
+        shim.rules(&format!("{NO_SESSION_OBJECTS}{lost}\nclose_sessions 1"));
+        until("it was tried four times", || {
+            // Whoever asks notices the loss.
+            let _ = block_on(token.exists(&name(1), soon()));
+            shim.calls("C_DestroyObject") >= before + 4
+        });
+        assert_eq!(objects(dir), 1);
+        shim.rules(NO_SESSION_OBJECTS);
+        until("it is back", || token.status().is_ready());
+        assert_eq!(objects(dir), 0);
+        drop(token);
+
+        // A user who may make keys and not destroy them.
+        shim.rules(&format!("{NO_SESSION_OBJECTS}fail CKR_FUNCTION_FAILED C_DestroyObject"));
+        let refused: Vec<Error> =
+            (0..12).map(|_| try_on_shim(dir, "[objects]\nin_session = false\n").unwrap_err()).collect();
+        assert!(matches!(refused[0], Error::Unavailable(_)), "{}", refused[0]);
+        assert!(matches!(refused[11], Error::Full(_)), "{}", refused[11]);
+        assert_eq!(objects(dir), 8);
+    });
+}
+
+/// Token objects, by their files.
+fn objects(dir: &Path) -> usize {
+    let files = std::fs::read_dir(folder(dir)).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|end| end == "object")).count() - 1
+}
+
+const NO_SESSION_OBJECTS: &str = "no_session_objects\n";
+
 fn make_token_on_shim() {
     init_token(&shim::module(), LABEL, &pin("12345678"), &pin(PIN)).unwrap();
 }

@@ -193,6 +193,7 @@ impl Keeper {
         let slot = self.anchor.as_ref().ok_or(Error::Unavailable("there is no login".to_owned()))?.token.slot;
         let schemes = Arc::new(self.find_schemes(slot)?);
         self.shared.set_schemes(&schemes);
+        probe::forget_refusals(&self.shared);
         self.epoch += 1;
         self.shared.index.begin(self.epoch);
         let serving = Serving { slot, epoch: self.epoch, schemes };

@@ -358,8 +358,8 @@ impl Token {
     /// Whether the token signs by Ed25519ph: some take the prehash flag of `CKM_EDDSA` and sign as if it were not there.
     /// It is tried in the background at start, and known from then on; who asks before that waits.
     pub async fn prehashes(&self, deadline: Instant) -> Result<Offer, Error> {
-        if let Some(known) = self.shared().prehashes.get() {
-            return Ok(known.clone());
+        if let Some(known) = self.shared().prehashes().clone() {
+            return Ok(known);
         }
         match self.shared().ask(LaneName::Making, Request::Prehashes, deadline).await? {
             Answer::Offer(offer) => Ok(offer),
@@ -369,7 +369,7 @@ impl Token {
 
     /// Whether it is known by now that the token signs by Ed25519ph.
     pub fn is_known_to_prehash(&self) -> bool {
-        self.shared().prehashes.get() == Some(&Offer::Yes)
+        *self.shared().prehashes() == Some(Offer::Yes)
     }
 
     /// Unwraps material into the new key `import.name`: sensitive, not extractable, and tried. On the token where that
@@ -403,11 +403,14 @@ impl Token {
             return Ok(Place::Host);
         }
         let shared = self.shared();
-        if shared.unwraps.get().is_none() {
+        if shared.unwraps().is_none() {
             shared.ask(LaneName::Making, Request::TryImports, deadline).await?;
         }
-        let on_token = shared.unwraps.get().is_some_and(|known| known.contains(&(kind, oaep)));
-        Ok(if on_token { Place::Token } else { Place::Host })
+        match &*shared.unwraps() {
+            Some(known) if known.contains(&(kind, oaep)) => Ok(Place::Token),
+            Some(_) => Ok(Place::Host),
+            None => Err(Error::Unavailable("its sessions were lost while that was tried".to_owned())),
+        }
     }
 
     /// Makes the replication key `name` of this token, and returns its public half. Errors as for [`Token::generate_key`].
@@ -847,8 +850,8 @@ fn start(
         schemes: Mutex::default(),
         offers: Mutex::default(),
         transfers: Mutex::default(),
-        prehashes: OnceLock::new(),
-        unwraps: OnceLock::new(),
+        prehashes: Mutex::default(),
+        unwraps: Mutex::default(),
         pool: Arc::new(Pool::default()),
         counters,
         connection: Mutex::new(Status::Recovering("it is being opened".to_owned())),

@@ -158,19 +158,18 @@ pub(super) fn known_transfer(shared: &Shared, kind: KeyKind) -> Option<Offer> {
 
 /// Whether the token signs by Ed25519ph; found out once.
 pub(super) fn prehashes(shared: &Shared, session: &Session) -> Result<Offer, Failure> {
-    if let Some(known) = shared.prehashes.get() {
-        return Ok(known.clone());
+    if let Some(known) = shared.prehashes().clone() {
+        return Ok(known);
     }
     refuse_to_pile_up(shared, session)?;
     let (offer, for_good) = judged(session, try_prehash(shared, session))?;
     if for_good {
-        // Whoever tried it before came to the same.
-        let _ = shared.prehashes.set(offer.clone());
+        *shared.prehashes() = Some(offer.clone());
     }
     Ok(offer)
 }
 
-/// What a trial says of the token, and whether for good; fails if it says nothing.
+/// What a trial says of the token, and whether for good, which is until its sessions are lost; fails if it says nothing.
 fn judged(session: &Session, tried: Result<(), Failure>) -> Result<(Offer, bool), Failure> {
     Ok(match tried {
         Ok(()) => (Offer::Yes, true),
@@ -205,15 +204,24 @@ fn try_prehash(shared: &Shared, session: &Session) -> Result<(), Failure> {
 pub(super) fn try_all(shared: &Shared) {
     let deadline = Instant::now() + TRYING_TIME;
     let (rsa, others): (Vec<_>, Vec<_>) = KINDS.into_iter().partition(|(_, kind)| kind.modulus_len().is_some());
-    if shared.prehashes.get().is_none() {
+    if shared.prehashes().is_none() {
         shared.tell(LaneName::Making, Request::Prehashes, deadline);
     }
     for (_, kind) in others.into_iter().chain(rsa).filter(|(_, kind)| known(shared, *kind).is_none()) {
         shared.tell(LaneName::Making, Request::Offers(kind), deadline);
     }
-    if shared.unwraps.get().is_none() {
+    if shared.unwraps().is_none() {
         shared.tell(LaneName::Making, Request::TryImports, deadline);
     }
+}
+
+/// Forgets what does not work, so that it is tried again: the token may have been out of order, or its mode was changed.
+pub(super) fn forget_refusals(shared: &Shared) {
+    let works = |offer: &Offer| *offer == Offer::Yes;
+    shared.offers().retain(|_, offer| works(offer));
+    shared.transfers().retain(|_, offer| works(offer));
+    shared.prehashes().take_if(|offer| !works(offer));
+    import::forget_refusals(shared);
 }
 
 /// What was found out about a kind before.

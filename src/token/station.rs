@@ -114,7 +114,7 @@ impl Station {
             Request::Prehashes => Ok(Answer::Offer(probe::prehashes(&self.shared, &self.session)?)),
             Request::TryImports => {
                 let found = import::unwrapped_on_token(&self.shared, &self.session)?;
-                let _ = self.shared.unwraps.set(found);
+                *self.shared.unwraps() = Some(found);
                 Ok(Answer::Done)
             }
             Request::Objects => {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use hsm_kms::model::KeyPairSpec;
-use hsm_kms::token::{Error, KeyKind, Offer, Settings, Token, init_token};
+use hsm_kms::model::{HmacSpec, KeyPairSpec, WrappingAlgorithm};
+use hsm_kms::token::{Error, KeyKind, Offer, Place, Settings, Token, init_token};
 
 use super::process::*;
 use super::shim::{self, Shim};
@@ -30,6 +30,46 @@ fn rsa_is_not_offered_where_forged_ciphertexts_look_like_failures() {
         }
         shim.rules("bad_padding CKR_DEVICE_ERROR");
         let token = open_on_shim(dir, "[errors]\nauth_failure = [\"GeneralError\", \"DeviceError\"]\n");
+        assert_eq!(block_on(token.offers(kind, soon())).unwrap(), Offer::Yes);
+    });
+}
+
+/// A failure that passes decides nothing: what the token unwraps by itself is not in the host's memory afterwards.
+#[test]
+fn a_failure_that_passes_sends_no_import_through_the_host() {
+    in_own_process("probes::a_failure_that_passes_sends_no_import_through_the_host", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        let unwrapping = "[sessions]\npairs_made_in_session = true\n[imports]\nunwrap_secrets = true\n";
+        let place = |token: &Token| {
+            block_on(token.unwraps(KeyKind::Mac(HmacSpec::Hmac256), WrappingAlgorithm::RsaesOaepSha1, soon()))
+        };
+        for code in ["CKR_FUNCTION_FAILED", "CKR_DEVICE_MEMORY", "CKR_OBJECT_HANDLE_INVALID"] {
+            shim.rules("");
+            let token = open_on_shim(dir, unwrapping);
+            shim.rules(&format!("fail {code} C_UnwrapKey"));
+            let refused = place(&token).unwrap_err();
+            assert!(matches!(refused, Error::Unavailable(_) | Error::Full(_)), "{code}: {refused}");
+            shim.rules("");
+            assert_eq!(place(&token).unwrap(), Place::Token, "{code}");
+        }
+
+        // What the token does refuse goes through the host, until its sessions are opened anew.
+        let token = open_on_shim(dir, unwrapping);
+        shim.rules("fail CKR_MECHANISM_INVALID C_UnwrapKey,C_GenerateKeyPair");
+        let kind = KeyKind::Sign(KeyPairSpec::EccNistP256);
+        assert!(matches!(block_on(token.offers(kind, soon())).unwrap(), Offer::No(_)));
+        shim.rules("fail CKR_MECHANISM_INVALID C_UnwrapKey");
+        assert_eq!(place(&token).unwrap(), Place::Host);
+        shim.rules("");
+        assert_eq!(place(&token).unwrap(), Place::Host);
+        assert!(matches!(block_on(token.offers(kind, soon())).unwrap(), Offer::No(_)));
+        shim.rules("close_sessions 1");
+        until("it has recovered", || {
+            let _ = block_on(token.exists(&name(1), soon()));
+            token.counts().recoveries == 1 && token.status().is_ready()
+        });
+        assert_eq!(place(&token).unwrap(), Place::Token);
         assert_eq!(block_on(token.offers(kind, soon())).unwrap(), Offer::Yes);
     });
 }

@@ -64,14 +64,15 @@ impl Station {
         is_logged_in(&self.session)
     }
 
-    /// Changes the session for a new one. Proved token objects stay known; their copies went with the old session.
-    pub fn renew(&mut self) -> Result<(), CryptokiError> {
-        let fresh = open_session(&self.shared, self.serving.slot)?;
-        close(std::mem::replace(&mut self.session, fresh));
+    /// Changes the session for a new one. Proved token objects stay known; their copies went with the old session, which is
+    /// closed first: there may be no room for one more.
+    pub fn renew(mut self) -> Result<Station, CryptokiError> {
+        close(self.session);
         for held in self.held.values_mut() {
             (held.handle, held.known) = (None, None);
         }
-        Ok(())
+        let session = open_session(&self.shared, self.serving.slot)?;
+        Ok(Station { session, ..self })
     }
 
     /// Forgets the handle of one key, so that it is searched and proved again.

@@ -200,11 +200,13 @@ impl Worker {
     }
 
     fn renew(&mut self) {
+        let Some(station) = self.station.take() else { return };
         self.busy.begin(self.shared.profile.limits.call());
-        let renewed = self.station.as_mut().map_or(Ok(()), Station::renew);
+        let renewed = station.renew();
         self.busy.end();
-        if let Err(error) = renewed {
-            self.lose(reason(&error));
+        match renewed {
+            Ok(station) => self.station = Some(station),
+            Err(error) => self.lose(reason(&error)),
         }
     }
 

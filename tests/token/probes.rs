@@ -74,6 +74,25 @@ fn a_failure_that_passes_sends_no_import_through_the_host() {
     });
 }
 
+/// The limit is what all sessions together take: one that is replaced makes room for its successor.
+#[test]
+fn a_session_is_replaced_where_there_is_no_room_for_one_more() {
+    in_own_process("probes::a_session_is_replaced_where_there_is_no_room_for_one_more", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        shim.rules("sessions 5");
+        let token = open_on_shim(dir, "");
+        block_on(async {
+            token.generate(&name(1), soon()).await.unwrap();
+            let before = token.counts();
+            shim.rules("sessions 5\nfail CKR_FUNCTION_FAILED C_Encrypt nth 1");
+            token.wrap_seed(&name(1), token.scheme(), b"", &[7; 32], soon()).await.expect("on a new session");
+            let after = token.counts();
+            assert_eq!((after.sessions, after.recoveries), (before.sessions + 1, 0));
+        });
+    });
+}
+
 /// A token that is lost between making a key and destroying it, again and again, keeps one key of that and no more; and none
 /// once it is back.
 #[test]

@@ -57,12 +57,10 @@ impl Door {
         }
         let session =
             self.lease.module().context.open_rw_session_no_drop(token.slot).map_err(|error| outcome(&error))?;
-        if let Err(error) = self.log_in(&token, &session) {
+        let synced = |()| files.map_or(Ok(()), |directory| directory.sync_token_object());
+        if let Err(error) = self.log_in(&token, &session).and_then(synced) {
             close(session);
             return Err(error);
-        }
-        if let Some(directory) = files {
-            directory.sync_token_object()?;
         }
         Ok(Anchor { token, session })
     }

@@ -72,7 +72,7 @@ use crate::model::{
 use index::Index;
 use iv::HostIv;
 use lane::Lane;
-use login::{Anchor, Door};
+use login::{Anchor, Door, close};
 use mechanism::{SEED_LEN, Scheme};
 use module::Lease;
 use private::{RsaDecryption, Task};
@@ -252,7 +252,6 @@ impl Token {
         let anchor = door.open_or_heal()?;
         // Later logins repair this one.
         door.alone = false;
-        door.profile.check_sessions(anchor.token.max_sessions)?;
         let entry = anchor.token.entry.clone();
         let identity = Identity {
             label: entry.label,
@@ -833,12 +832,21 @@ fn start(
     queue: usize,
     on_hopeless: Box<dyn FnOnce() + Send>,
 ) -> Result<Arc<Shared>, Error> {
+    let fits = door.profile.check_sessions(anchor.token.max_sessions);
+    let files = match fits.and_then(|()| door.files(&anchor.token)) {
+        Ok(files) => files,
+        Err(error) => {
+            // The login would outlive the refusal where others use the module.
+            close(anchor.session);
+            return Err(error);
+        }
+    };
     let (notices, told) = unbounded();
     let max_sessions = door.profile.max_sessions(anchor.token.max_sessions);
     let shared = Arc::new(Shared {
         module: Arc::clone(door.lease.module()),
         profile: door.profile.clone(),
-        files: if door.profile.files.sync_files { door.files(&anchor.token)? } else { None },
+        files: files.filter(|_| door.profile.files.sync_files),
         objects_turn: Turn::new(door.profile.sessions.objects_one_at_a_time),
         fast: Lane::new(queue),
         private: Lane::new(queue),

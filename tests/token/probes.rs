@@ -93,6 +93,26 @@ fn a_session_is_replaced_where_there_is_no_room_for_one_more() {
     });
 }
 
+/// What is refused leaves nobody logged in, although another token keeps the module going.
+#[test]
+fn a_profile_with_too_many_workers_leaves_nobody_logged_in() {
+    in_own_process("probes::a_profile_with_too_many_workers_leaves_nobody_logged_in", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        init_token(&shim::module(), "other", &pin("12345678"), &pin(PIN)).unwrap();
+        let settings =
+            |label: &str, more: &str| Settings { label: Some(label.to_owned()), ..settings_on_shim(dir, more) };
+        let _other = Token::open(&settings("other", ""), pin(PIN), || panic!("hopeless")).unwrap();
+        shim.rules(&format!("@{LABEL} sessions 20"));
+        let connect = |more: &str| Token::connect(&settings(LABEL, more), &pin(PIN), || panic!("hopeless"));
+        for _ in 0..2 {
+            let refused = connect("[sessions]\nfast_workers = 40\n").unwrap_err();
+            assert!(matches!(refused, Error::TooManyWorkers { wanted: 44, max: 20, .. }), "{refused}");
+        }
+        connect("").unwrap();
+    });
+}
+
 /// A token that is lost between making a key and destroying it, again and again, keeps one key of that and no more; and none
 /// once it is back.
 #[test]
@@ -142,10 +162,14 @@ fn open_on_shim(dir: &Path, more: &str) -> Token {
 }
 
 fn try_on_shim(dir: &Path, more: &str) -> Result<Token, Error> {
+    Token::open(&settings_on_shim(dir, more), pin(PIN), || panic!("hopeless"))
+}
+
+/// The settings with a profile that has these lines, too.
+fn settings_on_shim(dir: &Path, more: &str) -> Settings {
     let path = dir.join("profile.toml");
     let host = "[rsa]\noaep_sha256 = \"host\"\n";
     let text = format!("schema = 1\nname = \"test\"\nschemes = [\"aes_gcm_host_iv\"]\n{host}{more}");
     std::fs::write(&path, text).unwrap();
-    let settings = Settings { module: shim::module(), profile: Some(path), ..settings(dir) };
-    Token::open(&settings, pin(PIN), || panic!("hopeless"))
+    Settings { module: shim::module(), profile: Some(path), ..settings(dir) }
 }

@@ -113,6 +113,28 @@ fn a_profile_with_too_many_workers_leaves_nobody_logged_in() {
     });
 }
 
+/// A library that remembers a login which the token has forgotten, and one that must be started anew.
+#[test]
+fn a_new_login_and_then_a_restart_of_the_module_are_tried() {
+    in_own_process("probes::a_new_login_and_then_a_restart_of_the_module_are_tried", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        let token = open_on_shim(dir, "[limits]\nhopeless_seconds = 3\n");
+        block_on(token.generate(&name(1), soon())).unwrap();
+        let wraps = || block_on(token.wrap_seed(&name(1), token.scheme(), b"", &[7; 32], soon()));
+        for (code, function) in [("CKR_USER_NOT_LOGGED_IN", "C_Login"), ("CKR_DEVICE_ERROR", "C_Finalize")] {
+            let before = shim.calls(function);
+            shim.rules(&format!("fail {code} C_Encrypt,C_GenerateKey"));
+            let refused = wraps().unwrap_err();
+            assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+            until("it helps itself", || shim.calls(function) > before);
+            shim.rules("");
+            until("it is back", || token.status().is_ready());
+            wraps().unwrap();
+        }
+    });
+}
+
 /// A token that is lost between making a key and destroying it, again and again, keeps one key of that and no more; and none
 /// once it is back.
 #[test]

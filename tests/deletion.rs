@@ -62,6 +62,59 @@ fn a_key_whose_date_has_come_is_destroyed_with_evidence_and_no_other_is() {
     });
 }
 
+/// On a token that has only the name of the right one, a key is not found: that is no evidence of its destruction.
+#[test]
+fn another_token_under_the_same_label_is_no_evidence_of_a_destruction() {
+    in_own_process("another_token_under_the_same_label_is_no_evidence_of_a_destruction", |dir| {
+        let (ours, _) = (make_further(dir), process::make_token(process::LABEL));
+        block_on(async {
+            let clock = MovedClock::at(START);
+            let open = || InProcess::try_open(with_further(dir), clock.clone(), Accepted::default());
+            let service = open().await.unwrap();
+            let key = service.new_key().await;
+            schedule(&service, &key, 7).await;
+            service.close().await;
+            std::fs::rename(&ours, dir.join("aside")).unwrap();
+            let stranger = make_further(dir);
+
+            let service = open().await.unwrap();
+            pass_hours(&service, 7 * 24 + 2).await;
+            assert_eq!(state(&service, &key).await, "PendingDeletion");
+            let told = deletions(dir, &key);
+            assert!(told.iter().all(|told| told["phase"] == "begun"), "{told:?}");
+            service.close().await;
+            std::fs::remove_dir_all(stranger).unwrap();
+            std::fs::rename(dir.join("aside"), ours).unwrap();
+
+            let service = open().await.unwrap();
+            pass_hours(&service, 2).await;
+            assert_eq!(service.refused("DescribeKey", json!({ "KeyId": key })).await, "NotFoundException");
+            let label = format!("hsm-kms/kms/{key}/1");
+            let told = deletions(dir, &key).pop().unwrap();
+            assert_eq!(told, json!({ "phase": "done", "destroyed": [label], "objectsFoundAfterwards": 0 }));
+            service.close().await;
+        });
+    });
+}
+
+/// A new token for the further one of the settings; its folder.
+fn make_further(dir: &Path) -> std::path::PathBuf {
+    let folders =
+        || std::fs::read_dir(dir.join("tokens")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let before = folders();
+    process::make_token("further");
+    folders().into_iter().find(|folder| !before.contains(folder)).unwrap()
+}
+
+/// Settings by which the keys are on a further token.
+fn with_further(dir: &Path) -> hsm_kms::settings::Settings {
+    let mut settings = settings(dir);
+    let (label, regions) = (Some("further".to_owned()), vec!["us-east-1".parse().unwrap()]);
+    let further = hsm_kms::settings::TokenSettings { label, regions, ..settings.token.clone() };
+    settings.tokens.insert("further".to_owned(), further);
+    settings
+}
+
 #[test]
 fn a_clock_set_forward_destroys_nothing_for_a_day() {
     in_own_process("a_clock_set_forward_destroys_nothing_for_a_day", |dir| {

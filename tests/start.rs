@@ -214,6 +214,10 @@ fn a_store_of_another_token() {
     let first = listed["tokens"].as_array().unwrap().iter().find(|token| token["label"] == "hsm-kms").unwrap().clone();
     let refusal = machine.refusal_of(&machine.settings().replace("label = \"hsm-kms\"", "label = \"other\""));
     let [first_serial, other_serial] = [&first, &other].map(|token| token["serial"].as_str().unwrap());
+    says(refusal, 78, &["`hsm-kms`", first_serial, "`other`", other_serial, "not given the PIN"]);
+    // One that is named by its serial number is the operator's choice, and shows whether it has the store's key.
+    let by_serial = format!("serial = {other_serial:?}");
+    let refusal = machine.refusal_of(&machine.settings().replace("label = \"hsm-kms\"", &by_serial));
     says(refusal, 78, &["`hsm-kms`", first_serial, "`other`", other_serial, "give the right token"]);
     machine.write("settings.toml", &machine.settings());
     assert_eq!(list_keys(&machine.serve()), json!([]));

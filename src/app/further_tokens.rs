@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use secrecy::SecretString;
 
-use super::{Error, token_settings};
+use super::{Error, Holder, token_settings};
 use crate::kms::{self, Seat};
+use crate::model::Region;
 use crate::settings::{FIRST_TOKEN, Settings};
 use crate::token::{self, Token};
 
 /// The further tokens, open or on their way.
-pub(super) struct FurtherTokens(BTreeMap<String, Further>);
+pub(super) struct FurtherTokens(Vec<Further>);
 
 struct Further {
     seat: Arc<Seat>,
@@ -27,31 +28,47 @@ struct Further {
 struct Opener {
     settings: token::Settings,
     pin: SecretString,
+    regions: Vec<Region>,
     seat: Arc<Seat>,
     names: Arc<Names>,
+    holder: Holder,
+    runtime: tokio::runtime::Handle,
 }
 
 /// What the settings call each token that is open, by its serial number.
 struct Names(Mutex<BTreeMap<String, String>>);
 
 impl FurtherTokens {
-    /// Begins to open all of them, and waits for the first try of each, for [`FIRST_TRY`] at most.
+    /// Begins to open all of them into these places, and waits for the first try of each, for [`FIRST_TRY`] at most.
     ///
     /// Fails with what no second try can mend: a wrong PIN, a profile that is none, a token that the settings name twice.
-    pub(super) async fn open(settings: &Settings, data: &std::path::Path, first: &Token) -> Result<Self, Error> {
+    pub(super) async fn open(
+        settings: &Settings,
+        data: &std::path::Path,
+        first: &Token,
+        seats: &BTreeMap<String, Arc<Seat>>,
+        holder: &Holder,
+    ) -> Result<Self, Error> {
         let first = (first.identity().serial.clone(), FIRST_TOKEN.to_owned());
         let names = Arc::new(Names(Mutex::new([first].into())));
-        let mut further = BTreeMap::new();
+        let mut further = Vec::new();
         let mut tries = Vec::new();
-        for (name, of_token) in &settings.tokens {
-            let seat = Arc::new(Seat::empty(name));
-            let (settings, pin) = (token_settings(of_token, data), of_token.pin()?);
-            let opener = Opener { settings, pin, seat: seat.clone(), names: names.clone() };
+        for (name, seat) in seats {
+            let Some(of_token) = settings.tokens.get(name) else { continue };
+            let opener = Opener {
+                settings: token_settings(of_token, data),
+                pin: of_token.pin()?,
+                regions: of_token.regions.clone(),
+                seat: seat.clone(),
+                names: names.clone(),
+                holder: holder.clone(),
+                runtime: tokio::runtime::Handle::current(),
+            };
             let ((stop, stopped), (tried, first_try)) = (bounded(0), tokio::sync::oneshot::channel());
             let thread = std::thread::Builder::new().name(format!("open {name}"));
             let thread = thread.spawn(move || opener.run(&stopped, tried));
             let thread = thread.map_err(|error| kms::Error::Internal(format!("no thread: {error}")))?;
-            further.insert(name.clone(), Further { seat, stop, thread });
+            further.push(Further { seat: seat.clone(), stop, thread });
             tries.push(first_try);
         }
         let until = tokio::time::Instant::now() + FIRST_TRY;
@@ -64,16 +81,11 @@ impl FurtherTokens {
         Ok(FurtherTokens(further))
     }
 
-    /// The place of the token that the settings call so.
-    pub(super) fn seat(&self, name: &str) -> Option<&Arc<Seat>> {
-        self.0.get(name).map(|further| &further.seat)
-    }
-
     /// Ends the threads and the tokens within `patience`. False if a call never came back.
     pub(super) fn shut_down(self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let endings: Vec<_> =
-            self.0.into_values().map(|further| std::thread::spawn(move || further.end(until))).collect();
+            self.0.into_iter().map(|further| std::thread::spawn(move || further.end(until))).collect();
         endings.into_iter().fold(true, |clean, ending| clean & ending.join().unwrap_or(false))
     }
 }
@@ -97,7 +109,10 @@ impl Opener {
         loop {
             let outcome = self.open();
             let failed = outcome.as_ref().err().map(ToString::to_string);
-            let is_missing = matches!(outcome, Err(Error::Token(token::Error::TokenMissing { .. })));
+            let is_missing = matches!(
+                outcome,
+                Err(Error::Token(token::Error::TokenMissing { .. }) | Error::FurtherTokenReplaced(_))
+            );
             let for_good = outcome.as_ref().is_err_and(Error::is_for_good);
             if let Some(why) = &failed
                 && self.seat.explain(why.clone())
@@ -119,12 +134,19 @@ impl Opener {
     }
 
     fn open(&self) -> Result<(), Error> {
-        let token = Token::open(&self.settings, self.pin.clone(), give_up(self.seat.name().to_owned()))?;
+        let settings = token::Settings { known_serial: self.holder.serial(&self.regions), ..self.settings.clone() };
+        let opened = Token::open(&settings, self.pin.clone(), give_up(self.seat.name().to_owned()));
+        let token = opened.map_err(|error| match error {
+            other @ token::Error::OtherToken { .. } => Error::FurtherTokenReplaced(other),
+            error => error.into(),
+        })?;
         let serial = token.identity().serial.clone();
         if let Some(other) = self.names.enter(&serial, self.seat.name()) {
             let (name, label) = (self.seat.name().to_owned(), token.identity().label.clone());
             return Err(Error::SameToken { name, other, label, serial });
         }
+        // Before anything is done with it.
+        self.runtime.block_on(self.holder.hold(&self.regions, &token))?;
         tracing::info!(token = self.seat.name(), serial, "a further token is open");
         self.seat.take(token);
         Ok(())

@@ -2,6 +2,7 @@
 
 mod data_dir;
 mod further_tokens;
+mod holder;
 mod housekeeping;
 mod root_user;
 
@@ -15,6 +16,7 @@ use secrecy::SecretString;
 
 pub use data_dir::DataDir;
 use further_tokens::FurtherTokens;
+use holder::Holder;
 pub use housekeeping::Housekeeping;
 pub use root_user::RootUser;
 
@@ -27,7 +29,7 @@ use crate::kms::rotation::Budgets;
 use crate::kms::{GrantTokens, Imports, KeyPairs, KeyStores, Kms, Markers, Parts, Seat, Sessions, TrustedTime};
 use crate::model::{Clock, ClusterId, KeyId, ObjectName, Purpose, Region, Secret, Timestamp};
 use crate::settings::{self, ClusterSettings, FIRST_TOKEN, Settings, TokenSettings};
-use crate::store::{self, Change, Meta, Store};
+use crate::store::{self, Meta, Store};
 use crate::token::{self, Token};
 use crate::{crypto, kms};
 
@@ -50,6 +52,8 @@ pub struct Accepted {
     pub rollback: bool,
     /// The time of day is right, though it jumped or the service was away for long.
     pub clock: bool,
+    /// Other tokens are in the places of those that the Regions had before, and have all of their keys.
+    pub tokens: bool,
 }
 
 /// Why the service does not start.
@@ -91,6 +95,38 @@ pub enum Error {
         /// Its serial number.
         store_serial: String,
         /// The token that is there.
+        label: String,
+        /// Its serial number.
+        serial: String,
+    },
+    /// Another token is there under the name of the one that the store belongs to.
+    #[error(
+        "the store in {path} belongs to the token `{label}`: {source}, or, if this one has taken over everything, name it \
+         by its serial number in `token.serial`"
+    )]
+    TokenReplaced {
+        /// The data folder.
+        path: PathBuf,
+        /// The label of the token that the store was made with.
+        label: String,
+        /// Both serial numbers.
+        source: Box<token::Error>,
+    },
+    /// Another token is there in the place of a further one.
+    #[error("{0}, or, if this one has taken over all of its keys, start once with --accept-token")]
+    FurtherTokenReplaced(token::Error),
+    /// The keys of a Region are not on the token that the settings give it.
+    #[error(
+        "the keys of {region} are on the token with serial number {known}, and the settings give it the token `{label}`, \
+         serial number {serial}; name the right token, or, if this one has taken over all of the Region's keys, start once \
+         with --accept-token"
+    )]
+    RegionElsewhere {
+        /// The Region.
+        region: Region,
+        /// The serial number of the token that has the keys.
+        known: String,
+        /// The label of the token in the settings.
         label: String,
         /// Its serial number.
         serial: String,
@@ -142,7 +178,12 @@ impl Error {
     /// Whether no other start can mend it, so that a supervisor must not start again.
     pub fn is_for_good(&self) -> bool {
         match self {
-            Error::Settings(_) | Error::OtherToken { .. } | Error::RolledBack { .. } | Error::SameToken { .. } => true,
+            Error::Settings(_)
+            | Error::OtherToken { .. }
+            | Error::TokenReplaced { .. }
+            | Error::RegionElsewhere { .. }
+            | Error::RolledBack { .. }
+            | Error::SameToken { .. } => true,
             Error::Store(error) => matches!(error, store::Error::Tampered { .. } | store::Error::Version { .. }),
             Error::Token(error) => matches!(
                 error,
@@ -155,7 +196,8 @@ impl Error {
                     | token::Error::PinShape { .. }
                     | token::Error::TooManyWorkers { .. }
             ),
-            Error::Locked(_)
+            Error::FurtherTokenReplaced(_)
+            | Error::Locked(_)
             | Error::DataDir { .. }
             | Error::RootUserUntold(_)
             | Error::Audit(_)
@@ -166,8 +208,8 @@ impl Error {
 }
 
 impl App {
-    /// Opens the data folder, the record, the token and the store, in this order; makes a store and a root user if
-    /// there are none; finishes what an earlier run left half done. `tell` is told the access key of a new root user.
+    /// Opens the data folder, the record, the token, the store and the further tokens, in this order; makes a store and a
+    /// root user if there are none; finishes what an earlier run left half done. `tell` is told the access key of a new root user.
     pub async fn open(
         settings: Settings,
         pin: SecretString,
@@ -180,14 +222,17 @@ impl App {
         let (audit, recovered) = Audit::open(&audit_settings(&settings, &data))?;
         let audit = Arc::new(audit);
         let ended = audit.clone();
-        let token = open_token(&settings.token, &data, pin, move || end_process(&ended)).await?;
-        let further_tokens = FurtherTokens::open(&settings, data.path(), &token).await?;
         let may_be_new = recovered.last_epoch == 0 || accepted.rollback;
-        let opened = open_store(&data, &token, may_be_new, recovered.last_epoch).await;
+        let opened = async {
+            let meta = Store::read_meta(&data.path().join(STORE)).await?;
+            let token = open_token(&settings.token, &data, meta.as_ref(), pin, move || end_process(&ended)).await?;
+            Ok((open_store(&data, &token, meta, may_be_new, recovered.last_epoch).await?, token))
+        };
+        let opened = opened.await;
         if let Err(Error::Store(error @ store::Error::Tampered { .. })) = &opened {
             record_tampering(&audit, &settings, clock.now(), recovered.last_epoch, error).await?;
         }
-        let (store, store_key, meta) = opened?;
+        let ((store, store_key, meta), token) = opened?;
         let rolled_back = store.epoch() < recovered.last_epoch;
         if rolled_back && !accepted.rollback {
             return Err(Error::rolled_back(&data, store.epoch(), recovered.last_epoch));
@@ -196,7 +241,9 @@ impl App {
         let is_right = accepted.clock || store.epoch() == 0;
         let trusted_time = TrustedTime::start(&*clock, store.highest_time(), is_right);
         let first = Arc::new(Seat::taken(FIRST_TOKEN, token.clone()));
-        let serving = |region| settings.token_of(region).and_then(|name| further_tokens.seat(name)).unwrap_or(&first);
+        let seats: BTreeMap<_, _> =
+            settings.tokens.keys().map(|name| (name.clone(), Arc::new(Seat::empty(name)))).collect();
+        let serving = |region| settings.token_of(region).and_then(|name| seats.get(name)).unwrap_or(&first);
         let key_stores = settings.regions.iter().map(|region| (region.clone(), serving(region).clone())).collect();
         let derived = |label: &[u8]| crypto::kbkdf(store_key.expose(), label, &[], crypto::KEY_LEN);
         let markers = Markers::new(derived(b"hsm-kms/v1/marker"));
@@ -211,13 +258,18 @@ impl App {
         let kms = Arc::new(Kms::new(store, audit, KeyStores::new(first, key_stores), clock, parts));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
-            accept_rollback(&kms, recovered.last_epoch).await?;
+            kms.accept_rollback(recovered.last_epoch).await?;
         }
         kms.begin_run(rolled_back).await?;
         kms.copy_outbox().await?;
         if accepted.clock {
             kms.record_act("AcceptClock", serde_json::json!({ "time": kms.clock().now().to_string() })).await?;
         }
+        let own =
+            settings.regions.iter().filter(|region| settings.token_of(region).is_none()).cloned().collect::<Vec<_>>();
+        let holder = Holder { kms: kms.clone(), account: settings.account.clone(), accepted: accepted.tokens };
+        holder.hold(&own, &token).await?;
+        let further_tokens = FurtherTokens::open(&settings, data.path(), &token, &seats, &holder).await?;
         let housekeeping = Housekeeping::new(kms.clone(), trusted_time);
         let desk = Arc::new(Desk::new(kms.clone(), settings.account.clone()));
         let app = App { kms, further_tokens, token, settings, root_user, desk, housekeeping, data };
@@ -321,15 +373,6 @@ async fn every_second<F: Future<Output = ()>>(round: impl Fn() -> F) {
     }
 }
 
-/// Records that an older store was accepted, then lifts it above every epoch of the log, so that the next start needs
-/// no word from an operator and no epoch means two states.
-async fn accept_rollback(kms: &Kms, log_epoch: u64) -> Result<(), Error> {
-    let details = serde_json::json!({ "storeEpoch": kms.store.epoch(), "logEpoch": log_epoch });
-    kms.record_act("AcceptRollback", details).await?;
-    kms.commit(Change::new(kms.now()).above(log_epoch)).await?;
-    Ok(())
-}
-
 /// Whether this process should get the requests of a Region's clients, or of anybody's.
 ///
 /// One token that is out takes its own Regions out and no others: while any Region can be served, the process is ready,
@@ -362,6 +405,7 @@ fn clusters(settings: &Settings, data: &DataDir) -> Result<BTreeMap<ClusterId, C
             label: cluster.label.clone(),
             serial: cluster.serial.clone(),
             uri: cluster.uri.clone(),
+            known_serial: None,
             copies_dir: Some(data.path().join("token-copies")),
             queue: 1_024,
             profile: cluster.profile.clone(),
@@ -399,6 +443,7 @@ fn token_settings(settings: &TokenSettings, data: &Path) -> token::Settings {
         label: settings.label.clone(),
         serial: settings.serial.clone(),
         uri: settings.uri.clone(),
+        known_serial: None,
         copies_dir: Some(data.join("token-copies")),
         queue: 1_024,
         profile: settings.profile.clone(),
@@ -408,12 +453,23 @@ fn token_settings(settings: &TokenSettings, data: &Path) -> token::Settings {
 async fn open_token(
     settings: &TokenSettings,
     data: &DataDir,
+    meta: Option<&Meta>,
     pin: SecretString,
     on_hopeless: impl FnOnce() + Send + 'static,
 ) -> Result<Token, Error> {
-    let token = token_settings(settings, data.path());
+    let mut token = token_settings(settings, data.path());
+    // One that is named by its serial number is the operator's choice, and has the store's key or has not.
+    let is_named = settings.serial.is_some() || settings.uri.as_ref().is_some_and(|uri| uri.serial.is_some());
+    token.known_serial = meta.filter(|_| !is_named).map(|meta| meta.token_serial.clone());
     let opened = tokio::task::spawn_blocking(move || Token::open(&token, pin, on_hopeless));
-    Ok(opened.await.map_err(|error| kms::Error::Internal(format!("opening the token panicked: {error}")))??)
+    let opened = opened.await.map_err(|error| kms::Error::Internal(format!("opening the token panicked: {error}")))?;
+    opened.map_err(|error| match (error, meta) {
+        (source @ token::Error::OtherToken { .. }, Some(meta)) => {
+            let (path, label) = (data.path().to_owned(), meta.token_label.clone());
+            Error::TokenReplaced { path, label, source: Box::new(source) }
+        }
+        (error, _) => error.into(),
+    })
 }
 
 /// Every call into the token hangs: only a new process can help. Exit handlers would hang or crash in the module.
@@ -452,12 +508,13 @@ async fn record_tampering(
 async fn open_store(
     data: &DataDir,
     token: &Token,
+    meta: Option<Meta>,
     may_be_new: bool,
     log_epoch: u64,
 ) -> Result<(Store, Secret, Meta), Error> {
-    let path = data.path().join("store.db");
+    let path = data.path().join(STORE);
     let identity = token.identity();
-    let meta = match Store::read_meta(&path).await? {
+    let meta = match meta {
         Some(meta) => meta,
         None if may_be_new => return create_store(&path, token).await,
         // There was a store: a new one in its place would forget every key.
@@ -509,5 +566,7 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
+/// The store's file in the data folder.
+const STORE: &str = "store.db";
 /// What the store's seed is bound to on the token.
 const STORE_ROOT: &[u8] = b"hsm-kms/store-root/v1";

@@ -38,6 +38,9 @@ pub struct Accept {
     /// Accept the time of day, though it jumped or the service was away for more than a day.
     #[arg(long)]
     accept_clock: bool,
+    /// Accept other tokens in the places of those that the Regions had before: they have taken over all of their keys.
+    #[arg(long)]
+    accept_token: bool,
 }
 
 impl Serve {
@@ -90,7 +93,8 @@ async fn serve(
     // Before the token: a port that is taken must not cost a login.
     let listener = Listener::bind(server.listen).await.map_err(Failure::now)?;
     let address = listener.address();
-    let accepted = Accepted { rollback: accept.accept_rollback, clock: accept.accept_clock };
+    let accepted =
+        Accepted { rollback: accept.accept_rollback, clock: accept.accept_clock, tokens: accept.accept_token };
     let app = App::open(settings, pin, Arc::new(SystemClock), accepted, |user| tell(user, address)).await?;
     let app = Arc::new(app);
     let operators = Socket::bind(app.data()).map_err(|error| Failure::now(format!("admin.sock: {error}")))?;

@@ -127,7 +127,9 @@ impl TokenCommand {
                 Principal { data, config, line: Ok(format!("{request}\n").into_bytes()) }.run()?;
             }
             Command::Probe { module, label, serial, uri, profile, pin_file } => {
-                let settings = token::Settings { module, label, serial, uri, copies_dir: None, queue: 16, profile };
+                let known_serial = None;
+                let settings =
+                    token::Settings { module, label, serial, uri, known_serial, copies_dir: None, queue: 16, profile };
                 probe(&Token::open(&settings, read_pin(&pin_file)?, || {})?, self.output)?;
             }
         }

@@ -9,8 +9,8 @@ use super::grants::GrantsTo;
 use super::seal::{Keys, Kind, Place};
 use super::{
     AccessKeyRecord, AccountRecord, AliasRecord, CustomKeyStoreRecord, Error, GrantRecord, IntentRecord, KeyRecord,
-    OutboxRecord, PairingRecord, PolicyRecord, PrincipalRecord, Record, ReplicationKeyRecord, Row, RunsRecord,
-    WrapCountRecord, WrappingKeyRecord,
+    OutboxRecord, PairingRecord, PolicyRecord, PrincipalRecord, Record, RegionTokenRecord, ReplicationKeyRecord, Row,
+    RunsRecord, WrapCountRecord, WrappingKeyRecord,
 };
 use crate::model::{AccountId, AliasName, KeyId, Region};
 
@@ -295,6 +295,7 @@ tables! {
     runs: RunsRecord,
     replication_keys: ReplicationKeyRecord,
     pairings: PairingRecord,
+    region_tokens: RegionTokenRecord,
 }
 
 impl Indexed for KeyRecord {
@@ -389,6 +390,7 @@ impl Indexed for RunsRecord {}
 impl Indexed for ReplicationKeyRecord {}
 
 impl Indexed for PairingRecord {}
+impl Indexed for RegionTokenRecord {}
 
 impl GrantRecord {
     fn on(&self) -> (Region, KeyId) {

@@ -14,6 +14,7 @@ mod material;
 mod meta;
 mod principals;
 mod record;
+mod region_tokens;
 mod replication;
 mod root;
 mod seal;
@@ -50,6 +51,7 @@ pub use material::{AutomaticRotation, Import, ImportedObject, Material, Rotation
 pub use meta::Meta;
 pub use principals::{AccountRecord, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails};
 pub use record::{AccessKeyRecord, AliasRecord, IntentKind, IntentRecord, KeyRecord, OutboxRecord, Record, Row};
+pub use region_tokens::RegionTokenRecord;
 pub use replication::{PairedToken, PairingRecord, ReplicationKeyRecord};
 pub use usage::{AccessKeyUsage, Usage};
 pub use wrapping_keys::WrappingKeyRecord;
@@ -207,6 +209,11 @@ impl Store {
     /// The primary key and the replicas that are one multi-Region key, by Region.
     pub fn multi_region(&self, key_id: &KeyId) -> Vec<Arc<Row<KeyRecord>>> {
         self.0.index().multi_region(key_id)
+    }
+
+    /// The token that has the keys of a Region, if it ever had one.
+    pub fn region_token(&self, region: &Region) -> Option<Arc<Row<RegionTokenRecord>>> {
+        self.0.index().table::<RegionTokenRecord>().find(region.as_str())
     }
 
     /// The replication key of the token with this serial number.

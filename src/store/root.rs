@@ -126,7 +126,7 @@ mod tests {
     use crate::store::{
         AccessKeyRecord, AccountRecord, AliasRecord, Connection, CustomKeyStoreRecord, GrantRecord, IntentKind,
         IntentRecord, KeyRecord, OutboxRecord, PairingRecord, PasswordStanding, PolicyRecord, PrincipalRecord, Record,
-        ReplicationKeyRecord, RunsRecord, WrapCountRecord, WrappingKeyRecord, meta, samples,
+        RegionTokenRecord, ReplicationKeyRecord, RunsRecord, WrapCountRecord, WrappingKeyRecord, meta, samples,
     };
 
     #[derive(Deserialize)]
@@ -186,6 +186,10 @@ mod tests {
         rows_of(include_str!("../../tests/vectors/store/v1-regions.json"))
     }
 
+    fn rows_of_region_tokens() -> Vec<GoldenRow> {
+        rows_of(include_str!("../../tests/vectors/store/v1-region-tokens.json"))
+    }
+
     fn rows_of(text: &str) -> Vec<GoldenRow> {
         serde_json::from_str::<MoreVectors>(text).unwrap().rows
     }
@@ -193,7 +197,8 @@ mod tests {
     #[test]
     fn golden_rows_are_sealed_and_opened_to_the_byte() {
         let keys = fixed_keys();
-        let of_regions = rows_of_regions().into_iter().chain(rows_of_custom_key_stores());
+        let of_regions =
+            rows_of_regions().into_iter().chain(rows_of_custom_key_stores()).chain(rows_of_region_tokens());
         let later = more_rows().into_iter().chain(rows_of_materials()).chain(rows_of_rotations()).chain(of_regions);
         for row in vectors().rows.into_iter().chain(later) {
             let place = Place { table: &row.table, key: &row.key, revision: row.revision };
@@ -313,6 +318,19 @@ mod tests {
                 (Connection::Connecting, Unproven),
             ]
         );
+    }
+
+    #[test]
+    fn a_golden_row_of_a_regions_token_is_the_sample_record_and_written_so_again() {
+        let mut index = Index::default();
+        for row in rows_of_region_tokens() {
+            let GoldenRow { table, key, revision, sealed, plaintext, .. } = row;
+            let raw = RawRow { table, key: key.clone(), revision, sealed };
+            index.admit(&fixed_keys(), &raw, [0; 32]).unwrap();
+            let record = &index.table::<RegionTokenRecord>().find(&key).unwrap().record;
+            assert_eq!((serde_json::to_string(record).unwrap(), record), (plaintext, &samples::region_token()));
+        }
+        assert_eq!(index.table::<RegionTokenRecord>().all().len(), 1);
     }
 
     #[test]

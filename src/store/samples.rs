@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::{
     AccessKeyRecord, AccountRecord, AliasRecord, AutomaticRotation, Connection, CustomKeyStoreRecord, GrantConstraints,
     GrantRecord, Import, ImportedObject, IntentKind, IntentRecord, KeyRecord, Material, Meta, OutboxRecord,
-    PairedToken, PairingRecord, PasswordStanding, PolicyRecord, PrincipalKind, PrincipalRecord, ReplicationKeyRecord,
-    RoleDetails, Rotation, Store, Transfer, WrappingKeyRecord,
+    PairedToken, PairingRecord, PasswordStanding, PolicyRecord, PrincipalKind, PrincipalRecord, RegionTokenRecord,
+    ReplicationKeyRecord, RoleDetails, Rotation, Store, Transfer, WrappingKeyRecord,
 };
 use crate::model::{
     AccountId, GrantOperation, KeyId, KeyPairSpec, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Region,
@@ -81,6 +81,10 @@ pub(super) fn replication_key(serial: &str) -> ReplicationKeyRecord {
 }
 
 /// Two tokens that are paired.
+pub(super) fn region_token() -> RegionTokenRecord {
+    RegionTokenRecord { region: region(), serial: "0123456789abcdef".into(), label: "west".into(), since: now() }
+}
+
 pub(super) fn pairing() -> PairingRecord {
     let token = |serial: &str, digits: &str| PairedToken { serial: serial.into(), fingerprint: digits.repeat(32) };
     PairingRecord::of([token("0123456789abcdef", "ab"), token("fedcba9876543210", "cd")], now())

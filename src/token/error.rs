@@ -128,6 +128,19 @@ pub enum Error {
         /// Which tokens there are.
         present: String,
     },
+    /// The token that fits is not the one that was used before.
+    #[error(
+        "another token, serial number {serial}, is in the place of the one with {wanted} that was used before, whose serial \
+         number is {known}; it is not given the PIN: put the right one back"
+    )]
+    OtherToken {
+        /// The label or URI that was looked for.
+        wanted: String,
+        /// The serial number of the token that was used before.
+        known: String,
+        /// The serial number of the one that is there.
+        serial: String,
+    },
     /// Several tokens have the label or serial number.
     #[error("several tokens have {wanted}: {found}; name one by its serial number")]
     TokenAmbiguous {

@@ -28,7 +28,8 @@ pub(super) struct Door {
     pub alone: bool,
     /// How often `C_Login` was called.
     pub logins: Arc<AtomicU64>,
-    /// The serial number of the token that was opened first: no other one ever gets the PIN, whatever its label.
+    /// The serial number of the token that was opened first, now or long ago: no other one ever gets the PIN, whatever its
+    /// label.
     pub first: OnceLock<String>,
     /// This process's claim to the token's files.
     pub claim: OnceLock<Arc<File>>,
@@ -87,15 +88,16 @@ impl Door {
         cared_for.then(|| Directory::of(&token.entry.serial)).transpose()
     }
 
+    /// Whether the token is there and opens a session, which needs no login.
+    pub fn is_there(&self) -> bool {
+        let open = |token: Listed| self.lease.module().context.open_rw_session_no_drop(token.slot).ok();
+        self.find().ok().and_then(open).map(close).is_some()
+    }
+
     fn find(&self) -> Result<Listed, Error> {
-        let found = slot::find(&slot::list(self.lease.module())?, &self.wanted)?;
-        let (first, serial) = (self.first.get_or_init(|| found.entry.serial.clone()), &found.entry.serial);
-        if first == serial {
-            return Ok(found);
-        }
-        Err(Error::Unavailable(format!(
-            "another token, serial {serial}, is in the place of the one with serial {first}"
-        )))
+        let found = slot::find(&slot::list(self.lease.module())?, &self.wanted, self.first.get())?;
+        let _ = self.first.set(found.entry.serial.clone());
+        Ok(found)
     }
 
     fn log_in(&self, token: &Listed, session: &Session) -> Result<(), Error> {

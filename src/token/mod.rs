@@ -94,6 +94,8 @@ pub struct Settings {
     pub serial: Option<String>,
     /// The token's URI.
     pub uri: Option<TokenUri>,
+    /// The serial number that the token had before, if it is known: another one that fits gets no PIN.
+    pub known_serial: Option<String>,
     /// Where copies of SoftHSM's `token.object` are kept; without it, a kill inside a login can cost the token.
     pub copies_dir: Option<PathBuf>,
     /// How many requests may wait in each lane; 1,024 is a good number.
@@ -201,8 +203,8 @@ impl Token {
     /// `on_hopeless` is called once if no session has been usable for a minute: end the process then, since a call that
     /// does not return cannot be cancelled.
     ///
-    /// Fails with [`Error::PinIncorrect`] without a second try, with [`Error::PinLocked`] without any, and with
-    /// [`Error::TokenMissing`] naming the tokens that there are.
+    /// Fails with [`Error::PinIncorrect`] without a second try, with [`Error::PinLocked`] without any, with
+    /// [`Error::TokenMissing`] naming the tokens that there are, and with [`Error::OtherToken`].
     pub fn open(
         settings: &Settings,
         pin: SecretString,
@@ -246,7 +248,7 @@ impl Token {
             pin,
             alone,
             logins: Arc::clone(&counters.logins),
-            first: OnceLock::new(),
+            first: settings.known_serial.clone().map_or_else(OnceLock::new, OnceLock::from),
             claim: OnceLock::new(),
         };
         let anchor = door.open_or_heal()?;
@@ -812,8 +814,8 @@ impl Drop for Inner {
 /// Loads the module with its profile. Whoever is the first to use it has SoftHSM's broken tokens healed, all of them:
 /// later, when another one of them is in use, none can be.
 fn take_module(settings: &Settings) -> Result<(Lease, Profile), Error> {
-    // Two that come at once would take each other for the first.
-    let _one_at_a_time = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let taking = module::taking(&settings.module);
+    let _one_at_a_time = taking.lock().unwrap_or_else(PoisonError::into_inner);
     let (lease, profile) = Profile::take_module(&settings.module, settings.profile.as_deref())?;
     if let Some(copies) = &settings.copies_dir
         && profile.files.keep_token_object_copy
@@ -882,7 +884,6 @@ fn exactly(seed: &Secret) -> Result<Zeroizing<[u8; SEED_LEN]>, Error> {
     Ok(bytes)
 }
 
-static TAKING: Mutex<()> = Mutex::new(());
 const NO_MU: &str = "PKCS#11 has no mechanism that signs what represents a message";
 /// How long a refill of random bytes may wait in the queue.
 const REFILL_TIME: Duration = Duration::from_secs(5);

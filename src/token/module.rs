@@ -1,7 +1,7 @@
 //! One PKCS#11 module, loaded and initialised once per process and shared by its tokens.
 //!
-//! `C_Initialize` and `C_Finalize` act on the whole process, so the list of loaded modules is one of the very few
-//! things here that belong to the process and not to a value.
+//! `C_Initialize` and `C_Finalize` act on the whole process, so the list of modules is one of the very few things here
+//! that belong to the process and not to a value. Each module has a lock of its own: one that hangs holds up no other.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,7 @@ pub(super) struct Module {
 /// One user's share in a module; the last one to be released finalises it.
 pub(super) struct Lease {
     module: Arc<Module>,
+    place: Arc<Place>,
     busy: bool,
 }
 
@@ -34,21 +35,20 @@ impl Lease {
     /// Loads and initialises the module at `path`, or shares it if this process has it already. `reserved` is for
     /// `C_Initialize`, where the vendor wants a string.
     pub fn take(path: &Path, reserved: &str) -> Result<Lease, Error> {
-        // Two names of one file are one library in this process, which is finalised for all.
-        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let mut loaded = loaded();
-        if let Some(entry) = loaded.iter_mut().find(|entry| entry.module.path == *path) {
-            if !entry.initialised {
-                entry.module.initialise()?;
-                entry.initialised = true;
-            }
-            entry.users += 1;
-            return Ok(Lease { module: Arc::clone(&entry.module), busy: false });
+        let place = Place::of(path);
+        let mut users = place.users();
+        let module = match &users.module {
+            Some(module) => Arc::clone(module),
+            None => Arc::new(Module::load(&place.path, reserved)?),
+        };
+        if !users.initialised {
+            module.initialise()?;
+            users.initialised = true;
         }
-        let module = Arc::new(Module::load(path, reserved)?);
-        module.initialise()?;
-        loaded.push(Entry { module: Arc::clone(&module), users: 1, initialised: true, busy: false });
-        Ok(Lease { module, busy: false })
+        users.module.get_or_insert_with(|| Arc::clone(&module));
+        users.count += 1;
+        drop(users);
+        Ok(Lease { module, place, busy: false })
     }
 
     /// The module.
@@ -60,16 +60,13 @@ impl Lease {
     ///
     /// Does nothing and returns false if others use the module: their sessions would die.
     pub fn restart_around(&self, repair: impl FnOnce() -> Result<(), Error>) -> Result<bool, Error> {
-        let mut loaded = loaded();
-        let Some(entry) = loaded.iter_mut().find(|entry| Arc::ptr_eq(&entry.module, &self.module)) else {
-            return Ok(false);
-        };
-        if entry.users > 1 {
+        let users = self.place.users();
+        if users.count > 1 {
             return Ok(false);
         }
-        entry.module.finalise();
+        self.module.finalise();
         let repaired = repair();
-        entry.module.initialise()?;
+        self.module.initialise()?;
         repaired.map(|()| true)
     }
 
@@ -82,14 +79,12 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut loaded = loaded();
-        if let Some(entry) = loaded.iter_mut().find(|entry| Arc::ptr_eq(&entry.module, &self.module)) {
-            entry.users -= 1;
-            entry.busy |= self.busy;
-            if entry.users == 0 && !entry.busy {
-                entry.module.finalise();
-                entry.initialised = false;
-            }
+        let mut users = self.place.users();
+        users.count -= 1;
+        users.busy |= self.busy;
+        if users.count == 0 && !users.busy {
+            self.module.finalise();
+            users.initialised = false;
         }
     }
 }
@@ -127,17 +122,49 @@ impl Module {
     }
 }
 
-struct Entry {
-    module: Arc<Module>,
-    users: usize,
+/// To be held by who takes a lease and then does what only the first user can: two that come at once would take each other
+/// for the first.
+pub(super) fn taking(path: &Path) -> Arc<Mutex<()>> {
+    Arc::clone(&Place::of(path).taking)
+}
+
+/// A file that modules are loaded from, and who uses the one that was.
+struct Place {
+    path: PathBuf,
+    taking: Arc<Mutex<()>>,
+    /// Held across `C_Initialize` and `C_Finalize`, which wait for nobody but users of the same module.
+    users: Mutex<Users>,
+}
+
+#[derive(Default)]
+struct Users {
+    module: Option<Arc<Module>>,
+    count: usize,
     initialised: bool,
     /// A thread may be inside a call that never returns: the module is never finalised again.
     busy: bool,
 }
 
-fn loaded() -> MutexGuard<'static, Vec<Entry>> {
-    // A panic while the list was held leaves it as it was: entries change in single steps.
-    LOADED.lock().unwrap_or_else(PoisonError::into_inner)
+impl Place {
+    /// The one place of this file, by whatever name.
+    fn of(path: &Path) -> Arc<Place> {
+        // Two names of one file are one library in this process, which is finalised for all.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        // A panic while the list was held leaves it as it was: places are only added.
+        let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = places.iter().find(|place| place.path == path) {
+            return Arc::clone(place);
+        }
+        let place = Arc::new(Place { path, taking: Arc::default(), users: Mutex::default() });
+        places.push(Arc::clone(&place));
+        place
+    }
+
+    fn users(&self) -> MutexGuard<'_, Users> {
+        // They change in single steps.
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-static LOADED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+/// Never held across a call into a module.
+static PLACES: Mutex<Vec<Arc<Place>>> = Mutex::new(Vec::new());

@@ -481,8 +481,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long one failed call makes others suspicious.
-const TROUBLE_TIME: Duration = Duration::from_secs(10);
+/// How long one failed call makes others suspicious: as long as a recovery may take.
+const TROUBLE_TIME: Duration = Duration::from_secs(2);
 const IDLE: u64 = u64::MAX;
 /// What is said of a token that ends.
 pub(super) const STOPPED: &str = "it is being shut down";

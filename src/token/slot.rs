@@ -113,10 +113,16 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// The one token that fits.
-pub(super) fn find(listed: &[Listed], wanted: &Wanted) -> Result<Listed, Error> {
+/// The one token that fits; if the serial number is `known` that it must have, that one among those that fit.
+pub(super) fn find(listed: &[Listed], wanted: &Wanted, known: Option<&String>) -> Result<Listed, Error> {
     let fits = |token: &&Listed| token.entry.flags.initialized && wanted.fits(&token.entry);
     let mut found: Vec<&Listed> = listed.iter().filter(fits).collect();
+    if let (Some(known), Some(stranger)) = (known, found.first()) {
+        let ours = found.iter().find(|token| token.entry.serial == *known);
+        let (wanted, serial) = (wanted.to_string(), stranger.entry.serial.clone());
+        let other = || Error::OtherToken { wanted, known: known.clone(), serial };
+        return ours.map(|ours| (*ours).clone()).ok_or_else(other);
+    }
     match (found.pop(), found.is_empty()) {
         (Some(token), true) => Ok(token.clone()),
         (Some(token), false) => {

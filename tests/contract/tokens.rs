@@ -143,6 +143,7 @@ impl Place<'_> {
             label: Some(LABEL.to_owned()),
             serial: None,
             uri: None,
+            known_serial: None,
             copies_dir: Some(self.dir.join("copies")),
             queue: 1024,
             profile: None,

@@ -11,5 +11,6 @@ mod rig;
 mod rows;
 #[path = "../support/shim.rs"]
 mod shim;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,7 +8,10 @@ use super::*;
 fn what_was_begun_is_there_wholly_or_not_at_all() {
     let machine = Machine::new(&[]);
     let settings = machine.settings(&[EAST, WEST], &[]);
-    machine.serve(&settings).terminate();
+    // Its address answers before its access key is in the store: only an answer says that it is.
+    let service = machine.serve(&settings);
+    ok(&service, EAST, "ListKeys", json!({}));
+    assert!(service.terminate().0.success());
     let dying = |point: &str| {
         let mut command = machine.command(&["serve", "--config", "settings.toml"]);
         machine.serve_as(command.env(crash_point::VARIABLE, point))

@@ -106,8 +106,19 @@ impl Rig {
 
     /// As `serve`; the program's end is an answer too.
     pub fn try_serve(&self) -> Result<Service, Failed> {
+        self.try_serve_with(&[])
+    }
+
+    /// As `try_serve`, with these arguments besides.
+    pub fn try_serve_with(&self, arguments: &[&str]) -> Result<Service, Failed> {
         self.configure();
+        self.try_serve_as_written(arguments)
+    }
+
+    /// As `try_serve_with`, by the settings that are there.
+    pub fn try_serve_as_written(&self, arguments: &[&str]) -> Result<Service, Failed> {
         let mut command = self.command(&["serve", "--config", "settings.toml"]);
+        command.args(arguments);
         let data = self.path("data");
         match &mut *self.env.borrow_mut() {
             Some(env) => Service::spawn_again(&data, &mut command, env),

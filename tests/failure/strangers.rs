@@ -1,0 +1,123 @@
+//! A token in the place of another one, under the same label, from one start to the next: it gets no PIN and no key of
+//! others, and nobody else notices.
+
+use serde_json::json;
+
+use crate::load::{Doctor, ask, refused};
+use crate::process::until;
+use crate::rig::Rig;
+use crate::support::Service;
+
+const EAST: &str = "us-east-1";
+const WEST: &str = "eu-west-1";
+
+#[test]
+fn a_further_token_that_was_swapped_between_starts_gets_no_pin() {
+    let rig = Rig::new(&["one", "two"]);
+    rig.make_token("stranger");
+    let service = rig.serve();
+    let key = ask(&service, WEST, "CreateKey", json!({}))["KeyMetadata"]["KeyId"].clone();
+    let blob = ask(&service, WEST, "Encrypt", json!({ "KeyId": key, "Plaintext": "eA==" }))["CiphertextBlob"].clone();
+    assert_eq!(assigned(&service).len(), 2, "each Region has its token on record");
+    assert!(service.terminate().0.success());
+
+    rig.shim.rules("@two swapped stranger");
+    let before = rig.shim.calls_of("two", "C_Login");
+    let service = rig.serve();
+    let doctor = Doctor::start(&service);
+    for (operation, body) in [("Decrypt", json!({ "CiphertextBlob": blob })), ("CreateKey", json!({}))] {
+        assert_eq!(refused(&service, WEST, operation, body), "KeyUnavailableException");
+    }
+    ask(&service, EAST, "CreateKey", json!({}));
+    assert_eq!((doctor.readiness("/eu-west-1").0, doctor.readiness("/us-east-1").0), (503, 200));
+    assert_eq!(rig.shim.calls_of("two", "C_Login"), before, "the stranger is not given the PIN");
+    let log = service.log();
+    let [ours, stranger] = serials(&log);
+    assert!(ours != stranger && log.contains("--accept-token") && log.contains("put the right one back"), "{log}");
+    // As soon as the right one is back, it is served.
+    rig.shim.rules("");
+    until("the right token", || doctor.readiness("/eu-west-1").0 == 200);
+    assert_eq!(ask(&service, WEST, "Decrypt", json!({ "CiphertextBlob": blob }))["Plaintext"], "eA==");
+    doctor.discharge();
+    assert!(service.terminate().0.success());
+
+    // An operator may say that the other one has taken over. Then it is the one that is known.
+    rig.shim.rules("@two swapped stranger");
+    let service = rig.try_serve_with(&["--accept-token"]).unwrap();
+    ask(&service, WEST, "CreateKey", json!({}));
+    let told = assigned(&service).pop().unwrap();
+    let details = &told["additionalEventData"];
+    assert_eq!((&details["serialBefore"], &details["token"]["serial"]), (&json!(ours), &json!(stranger)), "{told}");
+    assert!(service.terminate().0.success());
+    let service = rig.serve();
+    ask(&service, WEST, "CreateKey", json!({}));
+    assert_eq!(assigned(&service).len(), 3);
+    assert!(service.terminate().0.success());
+}
+
+#[test]
+fn the_first_token_that_was_swapped_between_starts_gets_no_pin() {
+    let rig = Rig::new(&["one", "two"]);
+    rig.make_token("stranger");
+    let service = rig.serve();
+    ask(&service, EAST, "CreateKey", json!({}));
+    assert!(service.terminate().0.success());
+    rig.shim.rules("@one swapped stranger");
+    let before = rig.shim.calls("C_Login");
+    for arguments in [&[][..], &["--accept-token"]] {
+        let Err(failed) = rig.try_serve_with(arguments) else { panic!("it serves") };
+        assert_eq!(failed.status.code(), Some(78), "{failed:?}");
+        let [ours, stranger] = serials(&failed.log);
+        assert!(ours != stranger && failed.log.contains("token.serial"), "{failed:?}");
+    }
+    assert_eq!(rig.shim.calls("C_Login"), before, "the stranger is not given the PIN");
+    rig.shim.rules("");
+    let service = rig.serve();
+    ask(&service, EAST, "CreateKey", json!({}));
+    assert!(service.terminate().0.success());
+}
+
+/// Settings that give a Region to another token would have its keys looked for where they never were.
+#[test]
+fn a_region_stays_with_its_token_whatever_the_settings_call_it() {
+    let rig = Rig::new(&["one", "two"]);
+    let service = rig.serve();
+    ask(&service, EAST, "CreateKey", json!({}));
+    assert!(service.terminate().0.success());
+    rig.configure();
+    let text = std::fs::read_to_string(rig.path("settings.toml")).unwrap();
+    let renamed = text.replace("[tokens.two]", "[tokens.other]").replace("label = \"two\"", "label = \"three\"");
+    rig.make_token("three");
+    let (further, rest) = (text.find("[tokens.two]").unwrap(), text.find("[server]").unwrap());
+    for (settings, code) in [(renamed, None), (text[..further].to_owned() + &text[rest..], Some(78))] {
+        rig.write("settings.toml", &settings);
+        let before = rig.shim.calls("C_Login");
+        match (rig.try_serve_as_written(&[]), code) {
+            (Err(failed), Some(code)) => {
+                assert_eq!(failed.status.code(), Some(code));
+                assert!(failed.log.contains("the keys of eu-west-1 are on the token with serial number"), "{failed:?}");
+            }
+            (Ok(service), None) => {
+                assert_eq!(refused(&service, WEST, "CreateKey", json!({})), "KeyUnavailableException");
+                assert_eq!(rig.shim.calls("C_Login") - before, 1, "of the first token alone");
+                assert!(service.terminate().0.success());
+            }
+            (Ok(_), Some(_)) => panic!("it serves"),
+            (Err(failed), None) => panic!("{failed:?}"),
+        }
+    }
+}
+
+/// The events that say which token a Region has.
+fn assigned(service: &Service) -> Vec<serde_json::Value> {
+    let events = service.audit().into_iter().map(|mut line| line["event"].take());
+    events.filter(|event| event["eventName"] == "AssignToken").collect()
+}
+
+/// The serial numbers, of the token that is missed and of the one that is there, as the log's last word on it names them.
+fn serials(log: &str) -> [String; 2] {
+    let (_, told) = log.rsplit_once("another token, serial number ").expect("it is told");
+    let (stranger, rest) = told.split_once(',').unwrap();
+    let (_, rest) = rest.split_once("whose serial number is ").unwrap();
+    [rest.split_once(';').unwrap().0.to_owned(), stranger.to_owned()]
+}

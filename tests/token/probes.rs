@@ -119,15 +119,17 @@ fn a_new_login_and_then_a_restart_of_the_module_are_tried() {
     in_own_process("probes::a_new_login_and_then_a_restart_of_the_module_are_tried", |dir| {
         let shim = Shim::in_dir(dir);
         make_token_on_shim();
-        let token = open_on_shim(dir, "[limits]\nhopeless_seconds = 3\n");
+        let token = open_on_shim(dir, "[limits]\nhopeless_seconds = 5\n");
         block_on(token.generate(&name(1), soon())).unwrap();
         let wraps = || block_on(token.wrap_seed(&name(1), token.scheme(), b"", &[7; 32], soon()));
-        for (code, function) in [("CKR_USER_NOT_LOGGED_IN", "C_Login"), ("CKR_DEVICE_ERROR", "C_Finalize")] {
-            let before = shim.calls(function);
+        let cases = [("CKR_USER_NOT_LOGGED_IN", "C_Login", 0), ("CKR_DEVICE_ERROR", "C_Finalize", 1)];
+        for (code, function, restarts) in cases {
+            let (before, finalised) = (shim.calls(function), shim.calls("C_Finalize"));
             shim.rules(&format!("fail {code} C_Encrypt,C_GenerateKey"));
             let refused = wraps().unwrap_err();
             assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
             until("it helps itself", || shim.calls(function) > before);
+            assert_eq!(shim.calls("C_Finalize") - finalised, restarts);
             shim.rules("");
             until("it is back", || token.status().is_ready());
             wraps().unwrap();

@@ -203,24 +203,48 @@ pub(super) fn unwrapped_on_token(
     session: &Session,
 ) -> Result<HashSet<(KeyKind, EncryptionAlgorithm)>, Failure> {
     let mut found = HashSet::new();
-    let Profile { imports, sessions, objects, .. } = &shared.profile;
-    if !(imports.unwrap_secrets && sessions.pairs_made_in_session && objects.in_session) {
+    if !tries_to_unwrap(&shared.profile) {
         return Ok(found);
     }
-    let name = passing_name(Purpose::ImportWrapping)?;
+    let name = passing_name(Purpose::ImportWrapping);
     let (wrapping, public) =
         object::generate(&shared.profile, session, &name, KeyKind::ImportWrapping(TRIED), false, true)?;
     let public = public.ok_or(CryptokiError::InvalidValue)?;
-    for (kind, algorithm) in secrets() {
-        let oaep = algorithm.encryption().filter(|oaep| probe::decryption(shared, *oaep) != RsaDecryption::Bare);
-        if let Some(oaep) = oaep
-            && unwraps(shared, session, (wrapping, &public), kind, algorithm)?
-        {
+    for (kind, algorithm, oaep) in tried(shared) {
+        if unwraps(shared, session, (wrapping, &public), kind, algorithm)? {
             found.insert((kind, oaep));
         }
     }
     session.destroy_object(wrapping)?;
     Ok(found)
+}
+
+fn tries_to_unwrap(Profile { imports, sessions, objects, .. }: &Profile) -> bool {
+    imports.unwrap_secrets && sessions.pairs_made_in_session && objects.in_session
+}
+
+/// What the token may unwrap by itself: all that is not unpadded on the host.
+fn tried(shared: &Shared) -> impl Iterator<Item = (KeyKind, WrappingAlgorithm, EncryptionAlgorithm)> {
+    let oaep = |algorithm: WrappingAlgorithm| {
+        algorithm.encryption().filter(|oaep| probe::decryption(shared, *oaep) != RsaDecryption::Bare)
+    };
+    secrets().filter_map(move |(kind, algorithm)| Some((kind, algorithm, oaep(algorithm)?)))
+}
+
+/// Forgets what the token unwraps by itself, if it did not unwrap everything: it may have been out of order.
+pub(super) fn forget_refusals(shared: &Shared) {
+    let mut known = shared.unwraps();
+    if let Some(found) = &*known
+        && tries_to_unwrap(&shared.profile)
+        && !tried(shared).all(|(kind, _, oaep)| found.contains(&(kind, oaep)))
+    {
+        *known = None;
+    }
+}
+
+/// Whether the token refused the call, for good, and was not just out of order.
+fn is_verdict(error: &CryptokiError) -> bool {
+    matches!(class(error), Class::Refused | Class::BadData | Class::Bug)
 }
 
 /// Whether material of the right length is unwrapped to what it is, and none of any other length.
@@ -242,10 +266,9 @@ fn unwraps(
                 session.destroy_object(key)?;
                 right
             }
-            Err(Failure::Call(error)) if matches!(class(&error), Class::LoginLost | Class::DeviceGone) => {
-                return Err(error.into());
-            }
-            Err(_) => false,
+            Err(Failure::Call(error)) if is_verdict(&error) => false,
+            Err(Failure::Final(Error::BadData | Error::IncorrectMaterial(_) | Error::Wrong(_))) => false,
+            Err(failure) => return Err(failure),
         };
         if right != (tried == len) {
             return Ok(false);
@@ -349,7 +372,7 @@ fn trial(
     } else {
         crypto::oaep_encrypt(public, oaep, material.expose())
     };
-    let (name, wrapping) = (passing_name(Purpose::Imported)?, passing_name(Purpose::ImportWrapping)?);
+    let (name, wrapping) = (passing_name(Purpose::Imported), passing_name(Purpose::ImportWrapping));
     Ok(encrypted.map(|encrypted| Import {
         name,
         of_key: name.key_id,

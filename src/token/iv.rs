@@ -86,7 +86,7 @@ pub(super) struct ThrowAwayKey(ObjectHandle);
 impl ThrowAwayKey {
     /// Makes one, in the session where the token has such objects.
     pub fn generate(profile: &Profile, session: &Session) -> Result<ThrowAwayKey, Failure> {
-        let name = probe::passing_name(Purpose::Kms)?;
+        let name = probe::passing_name(Purpose::Kms);
         let token = !profile.objects.in_session;
         let (handle, _) = object::generate(profile, session, &name, KeyKind::Aes256, token, true)?;
         Ok(ThrowAwayKey(handle))

@@ -34,6 +34,10 @@ pub(super) struct Keeper {
     logins: u64,
     /// When the last recovery ended.
     recovered_at: Option<Instant>,
+    /// Failed tries of this recovery, one after the other, in which the token was out of order.
+    failures: u32,
+    /// Since when nothing has helped, neither a new login nor the module's restart.
+    helpless_since: Option<Instant>,
     /// Why the last try failed, so that the log has it once.
     given_up: Option<String>,
 }
@@ -52,6 +56,8 @@ impl Keeper {
             login_pause: Duration::ZERO,
             logins: 0,
             recovered_at: None,
+            failures: 0,
+            helpless_since: None,
             given_up: None,
         };
         if let Err(error) = keeper.hire_all().and_then(|()| keeper.admit_all()) {
@@ -139,8 +145,8 @@ impl Keeper {
             Ok(()) => {
                 tracing::info!(epoch = self.epoch, "the token is back");
                 self.recovered_at = Some(Instant::now());
-                self.next_try = None;
-                self.given_up = None;
+                (self.next_try, self.given_up) = (None, None);
+                (self.failures, self.helpless_since) = (0, None);
                 self.shared.set_connection(Status::Ready);
             }
             Err(error) => self.give_up(&error),
@@ -148,6 +154,7 @@ impl Keeper {
     }
 
     fn give_up(&mut self, error: &Error) {
+        self.note_failure(error);
         self.dismiss_all();
         let (pause, has_tried) = self.pause();
         let (status, next_try) = match error {
@@ -170,6 +177,16 @@ impl Keeper {
         self.shared.drain();
     }
 
+    /// What the token refuses, a new login would not change; and where sessions are short, the anchor's is not given away.
+    fn note_failure(&mut self, error: &Error) {
+        if matches!(error, Error::Unavailable(_) | Error::TokenMissing { .. }) {
+            self.failures += 1;
+            self.helpless_since.get_or_insert_with(Instant::now);
+        } else {
+            (self.failures, self.helpless_since) = (0, None);
+        }
+    }
+
     /// How long to wait before the next try, and whether there was a login since the last time: after one it is longer
     /// every time; to see whether the token is there again costs nothing.
     fn pause(&mut self) -> (Duration, bool) {
@@ -190,15 +207,33 @@ impl Keeper {
     }
 
     fn reopen(&mut self) -> Result<(), Error> {
-        if self.anchor.as_ref().is_some_and(|anchor| is_logged_in(&anchor.session)) {
+        let logged_in = self.anchor.as_ref().is_some_and(|anchor| is_logged_in(&anchor.session));
+        let helpless = self.helpless_since.is_some_and(|since| since.elapsed() >= self.door.profile.limits.hopeless());
+        if logged_in && !helpless && !doubts_login(self.failures) {
             return Ok(());
         }
         if let Some(anchor) = self.anchor.take() {
             close(anchor.session);
         }
+        if helpless {
+            self.restart_module()?;
+        }
         // Somebody else in the process may have finalised the module.
         self.shared.module.initialise()?;
         self.anchor = Some(self.door.open()?);
+        if logged_in {
+            // It went well, and is no reason for a longer pause.
+            self.logins = self.shared.counters.logins.load(Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Some libraries come back only so. Not while others use the module, or a thread may be inside it.
+    fn restart_module(&mut self) -> Result<(), Error> {
+        self.helpless_since = Some(Instant::now());
+        let all_are_out = self.shared.crew().lost.is_empty();
+        let restarted = all_are_out && self.door.lease.restart_around(|| Ok(()))?;
+        tracing::warn!(restarted, "no login has helped; if the module could not be restarted, restart the service");
         Ok(())
     }
 
@@ -207,6 +242,7 @@ impl Keeper {
         let slot = self.anchor.as_ref().ok_or(Error::Unavailable("there is no login".to_owned()))?.token.slot;
         let schemes = Arc::new(self.find_schemes(slot)?);
         self.shared.set_schemes(&schemes);
+        probe::forget_refusals(&self.shared);
         self.epoch += 1;
         self.shared.index.begin(self.epoch);
         let serving = Serving { slot, epoch: self.epoch, schemes };
@@ -282,6 +318,12 @@ impl Keeper {
         self.door.lease.release(!all_ended);
         all_ended
     }
+}
+
+/// Whether to log in anew after so many failures, although the library says that the session is logged in: it may only
+/// remember so. More and more seldom, as a login is not free; at last about once a minute.
+fn doubts_login(failures: u32) -> bool {
+    failures >= 2 && (failures.is_power_of_two() || failures.is_multiple_of(64))
 }
 
 /// After a login, the requests that wait come before what nobody has asked for.

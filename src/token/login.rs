@@ -80,12 +80,10 @@ impl Door {
         }
         let context = &self.lease.module().context;
         let session = Session::open(context, token.slot, &self.busy).map_err(|error| outcome(&error))?;
-        if let Err(error) = self.log_in(&token, &session) {
+        let synced = |()| files.map_or(Ok(()), |directory| directory.sync_token_object());
+        if let Err(error) = self.log_in(&token, &session).and_then(synced) {
             close(session);
             return Err(error);
-        }
-        if let Some(directory) = files {
-            directory.sync_token_object()?;
         }
         Ok(Anchor { token, session })
     }

@@ -77,7 +77,7 @@ use busy::Busy;
 use index::Index;
 use iv::HostIv;
 use lane::Lane;
-use login::{Anchor, Door, Witness};
+use login::{Anchor, Door, Witness, close};
 use mechanism::{SEED_LEN, Scheme};
 use module::Lease;
 use private::{RsaDecryption, Task};
@@ -278,7 +278,6 @@ impl Token {
         let anchor = door.open_or_heal()?;
         // Later logins repair this one.
         (door.alone, door.unclear) = (false, false);
-        door.profile.check_sessions(anchor.token.max_sessions)?;
         let entry = anchor.token.entry.clone();
         let identity = Identity {
             label: entry.label,
@@ -384,8 +383,8 @@ impl Token {
     /// Whether the token signs by Ed25519ph: some take the prehash flag of `CKM_EDDSA` and sign as if it were not there.
     /// It is tried in the background at start, and known from then on; who asks before that waits.
     pub async fn prehashes(&self, deadline: Instant) -> Result<Offer, Error> {
-        if let Some(known) = self.shared().prehashes.get() {
-            return Ok(known.clone());
+        if let Some(known) = self.shared().prehashes().clone() {
+            return Ok(known);
         }
         match self.shared().ask(LaneName::Making, Request::Prehashes, deadline).await? {
             Answer::Offer(offer) => Ok(offer),
@@ -395,7 +394,7 @@ impl Token {
 
     /// Whether it is known by now that the token signs by Ed25519ph.
     pub fn is_known_to_prehash(&self) -> bool {
-        self.shared().prehashes.get() == Some(&Offer::Yes)
+        *self.shared().prehashes() == Some(Offer::Yes)
     }
 
     /// Unwraps material into the new key `import.name`: sensitive, not extractable, and tried. On the token where that
@@ -429,11 +428,14 @@ impl Token {
             return Ok(Place::Host);
         }
         let shared = self.shared();
-        if shared.unwraps.get().is_none() {
+        if shared.unwraps().is_none() {
             shared.ask(LaneName::Making, Request::TryImports, deadline).await?;
         }
-        let on_token = shared.unwraps.get().is_some_and(|known| known.contains(&(kind, oaep)));
-        Ok(if on_token { Place::Token } else { Place::Host })
+        match &*shared.unwraps() {
+            Some(known) if known.contains(&(kind, oaep)) => Ok(Place::Token),
+            Some(_) => Ok(Place::Host),
+            None => Err(Error::Unavailable("its sessions were lost while that was tried".to_owned())),
+        }
     }
 
     /// Makes the replication key `name` of this token, and returns its public half. Errors as for [`Token::generate_key`].
@@ -836,8 +838,8 @@ impl Drop for Inner {
 /// Loads the module with its profile. Whoever is the first to use it has SoftHSM's broken tokens healed, all of them:
 /// later, when another one of them is in use, none can be.
 fn take_module(settings: &Settings) -> Result<(Lease, Profile), Error> {
-    // Two that come at once would take each other for the first.
-    let _one_at_a_time = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let taking = module::taking(&settings.module);
+    let _one_at_a_time = taking.lock().unwrap_or_else(PoisonError::into_inner);
     let (lease, profile) = Profile::take_module(&settings.module, settings.profile.as_deref())?;
     if let Some(copies) = &settings.copies_dir
         && profile.files.keep_token_object_copy
@@ -856,12 +858,21 @@ fn start(
     queue: usize,
     on_hopeless: Box<dyn FnOnce() + Send>,
 ) -> Result<Arc<Shared>, Error> {
+    let fits = door.profile.check_sessions(anchor.token.max_sessions);
+    let files = match fits.and_then(|()| door.files(&anchor.token)) {
+        Ok(files) => files,
+        Err(error) => {
+            // The login would outlive the refusal where others use the module.
+            close(anchor.session);
+            return Err(error);
+        }
+    };
     let (notices, told) = unbounded();
     let max_sessions = door.profile.max_sessions(anchor.token.max_sessions);
     let shared = Arc::new(Shared {
         module: Arc::clone(door.lease.module()),
         profile: door.profile.clone(),
-        files: if door.profile.files.sync_files { door.files(&anchor.token)? } else { None },
+        files: files.filter(|_| door.profile.files.sync_files),
         objects_turn: Turn::new(door.profile.sessions.objects_one_at_a_time),
         fast: Lane::new(queue),
         private: Lane::new(queue),
@@ -873,8 +884,8 @@ fn start(
         schemes: Mutex::default(),
         offers: Mutex::default(),
         transfers: Mutex::default(),
-        prehashes: OnceLock::new(),
-        unwraps: OnceLock::new(),
+        prehashes: Mutex::default(),
+        unwraps: Mutex::default(),
         pool: Arc::new(Pool::default()),
         counters,
         connection: Mutex::new(Status::Recovering("it is being opened".to_owned())),
@@ -897,7 +908,6 @@ fn exactly(seed: &Secret) -> Result<Zeroizing<[u8; SEED_LEN]>, Error> {
     Ok(bytes)
 }
 
-static TAKING: Mutex<()> = Mutex::new(());
 const NO_MU: &str = "PKCS#11 has no mechanism that signs what represents a message";
 /// How long a refill of random bytes may wait in the queue.
 const REFILL_TIME: Duration = Duration::from_secs(5);

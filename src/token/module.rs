@@ -122,9 +122,16 @@ impl Module {
     }
 }
 
+/// To be held by who takes a lease and then does what only the first user can: two that come at once would take each other
+/// for the first.
+pub(super) fn taking(path: &Path) -> Arc<Mutex<()>> {
+    Arc::clone(&Place::of(path).taking)
+}
+
 /// A file that modules are loaded from, and who uses the one that was.
 struct Place {
     path: PathBuf,
+    taking: Arc<Mutex<()>>,
     /// Held across `C_Initialize` and `C_Finalize`, which wait for nobody but users of the same module.
     users: Mutex<Users>,
 }
@@ -148,7 +155,7 @@ impl Place {
         if let Some(place) = places.iter().find(|place| place.path == path) {
             return Arc::clone(place);
         }
-        let place = Arc::new(Place { path, users: Mutex::default() });
+        let place = Arc::new(Place { path, taking: Arc::default(), users: Mutex::default() });
         places.push(Arc::clone(&place));
         place
     }

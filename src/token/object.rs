@@ -5,9 +5,10 @@ use cryptoki::error::Error as CryptokiError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 
-use super::error::{Error, Failure, not_logged_in};
+use super::error::{Class, Error, Failure, class, not_logged_in, reason};
 use super::kind::{KeyKind, OID_ED25519};
 use super::login::is_logged_in;
+use super::probe::{PASSING_PURPOSES, passing_name};
 use super::profile::Profile;
 use super::session::Session;
 use super::sessions::Shared;
@@ -188,6 +189,44 @@ fn without_public_halves(session: &Session, found: Vec<ObjectHandle>) -> Result<
         }
     }
     Ok(others)
+}
+
+/// Token objects that were made to be tried, because there are no session objects, and outlived that: the process was killed
+/// before it destroyed them, or the connection was lost, or the user may not.
+pub(super) fn find_passing(profile: &Profile, session: &Session) -> Result<Vec<ObjectHandle>, Failure> {
+    let mut found = Vec::new();
+    if profile.objects.in_session {
+        return Ok(found);
+    }
+    for purpose in PASSING_PURPOSES {
+        let label = Attribute::Label(profile.label(&passing_name(purpose)).into_bytes());
+        found.extend(session.find_objects(&[Attribute::Token(true), label])?);
+    }
+    Ok(without_public_halves(session, found)?)
+}
+
+/// Destroys what was made to be tried and has stayed. Fails with [`Error::Full`] if too much of it cannot be destroyed.
+pub(super) fn clear_passing(profile: &Profile, session: &Session) -> Result<(), Failure> {
+    let mut left = 0;
+    for object in find_passing(profile, session)? {
+        match session.destroy_object(object) {
+            Ok(()) => {}
+            Err(error) if matches!(class(&error), Class::LoginLost | Class::DeviceGone) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(reason = reason(&error), "a key that was made to be tried cannot be destroyed");
+                left += 1;
+            }
+        }
+    }
+    refuse_to_pile_up(left)
+}
+
+/// Fails with [`Error::Full`] if so many keys that were tried are left on the token.
+pub(super) fn refuse_to_pile_up(left: usize) -> Result<(), Failure> {
+    if left < PASSING_MAX {
+        return Ok(());
+    }
+    Err(Error::Full(format!("{left} keys that were made to be tried are left on it, and cannot be destroyed")).into())
 }
 
 /// Proves that `object` is the key that `name` stands for, of this kind and for nothing else, made here, and secret.
@@ -456,3 +495,5 @@ const ED25519_WORD: &[u8] = b"\x13\x0cedwards25519";
 /// RFC 8032 §5.1.5
 const ED25519_POINT_LEN: usize = 32;
 const LABEL_PREFIX: &str = "hsm-kms/";
+/// Keys that may be left of trials: more workers than one may be trying some.
+const PASSING_MAX: usize = 8;

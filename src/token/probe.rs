@@ -55,7 +55,8 @@ pub async fn self_test(token: &Token, deadline: Instant) -> Result<Vec<ProbeRow>
 
 /// The self-test on a worker's session.
 pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
-    let name = passing_name(Purpose::Kms)?;
+    refuse_to_pile_up(shared, session)?;
+    let name = passing_name(Purpose::Kms);
     let key = object::generate(&shared.profile, session, &name, KeyKind::Aes256, shared.passing(), true);
     let key = key.map(|(key, _)| key);
     let mut rows = vec![
@@ -101,7 +102,7 @@ fn scheme_rows(schemes: &Schemes) -> impl Iterator<Item = ProbeRow> {
 /// A row for each kind of material and each algorithm that can wrap it.
 fn import_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
     let on_token = import::unwrapped_on_token(shared, session)?;
-    let name = passing_name(Purpose::ImportWrapping)?;
+    let name = passing_name(Purpose::ImportWrapping);
     let kind = KeyKind::ImportWrapping(KeyPairSpec::Rsa2048);
     let made = object::generate(&shared.profile, session, &name, kind, shared.passing(), true);
     let Ok((wrapping, Some(public))) = made else {
@@ -128,6 +129,7 @@ pub(super) fn offer(shared: &Shared, session: &Session, kind: KeyKind) -> Result
     if let Some(known) = known(shared, kind) {
         return Ok(known);
     }
+    refuse_to_pile_up(shared, session)?;
     let kind = smallest(kind);
     let (offer, for_good) = judged(session, try_kind(shared, session, kind))?;
     if for_good {
@@ -156,18 +158,18 @@ pub(super) fn known_transfer(shared: &Shared, kind: KeyKind) -> Option<Offer> {
 
 /// Whether the token signs by Ed25519ph; found out once.
 pub(super) fn prehashes(shared: &Shared, session: &Session) -> Result<Offer, Failure> {
-    if let Some(known) = shared.prehashes.get() {
-        return Ok(known.clone());
+    if let Some(known) = shared.prehashes().clone() {
+        return Ok(known);
     }
+    refuse_to_pile_up(shared, session)?;
     let (offer, for_good) = judged(session, try_prehash(shared, session))?;
     if for_good {
-        // Whoever tried it before came to the same.
-        let _ = shared.prehashes.set(offer.clone());
+        *shared.prehashes() = Some(offer.clone());
     }
     Ok(offer)
 }
 
-/// What a trial says of the token, and whether for good; fails if it says nothing.
+/// What a trial says of the token, and whether for good, which is until its sessions are lost; fails if it says nothing.
 fn judged(session: &Session, tried: Result<(), Failure>) -> Result<(Offer, bool), Failure> {
     Ok(match tried {
         Ok(()) => (Offer::Yes, true),
@@ -188,7 +190,7 @@ fn judged(session: &Session, tried: Result<(), Failure>) -> Result<(Offer, bool)
 /// SoftHSM takes the mechanism's prehash flag and signs as if it were not there.
 fn try_prehash(shared: &Shared, session: &Session) -> Result<(), Failure> {
     let (spec, algorithm) = (KeyPairSpec::EccNistEdwards25519, SigningAlgorithm::Ed25519PhSha512);
-    let (name, token) = (passing_name(Purpose::Kms)?, shared.passing());
+    let (name, token) = (passing_name(Purpose::Kms), shared.passing());
     let (key, public) = object::generate(&shared.profile, session, &name, KeyKind::Sign(spec), token, true)?;
     let digest = crypto::digest(algorithm, ASSOCIATED).unwrap_or_default();
     let signature = private::sign(&shared.module, session, key, spec, algorithm, &digest);
@@ -202,15 +204,24 @@ fn try_prehash(shared: &Shared, session: &Session) -> Result<(), Failure> {
 pub(super) fn try_all(shared: &Shared) {
     let deadline = Instant::now() + TRYING_TIME;
     let (rsa, others): (Vec<_>, Vec<_>) = KINDS.into_iter().partition(|(_, kind)| kind.modulus_len().is_some());
-    if shared.prehashes.get().is_none() {
+    if shared.prehashes().is_none() {
         shared.tell(LaneName::Making, Request::Prehashes, deadline);
     }
     for (_, kind) in others.into_iter().chain(rsa).filter(|(_, kind)| known(shared, *kind).is_none()) {
         shared.tell(LaneName::Making, Request::Offers(kind), deadline);
     }
-    if shared.unwraps.get().is_none() {
+    if shared.unwraps().is_none() {
         shared.tell(LaneName::Making, Request::TryImports, deadline);
     }
+}
+
+/// Forgets what does not work, so that it is tried again: the token may have been out of order, or its mode was changed.
+pub(super) fn forget_refusals(shared: &Shared) {
+    let works = |offer: &Offer| *offer == Offer::Yes;
+    shared.offers().retain(|_, offer| works(offer));
+    shared.transfers().retain(|_, offer| works(offer));
+    shared.prehashes().take_if(|offer| !works(offer));
+    import::forget_refusals(shared);
 }
 
 /// What was found out about a kind before.
@@ -241,7 +252,7 @@ fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Fai
         KeyKind::ImportWrapping(_) => Purpose::ImportWrapping,
         KeyKind::Replication(_) => Purpose::Replication,
         _ => Purpose::Kms,
-    })?;
+    });
     let token = shared.passing();
     let (key, public) = object::generate(&shared.profile, session, &name, kind, token, true)?;
     let tried = object::prove(&shared.profile, session, key, &name, kind, token).and_then(|()| match (kind, &public) {
@@ -379,10 +390,14 @@ fn smallest(kind: KeyKind) -> KeyKind {
     }
 }
 
-/// A name for a key that is gone soon.
-pub(super) fn passing_name(purpose: Purpose) -> Result<ObjectName, Error> {
-    let key_id = KeyId::from_random(crypto::random_array()?);
-    Ok(ObjectName { purpose, key_id, material: 0 })
+/// The name of keys that are gone soon: always the same, so that those that outlive their trial are known.
+pub(super) fn passing_name(purpose: Purpose) -> ObjectName {
+    ObjectName { purpose, key_id: KeyId::from_bytes(PASSING_ID), material: 0 }
+}
+
+/// Refuses to try one more key where keys that were tried stay.
+fn refuse_to_pile_up(shared: &Shared, session: &Session) -> Result<(), Failure> {
+    object::refuse_to_pile_up(object::find_passing(&shared.profile, session)?.len())
 }
 
 fn row(what: &'static str, needed: bool, result: Result<(), String>) -> ProbeRow {
@@ -464,6 +479,11 @@ const KINDS: [(&str, KeyKind); 20] = [
     ("HMAC with SHA-384", KeyKind::Mac(HmacSpec::Hmac384)),
     ("HMAC with SHA-512", KeyKind::Mac(HmacSpec::Hmac512)),
 ];
+/// What keys that are tried on the token itself are for.
+pub(super) const PASSING_PURPOSES: [Purpose; 4] =
+    [Purpose::Kms, Purpose::Imported, Purpose::ImportWrapping, Purpose::Replication];
+/// An id that no key gets: nearly all of them are random.
+const PASSING_ID: [u8; 16] = *b"hsm-kms/passing/";
 /// How long trying in the background may wait for its turn.
 const TRYING_TIME: Duration = Duration::from_secs(600);
 /// How often a forged ciphertext is tried that is told by an unknown code.

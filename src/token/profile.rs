@@ -207,7 +207,7 @@ pub(super) struct Files {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Limits {
-    /// Seconds in one call until its worker is written off.
+    /// Seconds in one call until its worker is written off: 1 or more, like all that follow.
     pub call_seconds: u64,
     /// Seconds in one key generation until its worker is written off.
     pub generation_seconds: u64,
@@ -409,8 +409,9 @@ impl Profile {
                 wrong.number
             )));
         }
-        if profile.limits.random_bytes == 0 {
-            return Err(refuse("limits.random_bytes must be at least 1".to_owned()));
+        if profile.limits.has_a_zero() {
+            let all = "limits.call_seconds, generation_seconds, hopeless_seconds and random_bytes";
+            return Err(refuse(format!("{all} must be at least 1")));
         }
         let Sessions { fast_workers, private_workers, slow_workers, making_workers, .. } = profile.sessions;
         let workers = [fast_workers, private_workers, slow_workers, making_workers];
@@ -435,6 +436,11 @@ impl Matching {
 }
 
 impl Limits {
+    /// Whether every call would hang, or give nothing.
+    fn has_a_zero(&self) -> bool {
+        [self.call_seconds, self.generation_seconds, self.hopeless_seconds].contains(&0) || self.random_bytes == 0
+    }
+
     /// The limit for one call.
     pub fn call(&self) -> Duration {
         Duration::from_secs(self.call_seconds)
@@ -586,7 +592,9 @@ mod tests {
         assert!(with("[objects]\nomit = [\"sensitive\"]").contains("`sensitive` is none of"));
         assert!(with("[objects]\nadd = [{ number = 1, value = \"00\" }]").contains("0x1 is not a vendor's"));
         assert!(with("[objects]\nadd = [{ number = 0x80000001, value = \"0\" }]").contains("Odd number of digits"));
-        assert!(with("[limits]\nrandom_bytes = 0").contains("random_bytes"));
+        for limit in ["call_seconds", "generation_seconds", "hopeless_seconds", "random_bytes"] {
+            assert!(with(&format!("[limits]\n{limit} = 0")).contains("must be at least 1"));
+        }
         let schemes =
             |list: &str| Profile::parse(&LEAST.replace("[\"aes_kwp\"]", list), "test").unwrap_err().to_string();
         assert!(schemes("[]").contains("aes_gcm_host_iv, aes_gcm_zeroed_iv"));
@@ -627,6 +635,7 @@ mod tests {
     fn any_value() -> impl Strategy<Value = String> {
         prop_oneof![
             any::<i64>().prop_map(|n| n.to_string()),
+            (0..3_i64).prop_map(|n| n.to_string()),
             any::<bool>().prop_map(|b| b.to_string()),
             "\"[a-z_]{0,12}\""
         ]
@@ -652,6 +661,8 @@ mod tests {
                 let Sessions { fast_workers, private_workers, slow_workers, making_workers, .. } = profile.sessions;
                 prop_assert!(![fast_workers, private_workers, slow_workers, making_workers].contains(&0));
                 prop_assert!(profile.sessions_wanted() <= 1 + 4 * 1024);
+                let Limits { call_seconds, generation_seconds, hopeless_seconds, .. } = profile.limits;
+                prop_assert!(![call_seconds, generation_seconds, hopeless_seconds].contains(&0));
                 prop_assert!(!profile.schemes.is_empty() && profile.limits.random_bytes > 0);
                 let tried = profile.schemes_to_try();
                 prop_assert_eq!(tried.iter().collect::<std::collections::HashSet<_>>().len(), tried.len());
@@ -659,13 +670,16 @@ mod tests {
         }
     }
 
-    const KEYS: [&str; 8] = [
+    const KEYS: [&str; 11] = [
         "sessions.fast_workers",
         "sessions.max",
         "sessions.nothing",
         "login.pin",
         "objects.found_by",
         "limits.random_bytes",
+        "limits.call_seconds",
+        "limits.generation_seconds",
+        "limits.hopeless_seconds",
         "mechanisms.aes_kwp",
         "rsa.oaep_sha256",
     ];

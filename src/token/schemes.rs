@@ -13,6 +13,7 @@ use super::iv::{HostIv, MakesIvs, ThrowAwayKey};
 use super::login::{close, is_logged_in};
 use super::mechanism::{self, SEED_LEN, Scheme, Way, WrappingKey};
 use super::module::Module;
+use super::object;
 use super::profile::Profile;
 use super::session::Session;
 
@@ -99,6 +100,7 @@ fn find_from(
     busy: &Arc<Busy>,
     home: &Session,
 ) -> Result<Schemes, Failure> {
+    object::clear_passing(profile, home)?;
     let key = ThrowAwayKey::generate(profile, home)?;
     let found = try_each(module, profile, slot, busy, home, &key);
     // Also after a failure: where there are no session objects, it would stay.

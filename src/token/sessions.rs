@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -204,9 +204,9 @@ pub(super) struct Shared {
     /// What was found out about transfers of them.
     pub transfers: Mutex<HashMap<KeyKind, Offer>>,
     /// Whether the token signs by Ed25519ph, once that was tried.
-    pub prehashes: OnceLock<Offer>,
+    pub prehashes: Mutex<Option<Offer>>,
     /// Which material the token unwraps by itself, once that was tried.
-    pub unwraps: OnceLock<HashSet<(KeyKind, EncryptionAlgorithm)>>,
+    pub unwraps: Mutex<Option<HashSet<(KeyKind, EncryptionAlgorithm)>>>,
     pub pool: Arc<Pool>,
     pub counters: Counters,
     /// How the connection is, as the keeper knows it.
@@ -353,6 +353,16 @@ impl Shared {
     /// What was found out about transfers, locked.
     pub fn transfers(&self) -> MutexGuard<'_, HashMap<KeyKind, Offer>> {
         self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the token signs by Ed25519ph, once that was tried; locked.
+    pub fn prehashes(&self) -> MutexGuard<'_, Option<Offer>> {
+        self.prehashes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which material the token unwraps by itself, once that was tried; locked.
+    pub fn unwraps(&self) -> MutexGuard<'_, Option<HashSet<(KeyKind, EncryptionAlgorithm)>>> {
+        self.unwraps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether keys that are gone soon are token objects, because there are no others.

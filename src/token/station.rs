@@ -12,7 +12,7 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::slot::Slot;
 
 use super::busy::Busy;
-use super::error::{Class, Error, Failure, class, not_logged_in, outcome, reason};
+use super::error::{Class, Error, Failure, class, outcome, reason};
 use super::import::{Import, Place, Unwrapped};
 use super::iv::HostIv;
 use super::kind::KeyKind;
@@ -81,15 +81,16 @@ impl Station {
         is_logged_in(&self.session)
     }
 
-    /// Changes the session for a new one. Proved token objects stay known; their copies went with the old session.
-    pub fn renew(&mut self) -> Result<(), CryptokiError> {
-        let fresh = open_session(&self.shared, &self.busy, self.serving.slot)?;
-        close(std::mem::replace(&mut self.session, fresh));
+    /// Changes the session for a new one. Proved token objects stay known; their copies went with the old session, which is
+    /// closed first: there may be no room for one more.
+    pub fn renew(mut self) -> Result<Station, CryptokiError> {
+        close(self.session);
         self.well = Cell::default();
         for held in self.held.values_mut() {
             (held.handle, held.known) = (None, None);
         }
-        Ok(())
+        let session = open_session(&self.shared, &self.busy, self.serving.slot)?;
+        Ok(Station { session, ..self })
     }
 
     /// Forgets the handle of one key, so that it is searched and proved again.
@@ -132,7 +133,7 @@ impl Station {
             Request::Prehashes => Ok(Answer::Offer(probe::prehashes(&self.shared, &self.session)?)),
             Request::TryImports => {
                 let found = import::unwrapped_on_token(&self.shared, &self.session)?;
-                let _ = self.shared.unwraps.set(found);
+                *self.shared.unwraps() = Some(found);
                 Ok(Answer::Done)
             }
             Request::Objects => {
@@ -356,18 +357,8 @@ impl Station {
         Ok(Answer::Unwrapped(Unwrapped { place, public_key, fingerprint }))
     }
 
-    /// Does one step of a transfer. Material that can be wrapped is in the session only for that long: after a failure,
-    /// whatever may be left of it goes with the session.
-    fn transfer(&mut self, step: &Step) -> Result<Done, Failure> {
-        let done = self.step(step);
-        if done.is_err() {
-            // Without a new session the old one is closed all the same, by whoever hears this.
-            self.renew().map_err(|_| not_logged_in(Function::OpenSession))?;
-        }
-        done
-    }
-
-    fn step(&self, step: &Step) -> Result<Done, Failure> {
+    /// One step of a transfer. After a failure the session has to be renewed: material that can be wrapped may be left in it.
+    fn transfer(&self, step: &Step) -> Result<Done, Failure> {
         let own = self.search(step.own(), KeyKind::Replication(transfer::REPLICATION))?;
         let (shared, session) = (&self.shared, &self.session);
         self.count();

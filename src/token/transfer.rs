@@ -221,7 +221,7 @@ pub(super) fn try_pair(shared: &Shared, session: &Session, own: ObjectHandle, to
     let oaep = EncryptionAlgorithm::RsaesOaepSha1;
     let wrapped = crypto::oaep_encrypt(to, oaep, secret.expose()).ok_or_else(wrong)?;
     let mechanism = Mechanism::RsaPkcsOaep(private::oaep_parameters(oaep)?);
-    let name = passing_name(Purpose::MultiRegion)?;
+    let name = passing_name(Purpose::MultiRegion);
     let template = template(shared, &name, KeyKind::Aes256, false, true);
     let back = session.unwrap_key(&mechanism, own, &wrapped, &template)?;
     let same = with(session, back, |back| import::is_material(shared, session, back, KeyKind::Aes256, &secret))?;
@@ -230,7 +230,7 @@ pub(super) fn try_pair(shared: &Shared, session: &Session, own: ObjectHandle, to
 
 /// Tries a transfer of such a key there and back, on session objects.
 pub(super) fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Failure> {
-    let (name, own) = (passing_name(Purpose::MultiRegion)?, passing_name(Purpose::Replication)?);
+    let (name, own) = (passing_name(Purpose::MultiRegion), passing_name(Purpose::Replication));
     let replication = KeyKind::Replication(KeyPairSpec::Rsa2048);
     let (own, to) = object::generate(&shared.profile, session, &own, replication, false, true)?;
     with(session, own, |own| {

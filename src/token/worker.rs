@@ -124,6 +124,10 @@ impl Worker {
         self.busy.begin();
         let outcome = station.run(&job.request, job.deadline);
         self.busy.end();
+        if outcome.is_err() && matches!(job.request, Request::Transfer(_)) && !self.busy.is_written_off() {
+            // Material that can be wrapped may be left in the session, and goes with it.
+            self.renew();
+        }
         match outcome {
             Ok(answer) => job.answer(Ok(answer)),
             Err(Failure::Final(error)) => job.answer(Err(error)),
@@ -197,11 +201,13 @@ impl Worker {
     }
 
     fn renew(&mut self) {
+        let Some(station) = self.station.take() else { return };
         self.busy.begin();
-        let renewed = self.station.as_mut().map_or(Ok(()), Station::renew);
+        let renewed = station.renew();
         self.busy.end();
-        if let Err(error) = renewed {
-            self.lose(reason(&error));
+        match renewed {
+            Ok(station) => self.station = Some(station),
+            Err(error) => self.lose(reason(&error)),
         }
     }
 

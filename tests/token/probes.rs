@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use hsm_kms::model::KeyPairSpec;
-use hsm_kms::token::{Error, KeyKind, Offer, Settings, Token, init_token};
+use hsm_kms::model::{HmacSpec, KeyPairSpec, WrappingAlgorithm};
+use hsm_kms::token::{Error, KeyKind, Offer, Place, Settings, Token, init_token};
 
 use super::process::*;
 use super::shim::{self, Shim};
@@ -34,6 +34,149 @@ fn rsa_is_not_offered_where_forged_ciphertexts_look_like_failures() {
     });
 }
 
+/// A failure that passes decides nothing: what the token unwraps by itself is not in the host's memory afterwards.
+#[test]
+fn a_failure_that_passes_sends_no_import_through_the_host() {
+    in_own_process("probes::a_failure_that_passes_sends_no_import_through_the_host", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        let unwrapping = "[sessions]\npairs_made_in_session = true\n[imports]\nunwrap_secrets = true\n";
+        let place = |token: &Token| {
+            block_on(token.unwraps(KeyKind::Mac(HmacSpec::Hmac256), WrappingAlgorithm::RsaesOaepSha1, soon()))
+        };
+        for code in ["CKR_FUNCTION_FAILED", "CKR_DEVICE_MEMORY", "CKR_OBJECT_HANDLE_INVALID"] {
+            shim.rules("");
+            let token = open_on_shim(dir, unwrapping);
+            shim.rules(&format!("fail {code} C_UnwrapKey"));
+            let refused = place(&token).unwrap_err();
+            assert!(matches!(refused, Error::Unavailable(_) | Error::Full(_)), "{code}: {refused}");
+            shim.rules("");
+            assert_eq!(place(&token).unwrap(), Place::Token, "{code}");
+        }
+
+        // What the token does refuse goes through the host, until its sessions are opened anew.
+        let token = open_on_shim(dir, unwrapping);
+        shim.rules("fail CKR_MECHANISM_INVALID C_UnwrapKey,C_GenerateKeyPair");
+        let kind = KeyKind::Sign(KeyPairSpec::EccNistP256);
+        assert!(matches!(block_on(token.offers(kind, soon())).unwrap(), Offer::No(_)));
+        shim.rules("fail CKR_MECHANISM_INVALID C_UnwrapKey");
+        assert_eq!(place(&token).unwrap(), Place::Host);
+        shim.rules("");
+        assert_eq!(place(&token).unwrap(), Place::Host);
+        assert!(matches!(block_on(token.offers(kind, soon())).unwrap(), Offer::No(_)));
+        shim.rules("close_sessions 1");
+        until("it has recovered", || {
+            let _ = block_on(token.exists(&name(1), soon()));
+            token.counts().recoveries == 1 && token.status().is_ready()
+        });
+        assert_eq!(place(&token).unwrap(), Place::Token);
+        assert_eq!(block_on(token.offers(kind, soon())).unwrap(), Offer::Yes);
+    });
+}
+
+/// The limit is what all sessions together take: one that is replaced makes room for its successor.
+#[test]
+fn a_session_is_replaced_where_there_is_no_room_for_one_more() {
+    in_own_process("probes::a_session_is_replaced_where_there_is_no_room_for_one_more", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        shim.rules("sessions 5");
+        let token = open_on_shim(dir, "");
+        block_on(async {
+            token.generate(&name(1), soon()).await.unwrap();
+            let before = token.counts();
+            shim.rules("sessions 5\nfail CKR_FUNCTION_FAILED C_Encrypt nth 1");
+            token.wrap_seed(&name(1), token.scheme(), b"", &[7; 32], soon()).await.expect("on a new session");
+            let after = token.counts();
+            assert_eq!((after.sessions, after.recoveries), (before.sessions + 1, 0));
+        });
+    });
+}
+
+/// What is refused leaves nobody logged in, although another token keeps the module going.
+#[test]
+fn a_profile_with_too_many_workers_leaves_nobody_logged_in() {
+    in_own_process("probes::a_profile_with_too_many_workers_leaves_nobody_logged_in", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        init_token(&shim::module(), "other", &pin("12345678"), &pin(PIN)).unwrap();
+        let settings =
+            |label: &str, more: &str| Settings { label: Some(label.to_owned()), ..settings_on_shim(dir, more) };
+        let _other = Token::open(&settings("other", ""), pin(PIN), || panic!("hopeless")).unwrap();
+        shim.rules(&format!("@{LABEL} sessions 20"));
+        let connect = |more: &str| Token::connect(&settings(LABEL, more), &pin(PIN), || panic!("hopeless"));
+        for _ in 0..2 {
+            let refused = connect("[sessions]\nfast_workers = 40\n").unwrap_err();
+            assert!(matches!(refused, Error::TooManyWorkers { wanted: 44, max: 20, .. }), "{refused}");
+        }
+        connect("").unwrap();
+    });
+}
+
+/// A library that remembers a login which the token has forgotten, and one that must be started anew.
+#[test]
+fn a_new_login_and_then_a_restart_of_the_module_are_tried() {
+    in_own_process("probes::a_new_login_and_then_a_restart_of_the_module_are_tried", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        let token = open_on_shim(dir, "[limits]\nhopeless_seconds = 5\n");
+        block_on(token.generate(&name(1), soon())).unwrap();
+        let wraps = || block_on(token.wrap_seed(&name(1), token.scheme(), b"", &[7; 32], soon()));
+        let cases = [("CKR_USER_NOT_LOGGED_IN", "C_Login", 0), ("CKR_DEVICE_ERROR", "C_Finalize", 1)];
+        for (code, function, restarts) in cases {
+            let (before, finalised) = (shim.calls(function), shim.calls("C_Finalize"));
+            shim.rules(&format!("fail {code} C_Encrypt,C_GenerateKey"));
+            let refused = wraps().unwrap_err();
+            assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+            until("it helps itself", || shim.calls(function) > before);
+            assert_eq!(shim.calls("C_Finalize") - finalised, restarts);
+            shim.rules("");
+            until("it is back", || token.status().is_ready());
+            wraps().unwrap();
+        }
+    });
+}
+
+/// A token that is lost between making a key and destroying it, again and again, keeps one key of that and no more; and none
+/// once it is back.
+#[test]
+fn keys_that_are_tried_do_not_pile_up_where_they_are_token_objects() {
+    in_own_process("probes::keys_that_are_tried_do_not_pile_up_where_they_are_token_objects", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        shim.rules(NO_SESSION_OBJECTS);
+        let token = open_on_shim(dir, "[objects]\nin_session = false\n");
+        let (lost, before) = ("fail CKR_DEVICE_ERROR C_DestroyObject", shim.calls("C_DestroyObject"));
+        shim.rules(&format!("{NO_SESSION_OBJECTS}{lost}\nclose_sessions 1"));
+        until("it was tried four times", || {
+            // Whoever asks notices the loss.
+            let _ = block_on(token.exists(&name(1), soon()));
+            shim.calls("C_DestroyObject") >= before + 4
+        });
+        assert_eq!(objects(dir), 1);
+        shim.rules(NO_SESSION_OBJECTS);
+        until("it is back", || token.status().is_ready());
+        assert_eq!(objects(dir), 0);
+        drop(token);
+
+        // A user who may make keys and not destroy them.
+        shim.rules(&format!("{NO_SESSION_OBJECTS}fail CKR_FUNCTION_FAILED C_DestroyObject"));
+        let refused: Vec<Error> =
+            (0..12).map(|_| try_on_shim(dir, "[objects]\nin_session = false\n").unwrap_err()).collect();
+        assert!(matches!(refused[0], Error::Unavailable(_)), "{}", refused[0]);
+        assert!(matches!(refused[11], Error::Full(_)), "{}", refused[11]);
+        assert_eq!(objects(dir), 8);
+    });
+}
+
+/// Token objects, by their files.
+fn objects(dir: &Path) -> usize {
+    let files = std::fs::read_dir(folder(dir)).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|end| end == "object")).count() - 1
+}
+
+const NO_SESSION_OBJECTS: &str = "no_session_objects\n";
+
 fn make_token_on_shim() {
     init_token(&shim::module(), LABEL, &pin("12345678"), &pin(PIN)).unwrap();
 }
@@ -43,10 +186,14 @@ fn open_on_shim(dir: &Path, more: &str) -> Token {
 }
 
 fn try_on_shim(dir: &Path, more: &str) -> Result<Token, Error> {
+    Token::open(&settings_on_shim(dir, more), pin(PIN), || panic!("hopeless"))
+}
+
+/// The settings with a profile that has these lines, too.
+fn settings_on_shim(dir: &Path, more: &str) -> Settings {
     let path = dir.join("profile.toml");
     let host = "[rsa]\noaep_sha256 = \"host\"\n";
     let text = format!("schema = 1\nname = \"test\"\nschemes = [\"aes_gcm_host_iv\"]\n{host}{more}");
     std::fs::write(&path, text).unwrap();
-    let settings = Settings { module: shim::module(), profile: Some(path), ..settings(dir) };
-    Token::open(&settings, pin(PIN), || panic!("hopeless"))
+    Settings { module: shim::module(), profile: Some(path), ..settings(dir) }
 }

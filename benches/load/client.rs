@@ -63,6 +63,7 @@ impl Load {
             stream.set_nodelay(true).expect("an option of the socket");
             connections.push(tokio::task::spawn_local(converse(stream, shared.clone())));
         }
+        let pace = tokio::task::spawn_local(pace());
         tokio::time::sleep_until(shared.since.into()).await;
         let (begun, before) = (Instant::now(), usage());
         tokio::time::sleep_until(shared.until.into()).await;
@@ -70,6 +71,7 @@ impl Load {
         for connection in connections {
             connection.await.expect("every answer is 200");
         }
+        pace.abort();
         let mut latencies = shared.latencies.take();
         latencies.sort_unstable();
         Outcome { latencies, elapsed, cpu: after.cpu - before.cpu, usage: after }
@@ -97,6 +99,15 @@ async fn converse(stream: TcpStream, shared: Rc<Shared>) {
         if begun >= shared.since && ended <= shared.until {
             shared.latencies.borrow_mut().push(ended - begun);
         }
+    }
+}
+
+/// Has the client look at its connections from time to time, and at all of them at once, so that it takes less of the
+/// processors that it shares with the server. Latencies are longer by up to this time.
+async fn pace() {
+    loop {
+        std::thread::sleep(PACE);
+        tokio::task::yield_now().await;
     }
 }
 
@@ -134,3 +145,5 @@ fn is_whole(answer: &[u8]) -> bool {
     let length: usize = length.and_then(|length| length.parse().ok()).expect("a content-length");
     answer.len() >= end + 4 + length
 }
+
+const PACE: Duration = Duration::from_micros(200);

@@ -57,8 +57,8 @@ struct Options {
     #[arg(long, default_value_t = 1)]
     rounds: usize,
     /// Instead of all this: tokens that are slow, one beside another, and one with many keys.
-    #[arg(long)]
-    tokens: bool,
+    #[arg(long, value_delimiter = ',', num_args = 0.., default_missing_value = "slow,beside,keys")]
+    tokens: Vec<tokens::Part>,
     /// How many keys are many.
     #[arg(long, default_value_t = 10_000)]
     keys: usize,
@@ -73,8 +73,8 @@ struct Options {
 fn main() {
     let options = Options::parse();
     assert!(options.seconds > 0.0 && options.seconds <= 10.0, "--seconds is more than 0 and at most 10");
-    if options.tokens {
-        return tokens::measure(options.seconds, options.keys, &options.folder);
+    if !options.tokens.is_empty() {
+        return tokens::measure(&options.tokens, options.seconds, options.keys, &options.folder);
     }
     let folder = tempfile::tempdir_in(&options.folder).expect("a folder for data");
     // First of all, because the environment must be set before any thread exists.

@@ -10,7 +10,7 @@ use super::{Context, Error, Nothing, Plan, policy};
 use crate::auth::policy::Kind;
 use crate::kms::new_unique_id;
 use crate::model::{FriendlyName, IamPath};
-use crate::store::{Change, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails, Row};
+use crate::store::{Change, PrincipalKind, PrincipalRecord, RoleDetails, Row};
 
 /// What a new user or role is made of.
 pub struct New {
@@ -78,7 +78,8 @@ pub fn create(cx: &Context<'_>, new: New) -> Result<(Change, PrincipalRecord), E
     let mut change = cx.change();
     let boundary = new.permissions_boundary.map(|arn| policy::attachable(cx, &arn)).transpose()?;
     if let Some(policy) = &boundary {
-        change = touched(change, policy);
+        // Whoever deletes it meanwhile has to decide again.
+        change = change.touch(policy);
     }
     let record = PrincipalRecord {
         account: cx.account.clone(),
@@ -242,7 +243,8 @@ pub fn attach(cx: &Context<'_>, kind: PrincipalKind, name: &FriendlyName, arn: &
     if record.attached_policies.len() > MAX_ATTACHED {
         return Err(rules::quota(&format!("PoliciesPer{}", capital(kind)), MAX_ATTACHED));
     }
-    Ok(Plan::silent(touched(cx.change().update(&row, record), &policy)))
+    // Whoever deletes the policy meanwhile has to decide again.
+    Ok(Plan::silent(cx.change().update(&row, record).touch(&policy)))
 }
 
 /// Detaches a shared policy.
@@ -280,7 +282,8 @@ pub fn put_boundary(
     let policy = policy::attachable(cx, arn)?;
     let mut record = row.record.clone();
     record.permissions_boundary = Some(policy.record.name.clone());
-    Ok(Plan::silent(touched(cx.change().update(&row, record), &policy)))
+    // Whoever deletes the policy meanwhile has to decide again.
+    Ok(Plan::silent(cx.change().update(&row, record).touch(&policy)))
 }
 
 /// Takes the boundary from a user or role.
@@ -295,11 +298,6 @@ pub fn delete_boundary(cx: &Context<'_>, kind: PrincipalKind, name: &FriendlyNam
 pub fn boundary(cx: &Context<'_>, record: &PrincipalRecord) -> Option<Boundary> {
     let policy = cx.store().policy(&cx.account, record.permissions_boundary.as_ref()?)?;
     Some(Boundary { permissions_boundary_type: "Policy", permissions_boundary_arn: policy.record.arn().to_string() })
-}
-
-/// Writes the policy anew, so that whoever deletes it meanwhile has to decide again.
-fn touched(change: Change, policy: &Row<PolicyRecord>) -> Change {
-    change.update(policy, policy.record.clone())
 }
 
 fn no_such_policy(kind: PrincipalKind, policy: &FriendlyName) -> Error {

@@ -29,7 +29,7 @@ use crate::kms::rotation::Budgets;
 use crate::kms::{GrantTokens, Imports, KeyPairs, KeyStores, Kms, Markers, Parts, Seat, Sessions, TrustedTime};
 use crate::model::{Clock, ClusterId, KeyId, ObjectName, Purpose, Region, Secret, Timestamp};
 use crate::settings::{self, ClusterSettings, FIRST_TOKEN, Settings, TokenSettings};
-use crate::store::{self, Change, Meta, Store};
+use crate::store::{self, Meta, Store};
 use crate::token::{self, Token};
 use crate::{crypto, kms};
 
@@ -258,7 +258,7 @@ impl App {
         let kms = Arc::new(Kms::new(store, audit, KeyStores::new(first, key_stores), clock, parts));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
-            accept_rollback(&kms, recovered.last_epoch).await?;
+            kms.accept_rollback(recovered.last_epoch).await?;
         }
         kms.begin_run(rolled_back).await?;
         kms.copy_outbox().await?;
@@ -371,15 +371,6 @@ async fn every_second<F: Future<Output = ()>>(round: impl Fn() -> F) {
         second.tick().await;
         round().await;
     }
-}
-
-/// Records that an older store was accepted, then lifts it above every epoch of the log, so that the next start needs
-/// no word from an operator and no epoch means two states.
-async fn accept_rollback(kms: &Kms, log_epoch: u64) -> Result<(), Error> {
-    let details = serde_json::json!({ "storeEpoch": kms.store.epoch(), "logEpoch": log_epoch });
-    kms.record_act("AcceptRollback", details).await?;
-    kms.commit(Change::new(kms.now()).above(log_epoch)).await?;
-    Ok(())
 }
 
 /// Whether this process should get the requests of a Region's clients, or of anybody's.

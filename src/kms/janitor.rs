@@ -11,8 +11,10 @@ use super::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
 use crate::model::{AccountId, Arn, CustomKeyStoreId, KeyState, ObjectName, Purpose, Region, Timestamp};
-use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Row, WrapCountRecord, WrappingKeyRecord};
-use crate::token::Token;
+use crate::store::{
+    AccountRecord, Change, IntentKind, IntentRecord, KeyRecord, Row, WrapCountRecord, WrappingKeyRecord,
+};
+use crate::token::{self, Token};
 
 /// What the service did by itself to a key, for the record.
 #[derive(Clone, Debug)]
@@ -138,8 +140,8 @@ impl Kms {
 
     /// Writes the record of an act of the service that changes nothing in the store.
     pub async fn record_act(&self, name: &'static str, details: Value) -> Result<(), Error> {
-        let (Some(region), Some(account)) = (self.regions().next(), self.account()) else { return Ok(()) };
-        let event = self.act(name, region, &account, details).1;
+        let (Some(region), Ok(account)) = (self.regions().next(), self.first_account()) else { return Ok(()) };
+        let event = self.act(name, region, &account.record.account, details).1;
         let permit = self.audit.begin()?;
         self.audit.append(permit, event.to_json(), self.store.epoch()).await?;
         Ok(())
@@ -258,14 +260,34 @@ impl Kms {
         }
     }
 
+    /// What a token answered that was to make an object. Where it had one of that name already, the creation is forgotten.
+    pub(super) async fn disowned<T>(
+        &self,
+        name: &ObjectName,
+        answer: Result<T, token::Error>,
+    ) -> Result<T, token::Error> {
+        if let Err(token::Error::Exists(_)) = &answer {
+            self.disown(name).await;
+        }
+        answer
+    }
+
     /// Forgets a creation for which the token had an object of that name already: whoever made that, it was not this
     /// creation, and it may be somebody's only copy.
-    pub(super) async fn disown(&self, name: &ObjectName) {
-        let Some(intent) = self.store.intent(name) else { return };
+    async fn disown(&self, name: &ObjectName) {
         tracing::error!(object = %name, "the token has an object of this name that no record names; it is left alone");
-        if let Err(error) = self.commit_step(Change::new(self.now()).delete(&*intent), None).await.map_err(Error::from)
-        {
-            tracing::error!(%error, object = %name, "a creation that came to nothing could not be forgotten");
+        self.forget_creations([name]).await;
+    }
+
+    /// Forgets creations that made nothing on a token: an object of such a name is not theirs to destroy.
+    pub(super) async fn forget_creations(&self, names: impl IntoIterator<Item = &ObjectName>) {
+        let intents: Vec<_> = names.into_iter().filter_map(|name| self.store.intent(name)).collect();
+        if intents.is_empty() {
+            return;
+        }
+        let change = intents.iter().fold(Change::new(self.now()), |change, intent| change.delete(&**intent));
+        if let Err(error) = self.commit_step(change, None).await.map_err(Error::from) {
+            tracing::error!(%error, "creations that came to nothing could not be forgotten");
         }
     }
 
@@ -353,16 +375,18 @@ impl Kms {
         (event_id.clone(), event.additional(details))
     }
 
-    /// The account whose log has what concerns the service as a whole: the first there was.
-    fn account(&self) -> Option<AccountId> {
-        let first = self.store.accounts().into_iter().min_by_key(|row| row.record.created)?;
-        Some(first.record.account.clone())
+    /// The first account there was: its log has what concerns the service as a whole. A change that is decided by what all
+    /// accounts have touches it, so that of two such changes one comes first.
+    pub(super) fn first_account(&self) -> Result<Arc<Row<AccountRecord>>, Error> {
+        let first = self.store.accounts().into_iter().min_by_key(|row| row.record.created);
+        first.ok_or_else(|| Error::Internal("there is no account".into()))
     }
 
     /// Whether some record names an object in a key store, or a key that may get one.
     pub(super) fn has_objects(&self, key_store: &KeyStore) -> bool {
-        !(self.keys_in(key_store).is_empty()
-            && self.intents_in(key_store).is_empty()
+        // In this order: what is begun becomes a key or a wrapping key, and not the other way round.
+        !(self.intents_in(key_store).is_empty()
+            && self.keys_in(key_store).is_empty()
             && self.wrapping_keys_in(key_store).is_empty())
     }
 

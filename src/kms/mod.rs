@@ -20,6 +20,7 @@ mod key_stores;
 pub mod mac;
 mod marker;
 pub mod multi_region;
+mod numbers;
 pub mod policy;
 mod private_key;
 pub mod rotation;

@@ -59,6 +59,13 @@ impl Change {
         self.with(Typed { key: row.record.primary_key(), expected: Some(row.revision), to: To::Put(record) })
     }
 
+    /// Writes `row` once more, as it is. Of two changes that decide by rows which neither names, such as how many there are,
+    /// one must come first: both touch a row that stands for them all, and the other one finds that it has moved.
+    #[must_use]
+    pub fn touch<R: Record>(self, row: &Row<R>) -> Self {
+        self.update(row, row.record.clone())
+    }
+
     /// Removes `row`.
     #[must_use]
     pub fn delete<R: Record>(self, row: &Row<R>) -> Self {
@@ -66,7 +73,8 @@ impl Change {
         self.with(Typed::<R> { key, expected, to: To::Remove })
     }
 
-    /// Demands that `row` is still as it was read, and leaves it so.
+    /// Demands that `row` is still as it was read, and leaves it so: for a change that nobody else who only expects the row
+    /// has to know of.
     #[must_use]
     pub fn expect<R: Record>(self, row: &Row<R>) -> Self {
         let (key, expected) = (row.record.primary_key(), Some(row.revision));

@@ -38,7 +38,7 @@ macro_rules! contract {
         contract!($fixture:
             an_empty_store_opens, what_was_committed_is_read_now_and_after_opening, an_insert_needs_a_free_key,
             a_stale_row_is_a_conflict_and_nothing_changes, a_key_inserted_again_is_not_the_old_one,
-            an_expected_row_must_stay_and_is_not_written, no_increment_is_lost, one_of_many_inserts_wins,
+            an_expected_row_must_stay_and_is_not_written, of_two_changes_that_touch_a_row_one_is_first, no_increment_is_lost, one_of_many_inserts_wins,
             a_dropped_commit_is_whole_or_absent, a_change_that_contradicts_itself_is_refused,
             lists_come_in_pages, the_last_use_is_kept_and_forgeries_are_ignored,
             a_backend_compares_every_byte_before_it_writes, a_closed_store_refuses_changes,
@@ -132,6 +132,22 @@ pub(super) async fn an_expected_row_must_stay_and_is_not_written<F: Fixture>() {
     store.commit(Change::new(now()).expect(&row).insert(alias)).await.unwrap();
     assert_eq!(store.key(&region(), &key_id(7)).unwrap().revision, row.revision);
     assert_eq!(store.aliases_of_key(&region(), &key_id(7)).len(), 2);
+}
+
+pub(super) async fn of_two_changes_that_touch_a_row_one_is_first<F: Fixture>() {
+    let (fixture, store) = populated::<F>().await;
+    let row = store.key(&region(), &key_id(7)).unwrap();
+    let change = |name: &str| Change::new(now()).touch(&row).insert(samples::alias(&region(), name, 7));
+    let (expecting, later) = (Change::new(now()).expect(&row).insert(samples::outbox("e-1")), change("alias/second"));
+    store.commit(change("alias/first")).await.unwrap();
+    for late in [later, expecting] {
+        assert!(matches!(store.commit(late).await, Err(Error::Conflict { table: "keys", .. })));
+    }
+    for store in [&store, &reopened(&fixture).await] {
+        let touched = store.key(&region(), &key_id(7)).unwrap();
+        assert!(touched.revision > row.revision && touched.record == row.record);
+        assert_eq!(store.aliases_of_key(&region(), &key_id(7)).len(), 2);
+    }
 }
 
 pub(super) async fn no_increment_is_lost<F: Fixture>() {

@@ -153,6 +153,11 @@ impl KeyRecord {
         ObjectName { purpose: Purpose::Imported, key_id: self.object_id.unwrap_or(self.key_id), material: number }
     }
 
+    /// The name of the next token object of this number, made here or imported as the key's material is.
+    pub fn object_of_number(&self, number: u32) -> ObjectName {
+        if self.origin.is_made_here() { self.made_object(number) } else { self.imported_object(number) }
+    }
+
     /// Whether it is the replica of a multi-Region key, and not the primary one.
     pub fn is_replica(&self) -> bool {
         self.primary_region.as_ref().is_some_and(|primary| *primary != self.region)

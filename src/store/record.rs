@@ -214,6 +214,16 @@ pub struct OutboxRecord {
     pub since: u64,
 }
 
+impl IntentKind {
+    /// Whether an object is being made, and undone if that does not come to an end.
+    pub fn is_creation(self) -> bool {
+        match self {
+            IntentKind::Create | IntentKind::RotateOnDemand | IntentKind::RotateAutomatically => true,
+            IntentKind::Destroy | IntentKind::DestroyExpired | IntentKind::DestroyReplaced => false,
+        }
+    }
+}
+
 impl IntentRecord {
     /// The KMS key to which the object belongs, or the object's own id if it belongs to none.
     pub fn key_id(&self) -> KeyId {

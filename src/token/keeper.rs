@@ -77,6 +77,7 @@ impl Keeper {
         loop {
             let next = self.next_try.into_iter().chain(self.try_all_at).min();
             let patience = next.map_or(IDLE, |at| at.saturating_duration_since(Instant::now()));
+            let patience = if self.next_try.is_some() { patience.min(PAUSE_MIN) } else { patience };
             match self.notices.recv_timeout(patience) {
                 Ok(Notice::Lost(epoch, why)) if epoch == self.epoch && self.is_connected() => self.begin(&why),
                 Ok(Notice::Lost(..)) | Err(RecvTimeoutError::Timeout) => {}
@@ -91,8 +92,10 @@ impl Keeper {
                     return;
                 }
             }
-            if self.next_try.is_some_and(|at| at <= Instant::now()) {
-                self.recover();
+            match self.next_try {
+                Some(at) if at <= Instant::now() => self.recover(),
+                Some(_) => self.look(),
+                None => {}
             }
             if self.try_all_at.is_some_and(|at| at <= Instant::now()) {
                 self.try_all_at = None;
@@ -118,6 +121,17 @@ impl Keeper {
         self.shared.set_connection(status(why.to_owned()));
         self.dismiss_all();
         self.next_try = Some(Instant::now() + pause);
+    }
+
+    /// While a login waits for its time, as earlier ones were of no use: a token that has gone meanwhile is tried as soon
+    /// as it is back, and to look for it needs no login.
+    fn look(&mut self) {
+        self.shared.keeper_busy.begin(self.shared.profile.limits.call());
+        let is_there = self.door.is_there();
+        self.shared.keeper_busy.end();
+        if !is_there {
+            self.next_try = Some(Instant::now() + PAUSE_MIN);
+        }
     }
 
     fn recover(&mut self) {
@@ -151,8 +165,7 @@ impl Keeper {
         self.shared.set_connection(status);
         self.next_try = next_try.map(|pause| Instant::now() + pause);
         for hand in &self.shared.crew().hands {
-            // A worker that has ended needs no order.
-            let _ = hand.control.send(Control::GiveUp);
+            hand.order(Control::GiveUp);
         }
         self.shared.drain();
     }
@@ -228,7 +241,7 @@ impl Keeper {
             for hand in &crew.hands {
                 let (done, answer) = bounded(1);
                 // A worker that has ended drops `done`, which ends the wait for it.
-                let _ = hand.control.send(order(done));
+                hand.order(order(done));
                 answers.push((answer, Arc::clone(&hand.busy)));
             }
         }
@@ -241,7 +254,7 @@ impl Keeper {
         self.shared.stopped.store(true, Ordering::Release);
         let crew = std::mem::take(&mut *self.shared.crew());
         for hand in &crew.hands {
-            let _ = hand.control.send(Control::Stop);
+            hand.order(Control::Stop);
         }
         self.shared.drain();
         let deadline = Instant::now() + patience;

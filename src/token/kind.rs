@@ -150,12 +150,13 @@ impl KeyKind {
         }
     }
 
-    /// The template of the public half, which lives for as long as it takes to read it.
-    pub(super) fn public_template(self) -> Vec<Attribute> {
+    /// The template of the public half, which lives for as long as it takes to read it; `token` where there are no session
+    /// objects.
+    pub(super) fn public_template(self, token: bool) -> Vec<Attribute> {
         let mut attributes = vec![
             Attribute::Class(ObjectClass::PUBLIC_KEY),
             Attribute::KeyType(self.key_type()),
-            Attribute::Token(false),
+            Attribute::Token(token),
             Attribute::Private(false),
         ];
         if let Some(bits) = self.modulus_len().and_then(|len| u32::try_from(len * 8).ok()) {

@@ -108,6 +108,12 @@ impl Door {
         cared_for.then(|| Directory::of(&token.entry.serial)).transpose()
     }
 
+    /// Whether the token is there and opens a session, which needs no login.
+    pub fn is_there(&self) -> bool {
+        let open = |token: Listed| self.lease.module().context.open_rw_session_no_drop(token.slot).ok();
+        self.find().ok().and_then(open).map(close).is_some()
+    }
+
     fn find(&self) -> Result<Listed, Error> {
         let found = slot::find(&slot::list(self.lease.module())?, &self.wanted, self.first.get())?;
         let _ = self.first.set(found.entry.serial.clone());

@@ -26,6 +26,7 @@ mod index;
 mod iv;
 mod keeper;
 mod kind;
+mod lane;
 mod login;
 mod mechanism;
 mod module;
@@ -71,12 +72,14 @@ use crate::model::{
 };
 use index::Index;
 use iv::HostIv;
+use lane::Lane;
 use login::{Anchor, Door, Witness};
 use mechanism::{SEED_LEN, Scheme};
+use module::Lease;
 use private::{RsaDecryption, Task};
 use profile::Profile;
 use random::Pool;
-use sessions::{Answer, Busy, Counters, Crew, Lane, LaneName, Notice, Request, Shared};
+use sessions::{Answer, Busy, Counters, Crew, LaneName, Notice, Request, Shared};
 use slot::Wanted;
 use transfer::{Done, Step};
 use turn::Turn;
@@ -242,7 +245,7 @@ impl Token {
         key: Key<impl FnOnce(&Profile) -> SecretString>,
         on_hopeless: Box<dyn FnOnce() + Send>,
     ) -> Result<Token, Error> {
-        let (lease, profile) = Profile::take_module(&settings.module, settings.profile.as_deref())?;
+        let (lease, profile) = take_module(settings)?;
         let pin = (key.pin)(&profile);
         profile.check_pin(&pin)?;
         let info = lease.module().info()?;
@@ -822,6 +825,23 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.shut_down(SHUTDOWN_PATIENCE);
     }
+}
+
+/// Loads the module with its profile. Whoever is the first to use it has SoftHSM's broken tokens healed, all of them:
+/// later, when another one of them is in use, none can be.
+fn take_module(settings: &Settings) -> Result<(Lease, Profile), Error> {
+    // Two that come at once would take each other for the first.
+    let place = module::Place::of(&settings.module);
+    let _one_at_a_time = place.taking();
+    let (lease, profile) = Profile::take_module(&settings.module, settings.profile.as_deref())?;
+    if let Some(copies) = &settings.copies_dir
+        && profile.files.keep_token_object_copy
+        && let Err(error) = softhsm_files::heal(&lease, copies)
+    {
+        // If it is about the token that is wanted, that is missing.
+        tracing::warn!(reason = %error, "the tokens' files were not looked after");
+    }
+    Ok((lease, profile))
 }
 
 fn start(

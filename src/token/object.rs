@@ -20,8 +20,9 @@ use crate::model::{KeyPairSpec, ObjectName};
 /// Makes a key of this kind, which stays on the token (or in the session, if not `token`), and returns the public half
 /// of a pair.
 ///
-/// The public half is never a token object: it is read once and kept by the caller, so that one `CKA_ID` is one object,
-/// whenever this is interrupted.
+/// The public half is no token object where there are others: it is read once and kept by the caller, so that one `CKA_ID`
+/// is one object, whenever this is interrupted. A YubiHSM has both halves as one object, and destroying the public one does
+/// nothing there.
 ///
 /// `modifiable` only where copies are wanted: SoftHSM makes none of an object that is not. Even then, PKCS#11 allows
 /// nobody to make it extractable or not sensitive again.
@@ -35,7 +36,7 @@ pub(super) fn generate(
 ) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
     let mut template = template(profile, name, kind, token);
     template.push(Attribute::Modifiable(modifiable));
-    generate_by(session, kind, &profile.fit(template))
+    generate_by(session, kind, &profile.fit(template), !profile.objects.in_session)
 }
 
 /// As [`generate`], in the session alone, and extractable: sensitive, so that it leaves the token wrapped or not at all.
@@ -48,18 +49,20 @@ pub(super) fn generate_extractable(
     let mut template = template(profile, name, kind, false);
     template.retain(|attribute| !matches!(attribute, Attribute::Extractable(_)));
     template.extend([Attribute::Extractable(true), Attribute::Modifiable(true)]);
-    generate_by(session, kind, &profile.fit(template))
+    generate_by(session, kind, &profile.fit(template), false)
 }
 
 fn generate_by(
     session: &Session,
     kind: KeyKind,
     template: &[Attribute],
+    public_on_token: bool,
 ) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
     let Some(spec) = kind.pair() else {
         return Ok((session.generate_key(&kind.generation(), template)?, None));
     };
-    let (public, private) = session.generate_key_pair(&kind.generation(), &kind.public_template(), template)?;
+    let public_template = kind.public_template(public_on_token);
+    let (public, private) = session.generate_key_pair(&kind.generation(), &public_template, template)?;
     let read = read_public(session, public, spec);
     session.destroy_object(public)?;
     match read {
@@ -167,12 +170,26 @@ pub(super) fn copy_to_session(session: &Session, key: ObjectHandle) -> Result<Ob
 /// The token object with the mark of `name`, not yet proved; `None` only if the session was logged in throughout.
 pub(super) fn find(profile: &Profile, session: &Session, name: &ObjectName) -> Result<Option<ObjectHandle>, Failure> {
     // Session copies have the same mark; the class is left to the proof, so that an intruder of another class shows.
-    let found = session.find_objects(&[Attribute::Token(true), profile.mark(name)])?;
+    let mut found = session.find_objects(&[Attribute::Token(true), profile.mark(name)])?;
+    if found.len() > 1 && !profile.objects.in_session {
+        found = without_public_halves(session, found)?;
+    }
     match found[..] {
         [object] => Ok(Some(object)),
         [] => require_login(session).map(|()| None),
         _ => Err(Error::Ambiguous { name: *name, count: found.len() }.into()),
     }
+}
+
+/// A pair that is one object has the same mark twice.
+fn without_public_halves(session: &Session, found: Vec<ObjectHandle>) -> Result<Vec<ObjectHandle>, CryptokiError> {
+    let mut others = Vec::new();
+    for object in found {
+        if session.get_attributes(object, &[AttributeType::Class])? != [Attribute::Class(ObjectClass::PUBLIC_KEY)] {
+            others.push(object);
+        }
+    }
+    Ok(others)
 }
 
 /// Proves that `object` is the key that `name` stands for, of this kind and for nothing else, made here, and secret.
@@ -292,8 +309,8 @@ fn read_point(session: &Session, public: ObjectHandle, len: usize) -> Result<Vec
 }
 
 /// All token objects whose label is ours, and how many others there are.
-pub(super) fn list(session: &Session, busy: &Busy) -> Result<Objects, Failure> {
-    let (ours, foreign): (Vec<_>, Vec<_>) = scan(session, busy)?
+pub(super) fn list(profile: &Profile, session: &Session, busy: &Busy) -> Result<Objects, Failure> {
+    let (ours, foreign): (Vec<_>, Vec<_>) = scan(profile, session, busy)?
         .into_iter()
         .map(|(_, found)| found)
         .partition(|found| found.label.starts_with(LABEL_PREFIX));
@@ -301,11 +318,18 @@ pub(super) fn list(session: &Session, busy: &Busy) -> Result<Objects, Failure> {
 }
 
 /// All token objects; complete only because the session was logged in throughout.
-pub(super) fn scan(session: &Session, busy: &Busy) -> Result<Vec<(ObjectHandle, FoundObject)>, Failure> {
+pub(super) fn scan(
+    profile: &Profile,
+    session: &Session,
+    busy: &Busy,
+) -> Result<Vec<(ObjectHandle, FoundObject)>, Failure> {
     let mut found = Vec::new();
     for handle in session.iter_objects_with_cache_size(&[Attribute::Token(true)], HANDLES_PER_CALL)? {
         busy.renew();
         found.push(handle?);
+    }
+    if !profile.objects.in_session {
+        found = without_public_halves(session, found)?;
     }
     let describe = |handle| {
         busy.renew();

@@ -14,7 +14,7 @@ use super::login::is_logged_in;
 use super::mechanism::WrappingKey;
 use super::private::RsaDecryption;
 use super::profile::Unpadding;
-use super::schemes::Schemes;
+use super::schemes::{Schemes, UNTOLD};
 use super::sessions::{Answer, LaneName, Request, Shared};
 use super::{Token, import, mechanism, object, private, transfer};
 use crate::crypto::{self, Agreement, InvalidPublicKey, Message, PublicKey};
@@ -188,8 +188,8 @@ fn judged(session: &Session, tried: Result<(), Failure>) -> Result<(Offer, bool)
 /// SoftHSM takes the mechanism's prehash flag and signs as if it were not there.
 fn try_prehash(shared: &Shared, session: &Session) -> Result<(), Failure> {
     let (spec, algorithm) = (KeyPairSpec::EccNistEdwards25519, SigningAlgorithm::Ed25519PhSha512);
-    let (key, public) =
-        object::generate(&shared.profile, session, &passing_name(Purpose::Kms)?, KeyKind::Sign(spec), false, true)?;
+    let (name, token) = (passing_name(Purpose::Kms)?, shared.passing());
+    let (key, public) = object::generate(&shared.profile, session, &name, KeyKind::Sign(spec), token, true)?;
     let digest = crypto::digest(algorithm, ASSOCIATED).unwrap_or_default();
     let signature = private::sign(&shared.module, session, key, spec, algorithm, &digest);
     session.destroy_object(key)?;
@@ -288,6 +288,8 @@ fn try_decryption(
     for algorithm in spec.encryption_algorithms() {
         let ciphertext = crypto::oaep_encrypt(public, *algorithm, ASSOCIATED).ok_or_else(wrong)?;
         let how = decryption(shared, *algorithm);
+        // Before the good one, which then shows that the token and the session have come to no harm.
+        let forgery = try_forgery(shared, session, key, how, &ciphertext);
         let mut plaintext = private::decrypt(&shared.module, session, key, how, &ciphertext)?;
         if how == RsaDecryption::Bare {
             plaintext = crypto::oaep_sha256_unpad(&plaintext).map_err(|_| wrong())?;
@@ -295,8 +297,37 @@ fn try_decryption(
         if plaintext.expose() != ASSOCIATED {
             return Err(wrong().into());
         }
+        forgery?;
     }
     Ok(())
+}
+
+/// Whoever may decrypt can send forged ciphertexts, and each must be told from a failure of the token: that costs a session,
+/// or all of them. One answer by another code may have been such a failure.
+///
+/// Without the padding, every ciphertext decrypts to something.
+fn try_forgery(
+    shared: &Shared,
+    session: &Session,
+    key: ObjectHandle,
+    how: RsaDecryption,
+    ciphertext: &[u8],
+) -> Result<(), Error> {
+    if how == RsaDecryption::Bare {
+        return Ok(());
+    }
+    let mut forged = ciphertext.to_vec();
+    if let Some(last) = forged.last_mut() {
+        *last ^= 1;
+    }
+    for _ in 0..FORGERIES {
+        match private::decrypt(&shared.module, session, key, how, &forged) {
+            Ok(_) => return Err(Error::Wrong("a forged ciphertext is opened")),
+            Err(CryptokiError::Pkcs11(code, _)) if shared.profile.tells_bad_tag(code) => return Ok(()),
+            Err(_) => {}
+        }
+    }
+    Err(Error::Wrong(UNTOLD))
 }
 
 fn try_agreement(session: &Session, key: ObjectHandle, spec: KeyPairSpec, public: &PublicKey) -> Result<(), Failure> {
@@ -432,5 +463,7 @@ const KINDS: [(&str, KeyKind); 20] = [
 ];
 /// How long trying in the background may wait for its turn.
 const TRYING_TIME: Duration = Duration::from_secs(600);
+/// How often a forged ciphertext is tried that is told by an unknown code.
+const FORGERIES: usize = 2;
 const ASSOCIATED: &[u8] = b"hsm-kms/self-test";
 const SEED: [u8; mechanism::SEED_LEN] = [0x5e; mechanism::SEED_LEN];

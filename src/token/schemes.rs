@@ -172,10 +172,7 @@ fn try_scheme(
             Err(error) if is_lost(&error) && !tells_bad_tag(profile, &error) => return Err(error.into()),
             // Each forged ciphertext of a caller would look like a failure of the token.
             Err(error) if scheme.authenticates() && !tells_bad_tag(profile, &error) => {
-                return Err(Error::Wrong(
-                    "a forged ciphertext is told by a code that errors.auth_failure does not list",
-                )
-                .into());
+                return Err(Error::Wrong(UNTOLD).into());
             }
             Ok(_) | Err(_) => {}
         }
@@ -244,5 +241,7 @@ fn why(failure: Failure, profile: &Profile) -> String {
     }
 }
 
+/// What is wrong with a token whose forged ciphertexts look like its own failures.
+pub(super) const UNTOLD: &str = "a forged ciphertext is told by a code that errors.auth_failure does not list";
 const ASSOCIATED: &[u8] = b"hsm-kms/self-test";
 const SEED: [u8; SEED_LEN] = *b"hsm-kms/self-test/seed/32 bytes.";

@@ -1,4 +1,4 @@
-//! The queue before the token's sessions: lanes of messages, and the crew of threads that serve them.
+//! What is asked of the token's sessions, and the crew of threads that serve it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::Sender;
 use cryptoki::slot::Slot;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::error::Error;
 use super::import::{Import, Place, Unwrapped};
 use super::index::Index;
 use super::iv::HostIv;
 use super::kind::KeyKind;
+use super::lane::Lane;
 use super::mechanism::Scheme;
 use super::module::Module;
 use super::private::Task;
@@ -126,14 +127,6 @@ impl LaneName {
     }
 }
 
-/// One queue.
-pub(super) struct Lane {
-    places: Arc<Semaphore>,
-    sender: Sender<Job>,
-    /// The workers' end; also emptied by the keeper when nobody will serve it.
-    pub receiver: Receiver<Job>,
-}
-
 /// What the crew is told, beside its work.
 pub(super) enum Control {
     /// Drop all handles, close the session, tell so, and wait.
@@ -239,11 +232,11 @@ pub(super) struct Busy {
     pub written_off: AtomicBool,
 }
 
-impl Lane {
-    /// A lane in which `places` jobs may wait.
-    pub fn new(places: usize) -> Lane {
-        let (sender, receiver) = unbounded();
-        Lane { places: Arc::new(Semaphore::new(places)), sender, receiver }
+impl Hand {
+    /// Gives an order. A worker that has ended needs none, and drops it.
+    pub fn order(&self, order: Control) {
+        let _ = self.control.send(order);
+        self.thread.thread().unpark();
     }
 }
 
@@ -253,18 +246,9 @@ impl Shared {
         self.refuse_if_unavailable()?;
         let until = tokio::time::Instant::from_std(deadline);
         let lane = self.lane(lane);
-        let place = match Arc::clone(&lane.places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => tokio::time::timeout_at(until, Arc::clone(&lane.places).acquire_owned())
-                .await
-                .map_err(|_| Error::Throttled)?
-                // The semaphore is never closed.
-                .map_err(|_| Error::Unavailable(STOPPED.to_owned()))?,
-        };
+        let place = lane.place(until).await?;
         let (reply, answer) = oneshot::channel();
-        let job = Job { request, deadline, reply: Some(reply), place: Some(place), retried: false };
-        // The lane's receiver lives in this same value, so sending does not fail.
-        let _ = lane.sender.send(job);
+        lane.put(Job { request, deadline, reply: Some(reply), place: Some(place), retried: false });
         match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(answer)) => answer,
             // A worker that ended without answering.
@@ -275,7 +259,7 @@ impl Shared {
 
     /// Puts a request into a lane that nobody waits for.
     pub fn tell(&self, lane: LaneName, request: Request, deadline: Instant) {
-        let _ = self.lane(lane).sender.send(Job { request, deadline, reply: None, place: None, retried: false });
+        self.lane(lane).put(Job { request, deadline, reply: None, place: None, retried: false });
     }
 
     /// How the token is.
@@ -316,7 +300,7 @@ impl Shared {
     /// Answers everything that waits with the reason why nobody will serve it.
     pub fn drain(&self) {
         let why = self.status().to_string();
-        for job in LaneName::ALL.into_iter().flat_map(|lane| self.lane(lane).receiver.try_iter()) {
+        for job in LaneName::ALL.into_iter().flat_map(|lane| self.lane(lane).drain()) {
             job.answer(Err(Error::Unavailable(why.clone())));
         }
     }
@@ -487,9 +471,10 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long one failed call makes others suspicious.
-const TROUBLE_TIME: Duration = Duration::from_secs(10);
+/// How long one failed call makes others suspicious: as long as a recovery may take.
+const TROUBLE_TIME: Duration = Duration::from_secs(2);
 const IDLE: u64 = u64::MAX;
-const STOPPED: &str = "it is being shut down";
+/// What is said of a token that ends.
+pub(super) const STOPPED: &str = "it is being shut down";
 const ENDED: &str = "the thread that had the request has ended";
 const STUCK: &str = "every session is inside a call that does not return";

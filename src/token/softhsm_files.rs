@@ -100,16 +100,25 @@ impl Directory {
     }
 }
 
-/// Puts the copies back for tokens that SoftHSM does not list because their `token.object` is empty or cut off, and
-/// restarts the module. The broken files stay beside the copies. Returns whether any was healed.
+/// Puts the copies back for all tokens that SoftHSM does not list because their `token.object` is empty or cut off, and
+/// restarts the module. The broken files stay beside the copies. Returns whether any was healed: none is while others use
+/// the module, so this is to be done before its first token is opened.
+///
+/// Fails with [`Error::InUse`] if another process has all of them.
 pub(super) fn heal(lease: &Lease, copies: &Path) -> Result<bool, Error> {
     let broken = broken(&slot::list(lease.module())?, copies)?;
-    if broken.is_empty() {
-        return Ok(false);
+    let (mut claims, mut in_use) = (Vec::new(), None);
+    for folder in broken {
+        match (Directory { path: folder.clone() }).claim() {
+            Ok(claim) => claims.push((folder, claim)),
+            Err(error @ Error::InUse { .. }) => in_use = Some(error),
+            Err(error) => return Err(error),
+        }
     }
-    let claim = |folder: &PathBuf| Directory { path: folder.clone() }.claim();
-    let _claims: Vec<_> = broken.iter().map(claim).collect::<Result<_, _>>()?;
-    lease.restart_around(|| broken.iter().try_for_each(|folder| put_back(folder, copies)))
+    if claims.is_empty() {
+        return in_use.map_or(Ok(false), Err);
+    }
+    lease.restart_around(|| claims.iter().try_for_each(|(folder, _)| put_back(folder, copies)))
 }
 
 /// The folders of tokens that are not listed, are not whole, and have a copy.
@@ -146,6 +155,10 @@ fn put_back(folder: &Path, copies: &Path) -> Result<(), Error> {
     let (file, copy) = (folder.join(TOKEN_OBJECT), copy_of(copies, folder));
     let good = fs::read(&copy).map_err(failed("reading", &copy))?;
     let bad = fs::read(&file).map_err(failed("reading", &file))?;
+    if is_whole(&bad) {
+        // Another process was writing it a moment ago.
+        return Ok(());
+    }
     write_durably(&copy.with_extension("object.broken"), &bad)?;
     // Beside the token, a temporary file would be in SoftHSM's sight; it skips names that do not end with `.object`.
     write_durably(&file, &good)?;

@@ -1,9 +1,10 @@
 //! A worker's place at the token: one session, and the keys that it holds there.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use cryptoki::context::Function;
@@ -12,7 +13,7 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki::slot::Slot;
 
-use super::error::{Class, Error, Failure, class, not_logged_in, outcome};
+use super::error::{Class, Error, Failure, class, not_logged_in, outcome, reason};
 use super::import::{Import, Place, Unwrapped};
 use super::iv::HostIv;
 use super::kind::KeyKind;
@@ -33,6 +34,8 @@ pub(super) struct Station {
     serving: Serving,
     session: Session,
     held: HashMap<ObjectName, Held>,
+    /// The key that was probed last, and when it was well.
+    well: Cell<Option<(ObjectHandle, Instant)>>,
 }
 
 /// A key that was proved under its name.
@@ -43,15 +46,29 @@ struct Held {
     object: ObjectHandle,
     /// What is used: a session copy or the token object; `None` if the session with the copy was closed.
     handle: Option<ObjectHandle>,
-    /// Something that this key wrapped, to be unwrapped by the next probe.
-    known: Option<Vec<u8>>,
+    /// Something that this key unwraps: what a probe asks for.
+    known: Option<KnownGood>,
+}
+
+/// A wrapped seed that is not forged.
+struct KnownGood {
+    scheme: Scheme,
+    associated: Vec<u8>,
+    wrapped: Vec<u8>,
+}
+
+impl KnownGood {
+    fn new(scheme: Scheme, associated: &[u8], wrapped: &[u8]) -> KnownGood {
+        KnownGood { scheme, associated: associated.to_vec(), wrapped: wrapped.to_vec() }
+    }
 }
 
 impl Station {
     /// Opens a session in a slot that the anchor has logged in to.
     pub fn open(shared: &Arc<Shared>, busy: &Arc<Busy>, serving: Serving) -> Result<Station, Error> {
         let session = open_session(shared, serving.slot).map_err(|error| outcome(&error))?;
-        Ok(Station { shared: Arc::clone(shared), busy: Arc::clone(busy), serving, session, held: HashMap::new() })
+        let (shared, busy) = (Arc::clone(shared), Arc::clone(busy));
+        Ok(Station { shared, busy, serving, session, held: HashMap::new(), well: Cell::default() })
     }
 
     /// Closes the session, if it is still there, and with it every session copy.
@@ -68,6 +85,7 @@ impl Station {
     pub fn renew(&mut self) -> Result<(), CryptokiError> {
         let fresh = open_session(&self.shared, self.serving.slot)?;
         close(std::mem::replace(&mut self.session, fresh));
+        self.well = Cell::default();
         for held in self.held.values_mut() {
             (held.handle, held.known) = (None, None);
         }
@@ -119,7 +137,7 @@ impl Station {
             }
             Request::Objects => {
                 let _turn = self.turn();
-                Ok(Answer::Objects(object::list(&self.session, &self.busy)?))
+                Ok(Answer::Objects(object::list(&self.shared.profile, &self.session, &self.busy)?))
             }
             Request::Index => self.index(),
             Request::SelfTest => Ok(Answer::SelfTest(probe::run(&self.shared, &self.session)?)),
@@ -142,6 +160,9 @@ impl Station {
             // It showed otherwise when its sessions were opened, so that is to be done again before anything else.
             self.shared.report_lost(self.serving.epoch, error.to_string());
         }
+        if let Ok(wrapped) = &wrapped {
+            self.remember(name, || KnownGood::new(scheme, associated, wrapped));
+        }
         wrapped.map(Answer::Bytes)
     }
 
@@ -161,15 +182,21 @@ impl Station {
         let key = self.key(name, KeyKind::Aes256)?;
         self.count();
         match mechanism::unwrap(&self.wrapping_key(key), scheme, associated, wrapped) {
-            Ok(seed) => Ok(Answer::Secret(seed)),
+            Ok(seed) => {
+                self.remember(name, || KnownGood::new(scheme, associated, wrapped));
+                Ok(Answer::Secret(seed))
+            }
             Err(error) if scheme.authenticates() && self.may_be_bad_tag(&error) => {
                 if class(&error) == Class::BadData {
                     object::require_login(&self.session)?;
                     return Err(Error::BadData.into());
                 }
-                self.probe(name, probing, key)?;
+                if !self.was_well(key) {
+                    self.probe(name, probing, key)?;
+                    self.well.set(Some((key, Instant::now())));
+                }
                 let again = || mechanism::unwrap(&self.wrapping_key(key), scheme, associated, wrapped);
-                self.bad_for_certain(again).map(Answer::Secret)
+                self.once_more(again).map(Answer::Secret)
             }
             Err(error) => Err(error.into()),
         }
@@ -213,25 +240,42 @@ impl Station {
                     object::require_login(&self.session)?;
                     return Err(Error::BadData.into());
                 }
-                self.probe_decryption(key, spec, how)?;
-                self.bad_for_certain(|| private::decrypt(&self.shared.module, &self.session, key, how, ciphertext))
+                if !self.was_well(key) {
+                    self.probe_decryption(key, spec, how)?;
+                    self.well.set(Some((key, Instant::now())));
+                }
+                let again = || private::decrypt(&self.shared.module, &self.session, key, how, ciphertext);
+                self.once_more(again)
             }
             result => Ok(result?),
         }
     }
 
-    /// After a successful probe the data is bad, unless the token was in trouble a moment ago: then it may have come
-    /// back between the call and the probe, and the call is repeated until the data must be what it fails for.
-    fn bad_for_certain(&self, again: impl Fn() -> Result<Secret, CryptokiError>) -> Result<Secret, Failure> {
-        let repeats = if self.shared.is_in_trouble() { REPEATS_IN_TROUBLE } else { 0 };
-        for _ in 0..repeats {
-            self.count();
-            match again() {
-                Err(error) if self.may_be_bad_tag(&error) => {}
-                result => return Ok(result?),
+    /// Whether a probe has found this key well on this session a moment ago, and nothing has failed since.
+    fn was_well(&self, key: ObjectHandle) -> bool {
+        let lately = |(probed, at): (ObjectHandle, Instant)| probed == key && at.elapsed() < WELL_TIME;
+        self.well.get().is_some_and(lately) && !self.shared.is_in_trouble()
+    }
+
+    /// The second try of a call that failed by a code that this token has for a wrong tag and for a failure of its own.
+    ///
+    /// Three things look like that: forged data (a probe succeeds, the same call fails again), a failure that lasts (a
+    /// probe fails), and one of a moment (the same call succeeds). No single call tells them apart, so a probe goes before
+    /// this, and data is called bad only if it fails on both sides of it. A probe holds for a second, while nothing else
+    /// fails: of many forged ciphertexts, each costs one call more than a good one, and one in a second costs two. While
+    /// the token fails other calls, too, nothing is called bad: it may as well fail this one twice.
+    fn once_more(&self, again: impl FnOnce() -> Result<Secret, CryptokiError>) -> Result<Secret, Failure> {
+        self.count();
+        match again() {
+            Ok(secret) => {
+                // It was no fault of the data, then.
+                self.shared.note_trouble();
+                Ok(secret)
             }
+            Err(error) if !self.may_be_bad_tag(&error) => Err(error.into()),
+            Err(error) if self.shared.is_in_trouble() => Err(Error::Unavailable(reason(&error)).into()),
+            Err(_) => Err(Error::BadData.into()),
         }
-        Err(Error::BadData.into())
     }
 
     /// As [`Station::probe`], with something that was encrypted to the key on the host.
@@ -249,25 +293,31 @@ impl Station {
         Ok(())
     }
 
-    /// One call with the same key on the same session, which must succeed: then the token is well, and what it said
-    /// before was about the data.
+    /// Has the same key unwrap something known on the same session, which must succeed: then the token is well.
     ///
-    /// The first probe of a key wraps zeros, and later ones unwrap what came out, so that forged ciphertexts cannot use
-    /// up the key's budget of IVs.
+    /// Where nothing is known yet, zeros are wrapped first: once, so that forged ciphertexts cannot use up the key's budget
+    /// of IVs.
     fn probe(&mut self, name: &ObjectName, (scheme, way): (Scheme, Way), key: ObjectHandle) -> Result<(), Failure> {
-        self.count();
-        let key = self.wrapping_key(key);
-        let known = self.held.get(name).and_then(|held| held.known.as_ref());
-        if let Some(known) = known.filter(|known| known.len() == scheme.wrapped_len()) {
-            mechanism::unwrap(&key, scheme, PROBE, known)?;
-            return Ok(());
+        if self.held.get(name).is_none_or(|held| held.known.is_none()) {
+            self.count();
+            let iv = HostIv::random().map_err(Error::from)?;
+            let wrapped = mechanism::wrap(&self.wrapping_key(key), way, &iv, PROBE, &[0; mechanism::SEED_LEN])?;
+            self.remember(name, || KnownGood::new(scheme, PROBE, &wrapped));
         }
-        let iv = HostIv::random().map_err(Error::from)?;
-        let known = mechanism::wrap(&key, way, &iv, PROBE, &[0; mechanism::SEED_LEN])?;
-        if let Some(held) = self.held.get_mut(name) {
-            held.known = Some(known);
+        self.count();
+        if let Some(KnownGood { scheme, associated, wrapped }) =
+            self.held.get(name).and_then(|held| held.known.as_ref())
+        {
+            mechanism::unwrap(&self.wrapping_key(key), *scheme, associated, wrapped)?;
         }
         Ok(())
+    }
+
+    /// Takes note of the first seed that the key has wrapped or unwrapped on this session.
+    fn remember(&mut self, name: &ObjectName, known: impl FnOnce() -> KnownGood) {
+        if let Some(held) = self.held.get_mut(name) {
+            held.known.get_or_insert_with(known);
+        }
     }
 
     fn may_be_bad_tag(&self, error: &CryptokiError) -> bool {
@@ -469,7 +519,7 @@ impl Station {
                 return Err(not_told());
             }
             for hand in crew.hands.iter().filter(|hand| hand.lane.holds_keys()) {
-                hand.control.send(Control::Forget(name.cka_id(), told.clone())).map_err(|_| not_told())?;
+                hand.order(Control::Forget(name.cka_id(), told.clone()));
                 asked += 1;
             }
         }
@@ -503,7 +553,7 @@ impl Station {
 
     fn index(&self) -> Result<Answer, Failure> {
         let _turn = self.turn();
-        let objects = object::scan(&self.session, &self.busy)?;
+        let objects = object::scan(&self.shared.profile, &self.session, &self.busy)?;
         self.shared.index.fill(
             self.serving.epoch,
             objects.into_iter().map(|(handle, found)| (self.shared.profile.mark_found(found), handle)),
@@ -573,8 +623,8 @@ fn open_session(shared: &Shared, slot: Slot) -> Result<Session, CryptokiError> {
     Ok(session)
 }
 
-/// How often a call is repeated that a token fails by the code for a wrong tag, while it fails others, too.
-const REPEATS_IN_TROUBLE: usize = 3;
+/// How long a probe holds.
+const WELL_TIME: Duration = Duration::from_secs(1);
 /// Associated data of probes: nothing that was wrapped for a caller has it.
 const PROBE: &[u8] = b"hsm-kms/probe/v1";
 /// Copies on one session: SoftHSM keeps each in memory for as long as the session lives.

@@ -65,7 +65,7 @@ impl Watchdog {
             if let Some(serving) = &crew.serving {
                 // Nobody waits for this answer: a worker that cannot open a session reports that as a loss.
                 let (done, _) = bounded(1);
-                let _ = hand.control.send(Control::Enter(serving.clone(), done));
+                hand.order(Control::Enter(serving.clone(), done));
             }
             crew.hands.push(hand);
         }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, SendError, select, unbounded};
+use crossbeam_channel::{Receiver, SendError, unbounded};
 use cryptoki::error::Error as CryptokiError;
 
 use super::error::{Class, Error, Failure, class, outcome, reason};
+use super::lane::Next;
 use super::sessions::{Busy, Control, Hand, Job, LaneName, Request, Shared};
 use super::station::Station;
 
@@ -16,7 +17,7 @@ pub(super) fn hire(shared: &Arc<Shared>, lane: LaneName) -> Result<Hand, Error> 
     let busy = Arc::new(Busy::new());
     let worker = Worker {
         shared: Arc::clone(shared),
-        jobs: shared.lane(lane).receiver.clone(),
+        lane,
         orders,
         busy: Arc::clone(&busy),
         station: None,
@@ -36,7 +37,7 @@ pub(super) fn hire(shared: &Arc<Shared>, lane: LaneName) -> Result<Hand, Error> 
 
 struct Worker {
     shared: Arc<Shared>,
-    jobs: Receiver<Job>,
+    lane: LaneName,
     orders: Receiver<Control>,
     busy: Arc<Busy>,
     /// `None` while the keeper recovers.
@@ -44,12 +45,6 @@ struct Worker {
     epoch: u64,
     /// A job that gets its second try as soon as there is a session.
     waiting: Option<Job>,
-}
-
-enum Next {
-    Order(Control),
-    Job(Job),
-    End,
 }
 
 impl Worker {
@@ -67,7 +62,6 @@ impl Worker {
         self.leave();
     }
 
-    /// Orders go before jobs, or a full lane would hold them up.
     fn next(&mut self) -> Next {
         if let Ok(order) = self.orders.try_recv() {
             return Next::Order(order);
@@ -78,10 +72,7 @@ impl Worker {
         if let Some(job) = self.waiting.take() {
             return Next::Job(job);
         }
-        select! {
-            recv(self.orders) -> order => order.map_or(Next::End, Next::Order),
-            recv(self.jobs) -> job => job.map_or(Next::End, Next::Job),
-        }
+        self.shared.lane(self.lane).next(&self.orders)
     }
 
     fn obey(&mut self, order: Control) {

@@ -137,6 +137,34 @@ fn a_key_has_at_most_50_aliases() {
     assert_eq!(aliases_of(&service, &full).len(), 50);
 }
 
+/// Whoever comes at the same time: new ones, and ones that are moved.
+#[test]
+fn the_last_of_50_aliases_is_given_once() {
+    let service = Service::start();
+    let (full, other) = (new_key(&service), new_key(&service));
+    let create = |key: &Key| {
+        let body = json!({ "AliasName": new_alias("race"), "TargetKeyId": key.id });
+        (call(&service, "CreateAlias", &body), body)
+    };
+    (0..49).for_each(|_| assert_eq!(create(&full).0.status, 200));
+    for _ in 0..3 {
+        let (made, mut moved) = create(&other);
+        assert_eq!(made.status, 200);
+        moved["TargetKeyId"] = json!(full.id);
+        let answers: Vec<Answer> = std::thread::scope(|scope| {
+            let mover = scope.spawn(|| call(&service, "UpdateAlias", &moved));
+            let creators: Vec<_> = (0..5).map(|_| scope.spawn(|| create(&full).0)).collect();
+            std::iter::once(mover).chain(creators).map(|thread| thread.join().unwrap()).collect()
+        });
+        let (done, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+        assert!(refused.iter().all(|answer| answer.error() == "LimitExceededException"));
+        let there = aliases_of(&service, &full);
+        assert_eq!((done.len(), there.len()), (1, 50));
+        // The next round has room for one again.
+        ok(&service, "DeleteAlias", &json!({ "AliasName": there[0]["AliasName"] }));
+    }
+}
+
 #[test]
 fn the_record_names_alias_and_key() {
     let service = shared();

@@ -70,6 +70,10 @@ impl Which {
         }
     }
 
+    pub fn has_session_objects(self) -> bool {
+        !matches!(self, Which::YubiHsm2)
+    }
+
     /// The quirks that make SoftHSM this vendor's token.
     fn quirks(self) -> &'static str {
         match self {
@@ -82,7 +86,10 @@ impl Which {
                 "library_manufacturer SafeNet\ngcm_iv appended\nbad_tag CKR_ENCRYPTED_DATA_INVALID\nrenumber\n"
             }
             Which::YubiHsm2 => {
-                "library_manufacturer Yubico\nsessions 16 unsaid\nobjects 256\nid_max 2\nhide 0x1087 0x2109 0x210a\n"
+                "library_manufacturer Yubico\nsessions 16 unsaid\nobjects 256\nid_max 2\n\
+                 hide 0x1087 0x2109 0x210a 0x1055 0x1057\nno_session_objects\npairs_are_one\n\
+                 refuse_attribute 0x170 0x171 0x172\nrefuse_key_type 0x10 0x40\n\
+                 fail CKR_FUNCTION_NOT_SUPPORTED C_CopyObject\n"
             }
         }
     }

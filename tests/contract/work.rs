@@ -130,7 +130,7 @@ fn nobody_reads(place: &Place, label: &str) {
             Attribute::Class(ObjectClass::SECRET_KEY),
             Attribute::KeyType(KeyType::AES),
             Attribute::ValueLen(32.into()),
-            Attribute::Token(false),
+            Attribute::Token(!place.which.has_session_objects()),
             Attribute::Wrap(true),
         ],
     );
@@ -138,6 +138,7 @@ fn nobody_reads(place: &Place, label: &str) {
     for mechanism in [Mechanism::AesKeyWrap, Mechanism::AesKeyWrapPad, Mechanism::AesCbcPad([0; 16])] {
         assert!(session.wrap_key(&mechanism, wrapper, key).is_err(), "{mechanism:?}");
     }
+    session.destroy_object(wrapper).unwrap();
 }
 
 /// A session of someone else in this process, in which the token is logged in.

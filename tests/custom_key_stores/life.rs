@@ -54,6 +54,27 @@ fn a_custom_key_store_does_what_the_regions_own_does() {
     });
 }
 
+/// Nor two of one name in an account.
+#[test]
+fn of_two_custom_key_stores_that_are_made_at_once_on_a_cluster_one_is() {
+    in_own_process("life::of_two_custom_key_stores_that_are_made_at_once_on_a_cluster_one_is", |dir| {
+        block_on(async {
+            let service = start(dir, MovedClock::at(START)).await;
+            for _ in 0..10 {
+                let (one, other) = (creation("one", PASSWORD), creation("other", PASSWORD));
+                let create = |body| service.try_call("CreateCustomKeyStore", body);
+                let (one, other) = tokio::join!(create(&one), create(&other));
+                let (made, refused) = if one.0 == 200 { (one.1, other) } else { (other.1, one) };
+                assert_eq!((refused.0, &refused.1["__type"]), (400, &json!("CloudHsmClusterInUseException")));
+                KeyStore::named(&service, made["CustomKeyStoreId"].as_str().unwrap())
+                    .call("DeleteCustomKeyStore")
+                    .await;
+            }
+            service.close().await;
+        });
+    });
+}
+
 #[test]
 fn what_was_connected_is_connected_again_by_the_next_start() {
     let test = "life::what_was_connected_is_connected_again_by_the_next_start";

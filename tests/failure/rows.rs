@@ -36,14 +36,27 @@ fn gone_for_a_second() {
     assert!(seen.log.contains("the token does not come back"));
 }
 
-/// Longer than every pause that has its reason in the number of tries.
 #[test]
-fn gone_for_longer() {
+fn gone_for_30_seconds() {
     let trial = Trial::start(&[]);
-    let seen = trial.fails_for("@one removed CKR_TOKEN_NOT_PRESENT", Duration::from_secs(5)).recovers().ends();
+    let trial = trial.fails_for("@one removed CKR_TOKEN_NOT_PRESENT", Duration::from_secs(30)).says("unavailable");
+    let seen = trial.recovers().ends();
     assert!(seen.only(&[UNAVAILABLE]), "{seen:?}");
     assert_eq!(seen.logins, 1);
     assert_eq!(seen.log.matches("the token does not come back").count(), 1, "the log is no place to count seconds");
+}
+
+/// A login that was of no use is tried again later and later. A token that goes and comes back meanwhile need not wait.
+#[test]
+fn gone_while_a_login_waits() {
+    let trial = Trial::start(&[]);
+    let trial = trial.fails_for("@one fail CKR_DEVICE_ERROR C_Login\n@one close_sessions", MOMENT);
+    until("three logins, the next one four seconds later", || trial.logins() == 3);
+    let trial = trial.fails_for("@one removed", Duration::from_millis(1_200)).says("unavailable");
+    assert_eq!(trial.logins(), 3, "it is looked for without a login");
+    let seen = trial.recovers().ends();
+    assert!(seen.only(&[UNAVAILABLE]), "{seen:?}");
+    assert_eq!(seen.logins, 4);
 }
 
 #[test]
@@ -123,6 +136,27 @@ fn general_error() {
         trial.fails_for(&format!("@one fail CKR_GENERAL_ERROR {WORK}"), Duration::from_secs(1)).recovers().ends();
     assert!(seen.only(&[UNAVAILABLE]) && seen.exceptions("Decrypt") == [UNAVAILABLE], "{seen:?}");
     assert_eq!(seen.logins, 0);
+}
+
+/// Failures of a moment and for long, by the code that this token has for a wrong tag.
+#[test]
+fn no_outage_is_a_bad_ciphertext() {
+    let trial = Trial::start(&[]);
+    let nth = |number: u64| format!("@one fail CKR_GENERAL_ERROR C_Decrypt nth {number}\n");
+    // The first sign of trouble, and the only one: nobody notices.
+    let before = trial.rig.shim.calls_of("one", "C_Decrypt");
+    let trial = trial.fails_for(&nth(3), MOMENT);
+    let during = trial.one.asked(trial.broken, trial.mended);
+    assert!(trial.rig.shim.calls_of("one", "C_Decrypt") - before > 5, "the call, a probe, and the call again");
+    assert!(during.iter().all(Outcome::is_success), "{during:?}");
+    // A call and the probe after it; a call and its second try, but not the probe between them.
+    let rules = [2, 3, 10, 12].map(nth).concat();
+    let trial = trial.fails_for(&rules, Duration::from_millis(800));
+    let told: Vec<_> = trial.one.asked(trial.broken, trial.mended);
+    assert!(told.iter().all(|told| told.is_success() || told.exception == UNAVAILABLE), "{told:?}");
+    let seen = trial.fails_for("@one fail CKR_GENERAL_ERROR C_Decrypt", Duration::from_secs(1)).recovers().ends();
+    assert!(seen.only(&[UNAVAILABLE]) && seen.exceptions("Decrypt") == [UNAVAILABLE], "{seen:?}");
+    assert_eq!((seen.exceptions("Encrypt"), seen.logins), (vec![], 0), "{seen:?}");
 }
 
 #[test]
@@ -209,13 +243,13 @@ fn every_row_of_the_table_is_tested() {
 const TESTED: [(&str, &[&str]); 14] = [
     ("sessions lost", &["sessions_lost"]),
     ("login lost", &["login_lost"]),
-    ("token gone", &["gone_for_a_second", "gone_for_longer", "gone_for_good"]),
+    ("token gone", &["gone_for_a_second", "gone_for_30_seconds", "gone_while_a_login_waits", "gone_for_good"]),
     ("slow: milliseconds", &["slow_by_2_ms", "slow_by_200_ms"]),
     ("slow: longer", &["slow_by_5_s"]),
     ("a call hangs", &["a_call_hangs"]),
     ("every call hangs", &["every_call_hangs", "a_service_with_a_hung_token_ends_when_told"]),
     ("busy", &["busy"]),
-    ("general error", &["general_error"]),
+    ("general error", &["general_error", "no_outage_is_a_bad_ciphertext"]),
     ("out of sessions", &["out_of_sessions"]),
     ("out of object slots", &["out_of_object_slots"]),
     ("PIN wrong", &["the_pin_is_refused", "a_wrong_or_locked_pin_at_start_ends_with_78"]),
@@ -261,8 +295,8 @@ impl Trial {
         let (one, two) = (Load::start(&service, "us-east-1"), Load::start(&service, "eu-west-1"));
         let doctor = Doctor::start(&service);
         let begun = Instant::now();
-        let rate = |load: &Load| load.rate(begun, Instant::now());
-        until("both are under load", || begun.elapsed() > MOMENT && rate(&one) > 20.0 && rate(&two) > 20.0);
+        let rate = |load: &Load| load.rate(Instant::now() - MOMENT, Instant::now());
+        until("both are under load", || begun.elapsed() > MOMENT && rate(&one) > 50.0 && rate(&two) > 50.0);
         let now = Instant::now();
         let quiet = (rate(&one), two.median(begun, now));
         let logins_before = rig.shim.calls_of("one", "C_Login");
@@ -298,10 +332,11 @@ impl Trial {
         self.rig.shim.rules("");
         until("full throughput", || {
             let now = Instant::now();
-            now - self.mended > MOMENT && self.one.rate(now - MOMENT, now) > self.quiet.0 / 2.0
+            // The other token's callers are held up by this machine as much as these, and by nothing else.
+            let full = self.quiet.0.min(self.two.rate(now - MOMENT, now)) * FULL;
+            now - self.mended > MOMENT && self.one.rate(now - MOMENT, now) > full
         });
-        // Two seconds, and what the time of measuring and a busy machine add.
-        assert!(self.mended.elapsed() < Duration::from_secs(4), "{:?}", self.mended.elapsed());
+        assert!(self.mended.elapsed() < RECOVERY, "{:?}", self.mended.elapsed());
         self
     }
 
@@ -343,7 +378,7 @@ impl Trial {
         assert_eq!(status.code(), code, "{status:?}");
         self.one.give_up();
         self.two.give_up();
-        self.doctor.give_up();
+        self.doctor.discharge();
     }
 
     /// Stops everything but the tokens.
@@ -385,8 +420,12 @@ const WORK: &str = "C_Encrypt,C_Decrypt,C_GenerateKey";
 const UNAVAILABLE: &str = "KeyUnavailableException";
 const TIMEOUT: &str = "DependencyTimeoutException";
 const DEADLINE: Duration = Duration::from_millis(1_500);
+/// From the end of a failure to the end of a moment at full throughput.
+const RECOVERY: Duration = Duration::from_secs(2);
+/// Of the throughput before the failure: what is full, as far as it can be counted in a moment.
+const FULL: f64 = 0.9;
 /// Beyond the deadline, for the way there and back on a busy machine.
-const SLACK: Duration = Duration::from_millis(1_000);
+const SLACK: Duration = Duration::from_millis(500);
 /// Whoever waits for the other token waits longer than this.
 const NOT_SLOWED: Duration = Duration::from_millis(100);
 const MOMENT: Duration = Duration::from_millis(400);

@@ -9,7 +9,9 @@ mod pairs;
 #[path = "../token/process.rs"]
 #[allow(dead_code)]
 mod process;
+mod race;
 mod replicas;
+mod rotation;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hsm_kms::app::Accepted;
 use hsm_kms::model::{ObjectName, Purpose};
 use hsm_kms::store::{Change, IntentKind, IntentRecord, KeyRecord};
 use serde_json::{Value, json};
 
-use crate::in_process::{HOUR, InProcess, MovedClock, START};
+use crate::imported::{import, imported_key};
+use crate::in_process::{HOUR, InProcess, MovedClock, START, settings};
 use crate::process::{again, assert_passed, block_on, dir_of, in_own_process, role, softhsm_dir};
 use crate::{DAY_MILLIS, Key, Sealed, events, housekeep, objects, pass};
 
@@ -123,17 +125,30 @@ async fn begin(dir: &Path) -> (InProcess, String) {
     let id = service.new_key().await;
     let key = Key::named(&service, &id);
     let sealed = key.encrypt().await;
-    let kept = json!({ "key": id, "plaintext": sealed.plaintext, "blob": sealed.blob, "material": sealed.material });
-    std::fs::write(dir.join("kept"), kept.to_string()).unwrap();
+    keep(dir, "kept", &id, &sealed);
     (service, id)
 }
 
-async fn finish(dir: &Path, rotated: bool) {
-    let kept: Value = serde_json::from_str(&std::fs::read_to_string(dir.join("kept")).unwrap()).unwrap();
+fn keep(dir: &Path, file: &str, id: &str, sealed: &Sealed) {
+    let kept = json!({ "key": id, "plaintext": sealed.plaintext, "blob": sealed.blob, "material": sealed.material });
+    std::fs::write(dir.join(file), kept.to_string()).unwrap();
+}
+
+/// The key and what it sealed first.
+fn kept(dir: &Path) -> (String, Sealed) {
+    kept_by(dir, "kept")
+}
+
+fn kept_by(dir: &Path, file: &str) -> (String, Sealed) {
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(dir.join(file)).unwrap()).unwrap();
     let text = |name: &str| kept[name].as_str().unwrap().to_owned();
-    let sealed = Sealed { plaintext: text("plaintext"), blob: text("blob"), material: text("material") };
+    (text("key"), Sealed { plaintext: text("plaintext"), blob: text("blob"), material: text("material") })
+}
+
+async fn finish(dir: &Path, rotated: bool) {
+    let (id, sealed) = kept(dir);
     let service = InProcess::open(dir, MovedClock::at(START + 91 * DAY_MILLIS + 60_000)).await;
-    let key = Key::named(&service, &text("key"));
+    let key = Key::named(&service, &id);
     assert!(service.app.kms().store.intents().is_empty(), "undone at the start");
     assert_eq!(key.rotations().await.len(), usize::from(rotated));
     assert_eq!(objects(&service, &key.id).await.len(), 1 + usize::from(rotated));
@@ -201,27 +216,188 @@ fn what_is_undone_while_it_is_made_is_no_key_and_no_material() {
     });
 }
 
-/// The store was put back to before a rotation whose object is on the token yet: the only copy of what a newer store names.
+/// An object that no record names, under the next number of a key, may be somebody's only copy. Whatever becomes of the
+/// rotation that comes upon it, and however often it is killed, the object stays.
 #[test]
 fn an_object_that_a_rotation_did_not_make_is_left_alone() {
-    in_own_process("crash::an_object_that_a_rotation_did_not_make_is_left_alone", |dir| {
-        block_on(async {
-            let service = InProcess::start(dir, MovedClock::at(START)).await;
-            let key = Key::new(&service).await;
-            let name = ObjectName { purpose: Purpose::Kms, key_id: key.id.parse().unwrap(), material: 2 };
-            let deadline = Instant::now() + Duration::from_secs(10);
-            service.app.kms().tokens()[0].generate(&name, deadline).await.unwrap();
-            let (error, _) = key.refused("RotateKeyOnDemand", json!({})).await;
-            assert_eq!(error, "KMSInternalException");
+    let test = "crash::an_object_that_a_rotation_did_not_make_is_left_alone";
+    if let Some(dir) = dir_of(test) {
+        return block_on(async {
+            let service = match role().as_str() {
+                "planted" => {
+                    let (service, key) = begin(&dir).await;
+                    let name = ObjectName { purpose: Purpose::Kms, key_id: key.parse().unwrap(), material: 2 };
+                    let deadline = Instant::now() + Duration::from_secs(10);
+                    service.app.kms().tokens()[0].generate(&name, deadline).await.unwrap();
+                    Key::named(&service, &key).call("RotateKeyOnDemand", json!({})).await;
+                    panic!("the crash point was not reached");
+                }
+                _ => InProcess::open(&dir, MovedClock::at(START)).await,
+            };
+            let (key, sealed) = kept(&dir);
+            let key = Key::named(&service, &key);
             pass(&service, HOUR).await;
             for _ in 0..7 {
                 housekeep(&service).await;
             }
-            assert!(events(dir, "UndoRotateKey").is_empty());
+            key.opens(&sealed).await;
             key.call("RotateKeyOnDemand", json!({})).await;
+            key.opens(&key.encrypt().await).await;
             let found = objects(&service, &key.id).await;
-            assert_eq!(found.iter().map(|label| &label[label.len() - 2..]).collect::<Vec<_>>(), ["/1", "/2", "/3"]);
+            // The third one was the rotation's that was killed.
+            assert_eq!(found.iter().map(|label| &label[label.len() - 2..]).collect::<Vec<_>>(), ["/1", "/2", "/4"]);
+            service.close().await;
+        });
+    }
+    let dir = softhsm_dir();
+    let mut planted = again(test, "planted", dir.path());
+    let killed = planted.env(hsm_kms::crash_point::VARIABLE, "rotation-begun").output().unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed.status), Some(9), "{killed:?}");
+    assert_passed(test, &again(test, "", dir.path()).output().unwrap());
+    assert_eq!(events(dir.path(), "UndoRotateKey").len(), 1);
+}
+
+/// So does one that an import comes upon, and one on the token of a replica, whatever it is and whatever it is called.
+#[test]
+fn a_number_is_free_on_every_token_of_the_key_or_not_given_out() {
+    in_own_process("crash::a_number_is_free_on_every_token_of_the_key_or_not_given_out", |dir| {
+        block_on(async {
+            let service = InProcess::start(dir, MovedClock::at(START)).await;
+            let token = &service.app.kms().tokens()[0];
+            let plant = async |key_id, material| {
+                let name = ObjectName { purpose: Purpose::Kms, key_id, material };
+                token.generate(&name, Instant::now() + Duration::from_secs(10)).await.unwrap();
+            };
+            let imported = imported_key(&service).await;
+            plant(imported.id.parse().unwrap(), 1).await;
+            import(&imported, 1, json!({})).await;
+            imported.opens(&imported.encrypt().await).await;
+            let ends = |labels: Vec<String>| labels.iter().map(|it| it[it.len() - 2..].to_owned()).collect::<String>();
+            assert_eq!(ends(objects(&service, &imported.id).await), "/2/1", "imported, and planted");
+
+            let made = service.call("CreateKey", json!({ "MultiRegion": true })).await;
+            let key = Key::named(&service, made["KeyMetadata"]["KeyId"].as_str().unwrap());
+            service.call("ReplicateKey", json!({ "KeyId": key.id, "ReplicaRegion": "us-west-2" })).await;
+            let key_id = key.id.parse().unwrap();
+            let replica = service.app.kms().store.key(&"us-west-2".parse().unwrap(), &key_id).unwrap();
+            let replica = replica.record.object_id.unwrap();
+            plant(key_id, 2).await;
+            plant(replica, 3).await;
+            key.call("RotateKeyOnDemand", json!({})).await;
+            key.opens(&key.encrypt().await).await;
+            assert_eq!(ends(objects(&service, &key.id).await), "/2/1/4");
+            assert_eq!(ends(objects(&service, &replica.to_string()).await), "/3/1/4");
+            assert!(service.app.kms().store.intents().is_empty());
             service.close().await;
         });
     });
+}
+
+/// An older store, put back, begins where it was: what its newer history made and used meanwhile is on the token, and is
+/// there when that is put back. Neither a rotation that is killed nor one that was under way in a backup costs it.
+#[test]
+fn what_a_newer_history_made_outlives_an_older_store() {
+    let test = "crash::what_a_newer_history_made_outlives_an_older_store";
+    if let Some(dir) = dir_of(test) {
+        return block_on(async {
+            match role().as_str() {
+                "histories" => histories(&dir).await,
+                "killed" => {
+                    let service = put_back(&dir, "under-way").await;
+                    Key::named(&service, &kept(&dir).0).call("RotateKeyOnDemand", json!({})).await;
+                    panic!("the crash point was not reached");
+                }
+                _ => after_the_kill(&dir).await,
+            }
+        });
+    }
+    let dir = softhsm_dir();
+    assert_passed(test, &again(test, "histories", dir.path()).output().unwrap());
+    let mut killed = again(test, "killed", dir.path());
+    let killed = killed.env(hsm_kms::crash_point::VARIABLE, "rotation-begun").output().unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed.status), Some(9), "{killed:?}");
+    assert_passed(test, &again(test, "", dir.path()).output().unwrap());
+    let given_up = events(dir.path(), "AcceptRollback").pop().unwrap();
+    assert_eq!(given_up["additionalEventData"]["creationsGivenUp"], json!([]));
+    hsm_kms::audit::verify(&dir.path().join("data/audit")).unwrap();
+}
+
+/// Three states of one store: before a rotation, amid it as a backup may be, and after it.
+async fn histories(dir: &Path) {
+    let (service, id) = begin(dir).await;
+    service.close().await;
+    take(dir, "before");
+    let service = InProcess::open(dir, MovedClock::at(START)).await;
+    let key = Key::named(&service, &id);
+    key.call("RotateKeyOnDemand", json!({})).await;
+    let sealed = key.encrypt().await;
+    keep(dir, "kept-by-newer", &id, &sealed);
+    service.close().await;
+    take(dir, "newer");
+
+    let service = put_back(dir, "before").await;
+    let kms = service.app.kms();
+    let name = ObjectName { purpose: Purpose::Kms, key_id: id.parse().unwrap(), material: 2 };
+    let under_way = IntentRecord {
+        kind: IntentKind::RotateOnDemand,
+        name,
+        key_id: None,
+        region: "us-east-1".parse().unwrap(),
+        custom_key_store: None,
+        account: "111122223333".parse().unwrap(),
+        owner: "the run that was backed up".to_owned(),
+        started: kms.now(),
+    };
+    kms.commit(Change::new(kms.now()).insert(under_way)).await.unwrap();
+    service.close().await;
+    take(dir, "under-way");
+    let service = put_back(dir, "newer").await;
+    Key::named(&service, &id).opens(&kept_by(dir, "kept-by-newer").1).await;
+    service.close().await;
+}
+
+async fn after_the_kill(dir: &Path) {
+    let (id, before) = kept(dir);
+    let service = InProcess::open(dir, MovedClock::at(START)).await;
+    assert!(service.app.kms().store.intents().is_empty());
+    let undone = events(dir, "UndoRotateKey");
+    assert_eq!(undone.len(), 1, "the one that was killed");
+    let accepted = events(dir, "AcceptRollback").pop().unwrap()["additionalEventData"].clone();
+    assert_eq!(accepted["creationsGivenUp"], json!([format!("hsm-kms/kms/{id}/2")]));
+    let undone = undone[0]["additionalEventData"]["object"].as_str().unwrap();
+    let number: u64 = undone.rsplit('/').next().unwrap().parse().unwrap();
+    assert!(number > accepted["logEpoch"].as_u64().unwrap(), "whatever is on the token: {undone} {accepted}");
+    let key = Key::named(&service, &id);
+    key.opens(&before).await;
+    key.call("RotateKeyOnDemand", json!({})).await;
+    key.opens(&key.encrypt().await).await;
+    let found = objects(&service, &id).await;
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found.contains(&format!("hsm-kms/kms/{id}/2")), "{found:?}");
+    service.close().await;
+
+    let service = put_back(dir, "newer").await;
+    let key = Key::named(&service, &id);
+    for sealed in [&before, &kept_by(dir, "kept-by-newer").1] {
+        key.opens(sealed).await;
+    }
+    key.call("RotateKeyOnDemand", json!({})).await;
+    key.opens(&key.encrypt().await).await;
+    assert_eq!(objects(&service, &id).await.len(), 4, "nothing was made twice");
+    service.close().await;
+}
+
+/// Keeps the store as it is, of a service that has ended.
+fn take(dir: &Path, name: &str) {
+    std::fs::copy(dir.join("data/store.db"), dir.join(name)).unwrap();
+}
+
+/// The service with a store of before, as an operator accepts it.
+async fn put_back(dir: &Path, name: &str) -> InProcess {
+    for log in ["data/store.db-wal", "data/store.db-shm"] {
+        assert!(!dir.join(log).exists(), "the store was closed");
+    }
+    std::fs::copy(dir.join(name), dir.join("data/store.db")).unwrap();
+    let accepted = Accepted { rollback: true, ..Accepted::default() };
+    InProcess::try_open(settings(dir), MovedClock::at(START), accepted).await.unwrap()
 }

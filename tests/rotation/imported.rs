@@ -152,13 +152,13 @@ fn an_imported_key_refuses_to_encrypt_at_the_end_of_its_budget_until_it_rotates(
 }
 
 /// A key without material.
-async fn imported_key(service: &InProcess) -> Key<'_> {
+pub async fn imported_key(service: &InProcess) -> Key<'_> {
     let made = service.call("CreateKey", json!({ "Origin": "EXTERNAL" })).await;
     Key::named(service, made["KeyMetadata"]["KeyId"].as_str().unwrap())
 }
 
 /// Imports thirty-two bytes of this value, for ever if `more` does not say else.
-async fn import(key: &Key<'_>, value: u8, more: Value) {
+pub async fn import(key: &Key<'_>, value: u8, more: Value) {
     let body = json!({ "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" });
     let parameters = key.call("GetParametersForImport", body).await;
     let public_key = STANDARD.decode(parameters["PublicKey"].as_str().unwrap()).unwrap();

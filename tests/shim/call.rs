@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use cryptoki_sys::*;
 
 use crate::rules::{self, Rules, number};
+use crate::shared;
 use crate::state::{self, GATE, real, state};
 
 /// A call on its way.
@@ -133,7 +134,7 @@ impl Call {
 
 /// Counts the call, and waits for as long as the rules say. Returns the rules as they are then.
 fn wait(label: &str, function: &'static str) -> Arc<Rules> {
-    state::count(label, function);
+    shared::count(label, function);
     let rules = rules::current();
     for rule in rules.of(label, "latency").filter(|rule| rule.is_for(function, 1)) {
         let until = Instant::now() + Duration::from_secs_f64(rule.arguments[0].parse::<f64>().expect("ms") / 1000.0);

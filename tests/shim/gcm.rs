@@ -149,7 +149,8 @@ pub unsafe fn one_shot(
         if !output.is_null() && code != CKR_BUFFER_TOO_SMALL {
             forget(call);
         }
-        match call.rules.number(&call.label, "bad_tag") {
+        let of_rsa = call.rules.number(&call.label, "bad_padding").filter(|_| input_length >= 256);
+        match of_rsa.or(call.rules.number(&call.label, "bad_tag")) {
             Some(vendors) if code == CKR_GENERAL_ERROR && call.function == "C_Decrypt" => vendors,
             _ => code,
         }

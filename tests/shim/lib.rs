@@ -1,8 +1,8 @@
 //! The quirk shim: a PKCS#11 module for tests that loads SoftHSM, passes every call through, and plays other vendors'
 //! tokens and their failures by rules in a control file.
 //!
-//! `HSM_KMS_SHIM` names the control file. It is looked at before every call and read again when it has changed: replace
-//! it whole (write another file and rename it). Without it, or with an empty one, the shim is SoftHSM. Every line is a rule;
+//! `HSM_KMS_SHIM` names the control file. To change it, replace it whole (write another file and rename it), and then
+//! write another number, 8 bytes, into the file beside it, `….generation`: every call looks at that. Without it, or with an empty one, the shim is SoftHSM. Every line is a rule;
 //! one that begins with `@LABEL` is for the token with that label only. A line that is not understood ends the process, since
 //! a test that tests nothing would pass.
 //!
@@ -14,11 +14,16 @@
 //! | `gcm_iv appended` | `CKM_AES_GCM` as Luna in FIPS mode: `pIv` is empty, and a random IV of 16 bytes is behind the tag; to decrypt, it is taken from there, or from `pIv` if it is given there |
 //! | `vendor_gcm` | mechanism 0x80001087 as CloudHSM: `pIv` is NULL, and a random IV of 12 bytes is before the ciphertext |
 //! | `bad_tag CODE` | `C_Decrypt` answers this where SoftHSM answers `CKR_GENERAL_ERROR` |
+//! | `bad_padding CODE` | the same for RSA alone: ciphertexts of 256 bytes and more |
 //! | `sessions N`, `sessions N unsaid` | one more is `CKR_SESSION_COUNT`; the token's information says so, or does not |
 //! | `read_only refused` | a read-only session is `CKR_FUNCTION_FAILED` |
 //! | `data N` | more bytes in one call, associated data included, are `CKR_DATA_LEN_RANGE` |
 //! | `objects N` | with so many objects on the token, making one more is `CKR_DEVICE_MEMORY` |
 //! | `id_max N` | making an object with a longer `CKA_ID` is `CKR_ATTRIBUTE_VALUE_INVALID` |
+//! | `no_session_objects` | making an object without `CKA_TOKEN` true is `CKR_ATTRIBUTE_VALUE_INVALID`, but for what `C_DeriveKey` makes |
+//! | `refuse_attribute N…` | making an object with one of these attributes is `CKR_ATTRIBUTE_TYPE_INVALID` |
+//! | `refuse_key_type N…` | making a key of one of these types is `CKR_TEMPLATE_INCONSISTENT`, but by `C_DeriveKey` |
+//! | `pairs_are_one` | as YubiHSM: a public half has the private one's label; destroying it does nothing; it goes with the private one |
 //! | `blind` | a search finds nothing, at once: for making many keys, each of which is searched for before |
 //! | `renumber` | objects' handles are small numbers that begin anew at every login, so that an old one is another's |
 //! | `latency MS FUNCTIONS` | these calls take so many milliseconds longer; fractions are allowed |
@@ -37,8 +42,8 @@
 //! the rule is there, `from N`: that one and all later ones, or `chance P`: each with this probability. A number is decimal,
 //! `0x…`, or the name of a return code. An operation that a rule has fail has ended, as PKCS#11 has it.
 //!
-//! How often each function was called for each token is in a file beside the control file, `….calls.PID`: function, count
-//! and label, a line each.
+//! How often each function was called for each token is in a file beside the control file, `….calls.PID`: rows of 64
+//! bytes, several for the same, with the count in 8 bytes of this machine's order, the function in 24 and the label in 32.
 
 // A C library by its nature: every function takes raw pointers, as the standard has it.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::too_many_arguments)]
@@ -46,6 +51,7 @@
 mod call;
 mod gcm;
 mod rules;
+mod shared;
 mod state;
 
 use cryptoki_sys::*;
@@ -396,6 +402,9 @@ unsafe extern "C" fn C_CopyObject(
     object: *mut CK_OBJECT_HANDLE,
 ) -> CK_RV {
     let call = begin!(Call::on_session("C_CopyObject", session));
+    if let Some(code) = call.fails_before() {
+        return code;
+    }
     begin!(unsafe { room_for(&call, template, count) });
     let from = call.object(from);
     let code = call.pass(|list| list.C_CopyObject.map(|f| unsafe { f(session, from, template, count, object) }));
@@ -405,6 +414,9 @@ unsafe extern "C" fn C_CopyObject(
 unsafe extern "C" fn C_DestroyObject(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE) -> CK_RV {
     let call = begin!(Call::on_session("C_DestroyObject", session));
     let object = call.object(object);
+    if call.rules.has(&call.label, "pairs_are_one", "") {
+        return unsafe { destroy_with_its_half(&call, object) };
+    }
     call.pass(|list| list.C_DestroyObject.map(|f| unsafe { f(session, object) }))
 }
 
@@ -509,6 +521,12 @@ unsafe extern "C" fn C_GenerateKeyPair(
     let mut mechanism = begin!(unsafe { shown(&call, mechanism) });
     begin!(unsafe { room_for(&call, public, public_count) });
     begin!(unsafe { room_for(&call, private, private_count) });
+    let mut public = unsafe { attributes(public, public_count) }.to_vec();
+    if call.rules.has(&call.label, "pairs_are_one", "") {
+        let private = unsafe { attributes(private, private_count) };
+        public.extend(private.iter().find(|attribute| attribute.type_ == CKA_LABEL));
+    }
+    let (public, public_count) = (public.as_mut_ptr(), public.len() as CK_ULONG);
     let code = call.pass(|list| {
         list.C_GenerateKeyPair.map(|f| unsafe {
             f(session, &mut mechanism, public, public_count, private, private_count, public_key, private_key)
@@ -591,8 +609,7 @@ unsafe fn shown(call: &Call, mechanism: *mut CK_MECHANISM) -> Result<CK_MECHANIS
 
 /// Whether an object with this template may be made.
 unsafe fn room_for(call: &Call, template: *mut CK_ATTRIBUTE, count: CK_ULONG) -> Result<(), CK_RV> {
-    let template: &[CK_ATTRIBUTE] =
-        if template.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(template, count as usize) } };
+    let template = unsafe { attributes(template, count) };
     let attribute = |kind| template.iter().find(|attribute| attribute.type_ == kind);
     let id = attribute(CKA_ID).map_or(0, |attribute| attribute.ulValueLen);
     if call.rules.number(&call.label, "id_max").is_some_and(|most| id > most) {
@@ -600,31 +617,78 @@ unsafe fn room_for(call: &Call, template: *mut CK_ATTRIBUTE, count: CK_ULONG) ->
     }
     let stays =
         attribute(CKA_TOKEN).is_some_and(|attribute| unsafe { *attribute.pValue.cast::<CK_BBOOL>() } == CK_TRUE);
+    if template.iter().any(|attribute| call.rules.lists(&call.label, "refuse_attribute", attribute.type_)) {
+        return Err(CKR_ATTRIBUTE_TYPE_INVALID);
+    }
+    let derived = call.function == "C_DeriveKey";
+    let key_type = attribute(CKA_KEY_TYPE).map(|attribute| unsafe { *attribute.pValue.cast::<CK_ULONG>() });
+    if !derived && key_type.is_some_and(|key_type| call.rules.lists(&call.label, "refuse_key_type", key_type)) {
+        return Err(CKR_TEMPLATE_INCONSISTENT);
+    }
+    if !derived && !stays && call.rules.has(&call.label, "no_session_objects", "") {
+        return Err(CKR_ATTRIBUTE_VALUE_INVALID);
+    }
     match call.rules.number(&call.label, "objects") {
         Some(most) if stays && unsafe { objects_on_token(call) } >= most => Err(CKR_DEVICE_MEMORY),
         _ => Ok(()),
     }
 }
 
-/// How many objects the token has, found on a session that is gone afterwards.
+/// A template as it is given; empty if there is none.
+unsafe fn attributes<'a>(template: *mut CK_ATTRIBUTE, count: CK_ULONG) -> &'a [CK_ATTRIBUTE] {
+    if template.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(template, count as usize) } }
+}
+
+/// How many objects the token has.
 unsafe fn objects_on_token(call: &Call) -> CK_ULONG {
     let _gate = GATE.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    unsafe { search(call, &mut [attribute(CKA_TOKEN, &mut CK_TRUE.to_ne_bytes())]) }.len() as CK_ULONG
+}
+
+/// Destroys a key; a private one with its public half, and that alone not at all.
+unsafe fn destroy_with_its_half(call: &Call, object: CK_OBJECT_HANDLE) -> CK_RV {
+    let (mut class, mut label) = (CKO_SECRET_KEY.to_ne_bytes(), [0; 256]);
+    let mut template = [attribute(CKA_CLASS, &mut class), attribute(CKA_LABEL, &mut label)];
+    let read = real().C_GetAttributeValue.expect("C_GetAttributeValue");
+    call.pass_anyway(|| unsafe { read(call.session, object, template.as_mut_ptr(), 2) });
+    let length = template[1].ulValueLen as usize;
+    let class = CK_OBJECT_CLASS::from_ne_bytes(class);
+    call.pass(|list| {
+        let destroy = list.C_DestroyObject?;
+        if class == CKO_PUBLIC_KEY {
+            return Some(CKR_OK);
+        }
+        let code = unsafe { destroy(call.session, object) };
+        if class == CKO_PRIVATE_KEY && code == CKR_OK {
+            let mut public = CKO_PUBLIC_KEY.to_ne_bytes();
+            let mut half = [attribute(CKA_CLASS, &mut public), attribute(CKA_LABEL, &mut label[..length])];
+            for half in unsafe { search(call, &mut half) } {
+                unsafe { destroy(call.session, half) };
+            }
+        }
+        Some(code)
+    })
+}
+
+fn attribute(type_: CK_ATTRIBUTE_TYPE, value: &mut [u8]) -> CK_ATTRIBUTE {
+    CK_ATTRIBUTE { type_, pValue: value.as_mut_ptr().cast(), ulValueLen: value.len() as CK_ULONG }
+}
+
+/// SoftHSM's objects that fit, found on a session that is gone afterwards.
+unsafe fn search(call: &Call, template: &mut [CK_ATTRIBUTE]) -> Vec<CK_OBJECT_HANDLE> {
     let (list, mut session, mut found) = (real(), 0, 0);
-    let (mut on_token, mut handles) = (CK_TRUE, vec![0; 100_000]);
-    let mut template = CK_ATTRIBUTE {
-        type_: CKA_TOKEN,
-        pValue: std::ptr::from_mut(&mut on_token).cast(),
-        ulValueLen: size_of::<CK_BBOOL>() as CK_ULONG,
-    };
+    let mut handles = vec![0; 100_000];
     let open = list.C_OpenSession.expect("C_OpenSession");
     unsafe {
         open(call.behind, CKF_SERIAL_SESSION, std::ptr::null_mut(), None, &mut session);
-        list.C_FindObjectsInit.expect("C_FindObjectsInit")(session, &mut template, 1);
+        let count = template.len() as CK_ULONG;
+        list.C_FindObjectsInit.expect("C_FindObjectsInit")(session, template.as_mut_ptr(), count);
         let most = handles.len() as CK_ULONG;
         list.C_FindObjects.expect("C_FindObjects")(session, handles.as_mut_ptr(), most, &mut found);
         list.C_CloseSession.expect("C_CloseSession")(session);
     }
-    found
+    handles.truncate(found as usize);
+    handles
 }
 
 /// Gives new objects their numbers.

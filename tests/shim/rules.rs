@@ -1,14 +1,12 @@
 //! The control file, read again when it changes.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use cryptoki_sys::*;
 
-use crate::state;
+use crate::{shared, state};
 
 /// What the shim does beside passing calls through.
 #[derive(Default)]
@@ -50,7 +48,12 @@ impl Rules {
 
     /// Whether a mechanism is hidden.
     pub fn hides(&self, label: &str, mechanism: CK_MECHANISM_TYPE) -> bool {
-        self.of(label, "hide").any(|rule| rule.arguments.iter().any(|hidden| number(hidden) == mechanism))
+        self.lists(label, "hide", mechanism)
+    }
+
+    /// Whether the number is one of those behind a word.
+    pub fn lists(&self, label: &str, word: &str, wanted: CK_ULONG) -> bool {
+        self.of(label, word).any(|rule| rule.arguments.iter().any(|listed| number(listed) == wanted))
     }
 
     /// Whether this very rule is still there.
@@ -144,34 +147,27 @@ pub fn control_file() -> Option<&'static PathBuf> {
 
 /// The rules as they are in the file now. What has come or gone since the last look, and is an event, happens first.
 pub fn current() -> Arc<Rules> {
-    let stamp = control_file().and_then(|path| std::fs::metadata(path).ok()).map(|metadata| stamp(&metadata));
-    {
-        let loaded = LOADED.read().unwrap_or_else(PoisonError::into_inner);
-        if loaded.0 == stamp
-            && let Some(rules) = &loaded.1
-        {
-            return Arc::clone(rules);
-        }
-    }
-    reload(stamp)
+    let generation = shared::generation();
+    loaded(generation).unwrap_or_else(|| reload(generation))
 }
 
-fn reload(stamp: Stamp) -> Arc<Rules> {
+fn loaded(generation: u64) -> Option<Arc<Rules>> {
+    let loaded = LOADED.read().unwrap_or_else(PoisonError::into_inner);
+    loaded.as_ref().filter(|loaded| loaded.0 == generation).map(|loaded| Arc::clone(&loaded.1))
+}
+
+fn reload(generation: u64) -> Arc<Rules> {
     let _one_at_a_time = RELOAD.lock().unwrap_or_else(PoisonError::into_inner);
-    let old = {
-        let loaded = LOADED.read().unwrap_or_else(PoisonError::into_inner);
-        if loaded.0 == stamp
-            && let Some(rules) = &loaded.1
-        {
-            return Arc::clone(rules);
-        }
-        loaded.1.clone().unwrap_or_default()
-    };
+    if let Some(rules) = loaded(generation) {
+        return rules;
+    }
+    let old = LOADED.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|loaded| Arc::clone(&loaded.1));
+    let old = old.unwrap_or_default();
     let text = control_file().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let known = |line: &str| old.0.iter().find(|rule| rule.text == line).cloned();
     let new = Arc::new(Rules(lines.map(|line| known(line).unwrap_or_else(|| Arc::new(Rule::parse(line)))).collect()));
-    *LOADED.write().unwrap_or_else(PoisonError::into_inner) = (stamp, Some(Arc::clone(&new)));
+    *LOADED.write().unwrap_or_else(PoisonError::into_inner) = Some((generation, Arc::clone(&new)));
     for rule in new.beyond(&old) {
         match rule.word.as_str() {
             "logout" => state::log_out(rule.label()),
@@ -185,27 +181,27 @@ fn reload(stamp: Stamp) -> Arc<Rules> {
     new
 }
 
-type Stamp = Option<(u64, i64, i64, u64)>;
-
-fn stamp(metadata: &Metadata) -> (u64, i64, i64, u64) {
-    (metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len())
-}
-
-static LOADED: RwLock<(Stamp, Option<Arc<Rules>>)> = RwLock::new((None, None));
+/// The rules, and which ones they are.
+static LOADED: RwLock<Option<(u64, Arc<Rules>)>> = RwLock::new(None);
 static RELOAD: Mutex<()> = Mutex::new(());
 
 /// The first word of every rule, and how many arguments it needs.
-const WORDS: [(&str, usize); 28] = [
+const WORDS: [(&str, usize); 33] = [
     ("hide", 1),
     ("alias", 2),
     ("gcm_iv", 1),
     ("vendor_gcm", 0),
     ("bad_tag", 1),
+    ("bad_padding", 1),
     ("sessions", 1),
     ("read_only", 1),
     ("data", 1),
     ("objects", 1),
     ("id_max", 1),
+    ("no_session_objects", 0),
+    ("pairs_are_one", 0),
+    ("refuse_attribute", 1),
+    ("refuse_key_type", 1),
     ("renumber", 0),
     ("blind", 0),
     ("latency", 2),

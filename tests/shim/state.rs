@@ -1,15 +1,12 @@
-//! What the shim remembers: SoftHSM's functions, the open sessions, renumbered handles, and counts of calls.
+//! What the shim remembers: SoftHSM's functions, the open sessions, and renumbered handles.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use cryptoki_sys::*;
 
 use crate::gcm::Sealing;
-use crate::rules::{self, Rules};
+use crate::rules::Rules;
 
 /// Everything that changes.
 #[derive(Default)]
@@ -159,34 +156,6 @@ fn trimmed(text: &[u8]) -> String {
     String::from_utf8_lossy(text).trim_end_matches([' ', '\0']).to_owned()
 }
 
-/// One more call of this function on the token with this label.
-pub fn count(label: &str, function: &str) {
-    let mut counts = COUNTS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    counts.add(label, function);
-}
-
-/// Counts of calls, in a file of fixed lines beside the control file: the count is written over in place.
-#[derive(Default)]
-struct Counts {
-    file: Option<File>,
-    lines: HashMap<(String, String), (u64, u64)>,
-}
-
-impl Counts {
-    fn add(&mut self, label: &str, function: &str) {
-        let Some(control) = rules::control_file() else { return };
-        let next = self.lines.len() as u64;
-        let (line, count) = self.lines.entry((label.to_owned(), function.to_owned())).or_insert((next, 0));
-        *count += 1;
-        let file = self.file.get_or_insert_with(|| {
-            let name = format!("{}.calls.{}", control.display(), std::process::id());
-            File::create(PathBuf::from(name)).expect("the file of counts")
-        });
-        let text = format!("{function:<24}{count:>16} {label:<32}\n");
-        file.write_all_at(text.as_bytes(), *line * text.len() as u64).expect("a count is written");
-    }
-}
-
 struct Loaded {
     functions: CK_FUNCTION_LIST,
     _library: Pkcs11,
@@ -194,5 +163,4 @@ struct Loaded {
 
 static REAL: OnceLock<Loaded> = OnceLock::new();
 static STATE: OnceLock<Mutex<State>> = OnceLock::new();
-static COUNTS: OnceLock<Mutex<Counts>> = OnceLock::new();
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";

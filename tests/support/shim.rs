@@ -5,6 +5,8 @@
 //! the program: `Shim::in_dir(dir)`, and `Shim::environment` on its command.
 #![allow(dead_code)] // every test uses its own part of this
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
@@ -30,6 +32,15 @@ impl Shim {
         let new = self.control.with_extension("new");
         std::fs::write(&new, rules).expect("the rules are written");
         std::fs::rename(new, &self.control).expect("the rules are there");
+        self.tell_change();
+    }
+
+    fn tell_change(&self) {
+        let path = self.control.with_extension("generation");
+        let number = std::fs::read(&path).ok().and_then(|bytes| Some(u64::from_ne_bytes(bytes.try_into().ok()?)));
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).expect("a file");
+        // In place: the shim has it as memory.
+        file.write_all_at(&(number.unwrap_or(0) + 1).to_ne_bytes(), 0).expect("the change is told");
     }
 
     /// How often a function was called, on all tokens and by all processes.
@@ -48,16 +59,16 @@ impl Shim {
         let begin = format!("{}.calls.", self.control.file_name().expect("a name").display());
         let files = std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry"));
         let files = files.filter(|entry| entry.file_name().to_string_lossy().starts_with(&begin));
-        let texts: Vec<String> = files.map(|entry| std::fs::read_to_string(entry.path()).expect("counts")).collect();
-        texts.iter().flat_map(|text| text.lines()).filter_map(count).collect()
+        let tables: Vec<Vec<u8>> = files.map(|entry| std::fs::read(entry.path()).expect("counts")).collect();
+        tables.iter().flat_map(|table| table.chunks_exact(64)).filter_map(count).collect()
     }
 }
 
-/// Function, count and label, as a line has them.
-fn count(line: &str) -> Option<(String, u64, String)> {
-    let (function, rest) = line.trim_end().split_once(' ')?;
-    let (count, label) = rest.trim_start().split_once(' ').unwrap_or((rest.trim_start(), ""));
-    Some((function.to_owned(), count.parse().ok()?, label.to_owned()))
+/// Function, count and label, as a row has them; `None` for a free one.
+fn count(row: &[u8]) -> Option<(String, u64, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned();
+    let count = u64::from_ne_bytes(row[..8].try_into().expect("8 bytes"));
+    (count > 0).then(|| (text(&row[8..32]), count, text(&row[32..])))
 }
 
 /// The module, built if it is missing or older than its source.

@@ -1,11 +1,11 @@
 //! `kill -9` inside SoftHSM's writes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hsm_kms::crypto::oaep_encrypt;
 use hsm_kms::model::{EncryptionAlgorithm, KeyPairSpec, ObjectName, Purpose, WrappingAlgorithm};
-use hsm_kms::token::{Import, KeyKind};
+use hsm_kms::token::{Import, KeyKind, Settings, Token};
 
 use super::process::*;
 
@@ -34,6 +34,49 @@ fn a_token_killed_inside_a_login_is_healed() {
     assert!(broken >= 1, "at least one kill has left a broken token.object");
     let kept = std::fs::read_dir(dir.path().join("copies")).unwrap();
     assert!(kept.into_iter().any(|entry| entry.unwrap().path().extension().is_some_and(|end| end == "broken")));
+}
+
+/// The broken one is not the first to be opened, and the module is in use when its turn comes: with the other one before
+/// it, and with both at once.
+#[test]
+fn a_second_token_killed_inside_a_login_is_healed() {
+    let test = "kill::a_second_token_killed_inside_a_login_is_healed";
+    if let Some(dir) = dir_of(test) {
+        return play_two(&dir, &role());
+    }
+    let dir = softhsm_dir();
+    assert_passed(test, &again(test, "make", dir.path()).output().unwrap());
+    let file = PathBuf::from(std::fs::read_to_string(dir.path().join("second")).unwrap()).join("token.object");
+    for check in ["one by one", "at once"] {
+        let whole = std::fs::metadata(&file).unwrap().len();
+        let output = again_killed(test, "one by one", dir.path(), "write", Some(&file), 1);
+        assert!(!output.status.success() && std::fs::metadata(&file).unwrap().len() < whole, "a login writes it");
+        assert_passed(test, &again(test, check, dir.path()).output().unwrap());
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), whole);
+    }
+}
+
+fn play_two(dir: &Path, role: &str) {
+    if role == "make" {
+        make_token("one");
+        let first = folder(dir);
+        make_token("two");
+        let mut folders = std::fs::read_dir(dir.join("tokens")).unwrap().map(|entry| entry.unwrap().path());
+        let second = folders.find(|folder| *folder != first).unwrap();
+        std::fs::write(dir.join("second"), second.to_str().unwrap()).unwrap();
+    }
+    let open = |label: &str| {
+        let settings = Settings { label: Some(label.to_owned()), ..settings(dir) };
+        Token::open(&settings, pin(PIN), || panic!("hopeless")).unwrap()
+    };
+    if role == "at once" {
+        let open = &open;
+        std::thread::scope(|scope| {
+            ["one", "two"].map(|label| scope.spawn(move || open(label))).map(|one| one.join().unwrap())
+        });
+    } else {
+        let _both = ["one", "two"].map(open);
+    }
 }
 
 #[test]

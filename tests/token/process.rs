@@ -123,6 +123,29 @@ pub fn folder(dir: &Path) -> PathBuf {
     folder
 }
 
+/// What forged ciphertexts cost the token: each one call more than a good one, and the first within a second and on a
+/// session two, as the token itself is probed then.
+pub struct Cost {
+    begun: Instant,
+    sessions: u64,
+    probes: u64,
+}
+
+impl Cost {
+    /// On so many sessions.
+    pub fn begin(sessions: u64) -> Cost {
+        Cost { begun: Instant::now(), sessions, probes: 0 }
+    }
+
+    /// One was refused after so many calls.
+    pub fn add(&mut self, calls: u64) {
+        assert!(calls <= 3, "a good one costs 1 call, this one {calls}");
+        self.probes += u64::from(calls == 3);
+        let seconds = self.begun.elapsed().as_secs();
+        assert!(self.probes <= self.sessions * (1 + seconds), "{} probes in {seconds} seconds", self.probes);
+    }
+}
+
 pub fn pin(text: &str) -> SecretString {
     SecretString::from(text)
 }

@@ -122,11 +122,11 @@ impl Holder {
         found.ok_or_else(|| no_such_key(id))
     }
 
-    /// Writes the holder anew, so that of two changes that count its keys one comes first.
+    /// Touches the holder, so that of two changes that count its keys one comes first.
     fn touched(&self, change: Change) -> Change {
         match self {
-            Holder::Root(account) => change.update(account, account.record.clone()),
-            Holder::User(user) => change.update(user, user.record.clone()),
+            Holder::Root(account) => change.touch(account),
+            Holder::User(user) => change.touch(user),
         }
     }
 }

@@ -47,8 +47,9 @@ impl Operation for CreateAlias {
                 created: now,
                 updated: now,
             };
-            // The key must still be as it was seen: a key that is being destroyed gets no new alias.
-            Ok((Change::new(now).expect(&key).insert(alias), ()))
+            // The key must still be as it was seen: a key that is being destroyed gets no new alias, and whoever counts its
+            // aliases at the same time must count again.
+            Ok((Change::new(now).touch(&key).insert(alias), ()))
         })
         .await
     }

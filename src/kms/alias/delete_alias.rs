@@ -25,8 +25,8 @@ impl Operation for DeleteAlias {
         cx.change(|_| {
             authorize_alias::<Self>(cx, &name)?;
             let alias = cx.alias(&cx.caller.account, &name)?;
-            authorize_target::<Self>(cx, &alias)?;
-            Ok((Change::new(cx.kms.now()).delete(&alias), ()))
+            let target = authorize_target::<Self>(cx, &alias)?;
+            Ok((Change::new(cx.kms.now()).expect(&target).delete(&alias), ()))
         })
         .await
     }

@@ -38,7 +38,10 @@ impl Operation for UpdateAlias {
             }
             let now = cx.kms.now();
             let record = AliasRecord { target: key.record.key_id, updated: now, ..alias.record.clone() };
-            Ok((Change::new(now).expect(&key).update(&alias, record), ()))
+            let change = Change::new(now).update(&alias, record);
+            // Whoever counts the aliases of the key that gets one more must count again.
+            let moves = current.record.key_id != key.record.key_id;
+            Ok((if moves { change.expect(&current).touch(&key) } else { change.expect(&key) }, ()))
         })
         .await
     }

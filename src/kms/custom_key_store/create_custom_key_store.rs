@@ -73,7 +73,8 @@ impl Operation for CreateCustomKeyStore {
             }
             cx.note_custom_key_store(&record);
             cx.note_response(json!({ "customKeyStoreId": id }));
-            Ok((Change::new(record.created).insert(record), ()))
+            let all = cx.kms.first_account()?;
+            Ok((Change::new(record.created).touch(&all).insert(record), ()))
         })
         .await?;
         Ok(Output { custom_key_store_id: id })

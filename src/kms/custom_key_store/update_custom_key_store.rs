@@ -63,7 +63,8 @@ impl Operation for UpdateCustomKeyStore {
                 change_password(&mut record, password);
             }
             cx.note_custom_key_store(&record);
-            Ok((Change::new(cx.kms.now()).update(&row, record), Empty {}))
+            let all = cx.kms.first_account()?;
+            Ok((Change::new(cx.kms.now()).touch(&all).update(&row, record), Empty {}))
         })
         .await
     }

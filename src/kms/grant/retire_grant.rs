@@ -45,7 +45,7 @@ impl Operation for RetireGrant {
                 return Err(Error::DryRun);
             }
             cx.note_response(json!({ "grantId": id, "keyId": arn_of(&key.record).to_string() }));
-            Ok((Change::new(cx.kms.now()).delete(&grant), ()))
+            Ok((Change::new(cx.kms.now()).expect(&key).delete(&grant), ()))
         })
         .await
     }

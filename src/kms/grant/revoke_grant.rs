@@ -38,7 +38,7 @@ impl Operation for RevokeGrant {
                 return Err(Error::DryRun);
             }
             cx.note_response(json!({ "grantId": self.grant_id, "keyId": arn_of(&key.record).to_string() }));
-            Ok((Change::new(cx.kms.now()).delete(&grant), ()))
+            Ok((Change::new(cx.kms.now()).expect(&key).delete(&grant), ()))
         })
         .await
     }

@@ -60,7 +60,10 @@ impl Operation for GetParametersForImport {
                 check_room(&cx.kms, store, &key)?;
                 let record = wrapping_key(&key, spec, cx.kms.now())?;
                 let intent = cx.kms.intent(IntentKind::Create, record.object(), &key.record, record.created);
-                Ok((Change::new(record.created).insert(intent), None, (key, record)))
+                // Whoever counts wrapping keys at the same time must count again.
+                let all = cx.kms.first_account()?;
+                let change = Change::new(record.created).touch(&all).expect(&key).insert(intent);
+                Ok((change, None, (key, record)))
             })
             .await?;
         crash_point::reached("wrapping-key-begun");

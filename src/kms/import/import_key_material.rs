@@ -79,7 +79,8 @@ impl Operation for ImportKeyMaterial {
         };
         // Behind it may be others whose keys take long to make.
         let deadline = cx.request.deadline.max(Instant::now() + GENERATION_TIME);
-        let unwrapped = match cx.kms.token_of(&key.record)?.unwrap_key(&import, deadline).await {
+        let unwrapped = cx.kms.token_of(&key.record)?.unwrap_key(&import, deadline).await;
+        let unwrapped = match cx.kms.disowned(&name, unwrapped).await {
             Ok(unwrapped) => unwrapped,
             Err(error) => return Err(self.refused(cx, &key, &import, error).await),
         };
@@ -252,19 +253,24 @@ impl ImportKeyMaterial {
 
 /// Takes a number for the object, which no other object of the key ever has, and says that it is being made.
 async fn allot(cx: &Context, key: &KeyRow) -> Result<ObjectName, Error> {
-    cx.prepare(|store| {
-        let now = cx.kms.now();
-        let KeyRecord { region, key_id, .. } = &key.record;
-        // As it is in the store: this changes no state.
-        let key = store.key(region, key_id).ok_or_else(|| gone(key))?;
-        not_pending_deletion(&key)?;
-        let number = key.record.next_material;
-        let name = key.record.imported_object(number);
-        let record = KeyRecord { next_material: number + 1, ..key.record.clone() };
-        let intent = cx.kms.intent(IntentKind::Create, name, &key.record, now);
-        Ok((Change::new(now).update(&key, record).insert(intent), None, name))
-    })
-    .await
+    let KeyRecord { region, key_id, .. } = &key.record;
+    // As it is in the store: this changes no state.
+    let stored = || cx.kms.store.key(region, key_id).ok_or_else(|| gone(key));
+    loop {
+        let number = cx.kms.free_number(&stored()?.record, cx.request.deadline).await?;
+        let allotted = cx.prepare(|_| {
+            let (now, key) = (cx.kms.now(), stored()?);
+            not_pending_deletion(&key)?;
+            // Another import was first, and used it up.
+            let Some(record) = number.used_by(&key.record) else { return Ok((Change::new(now), None, None)) };
+            let name = key.record.imported_object(number.get());
+            let intent = cx.kms.intent(IntentKind::Create, name, &key.record, now);
+            Ok((Change::new(now).update(&key, record).insert(intent), None, Some(name)))
+        });
+        if let Some(name) = allotted.await? {
+            return Ok(name);
+        }
+    }
 }
 
 /// The model's word for material that expires.

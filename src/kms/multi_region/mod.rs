@@ -47,15 +47,15 @@ impl Kms {
 
     /// Has the waiting time of a primary key begin when its last replica goes with this change.
     ///
-    /// The primary key is written again, though it is as it was: whoever counts its replicas at the same time, as another
-    /// replica that goes or who schedules its deletion, must decide again.
+    /// The primary key is touched at least: whoever counts its replicas at the same time, as another replica that goes or
+    /// who schedules its deletion, must decide again.
     pub(super) fn without_replica(&self, change: Change, replica: &KeyRecord) -> Change {
         let primary = replica.primary_region.as_ref().filter(|_| replica.is_replica());
         let Some(primary) = primary.and_then(|region| self.store.key(region, &replica.key_id)) else { return change };
         let waits = primary.record.state == KeyState::PendingReplicaDeletion;
         let is_last = self.replicas_of(&primary.record).iter().all(|row| row.record.region == replica.region);
         if !(waits && is_last) {
-            return change.update(&primary, primary.record.clone());
+            return change.touch(&primary);
         }
         let mut record = primary.record.clone();
         let days = record.pending_window_days.unwrap_or(MAX_WINDOW_DAYS);

@@ -17,7 +17,8 @@ impl Kms {
         deadline: Instant,
     ) -> Result<Transferable, Error> {
         let TokenKey { token, own } = self.replication_key(&key.region, &key.account, deadline).await?;
-        Ok(token.generate_transferable(name, kind_of(key)?, key.key_id, &own, deadline).await?)
+        let made = token.generate_transferable(name, kind_of(key)?, key.key_id, &own, deadline).await;
+        Ok(self.disowned(name, made).await?)
     }
 
     /// Brings material that the key `from` has to the token of its relation `to`, where it becomes the object `name`.
@@ -34,7 +35,8 @@ impl Kms {
         let kind = kind_of(from)?;
         let wrapped = source.token.rewrap(kind, material, &source.own, &target.own.public_key, deadline).await?;
         let material = Transferable { known: material.known.clone(), wrapped };
-        target.token.accept(name, kind, &material, &target.own, deadline).await?;
+        let accepted = target.token.accept(name, kind, &material, &target.own, deadline).await;
+        self.disowned(name, accepted).await?;
         Ok(material)
     }
 

@@ -200,9 +200,8 @@ impl Replicated {
                 }
                 let next_material = primary.record.next_material;
                 let replica = KeyRecord { next_material, ..self.replica.clone() };
-                // Written again as it is: whoever counts the replicas and changes the primary key must decide again.
-                let mut change = Change::new(cx.kms.now()).update(&primary, primary.record.clone());
-                change = change.insert(replica.clone());
+                // Whoever counts the replicas and changes the primary key must decide again.
+                let mut change = Change::new(cx.kms.now()).touch(&primary).insert(replica.clone());
                 for name in replica.objects() {
                     change = change.delete(&*cx.kms.creation(&name)?);
                 }

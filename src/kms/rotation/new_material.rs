@@ -12,11 +12,11 @@ use crate::crash_point;
 use crate::kms::janitor::Act;
 use crate::kms::key::key_material_id;
 use crate::kms::multi_region::{kept, synchronized};
+use crate::kms::numbers::FreeNumber;
 use crate::kms::usable::enabled;
 use crate::kms::{Error, KeyRow, Kms};
 use crate::model::{ObjectName, Region, RotationType};
 use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, Material, Rotation, Row, Store, Transfer};
-use crate::token;
 
 /// A rotation under way: what is to be made, on which tokens.
 pub(super) struct Planned {
@@ -30,18 +30,24 @@ pub(super) struct Planned {
 /// What was made, by Region; nothing of it for a single-Region key.
 pub(super) type Made = BTreeMap<Region, Transfer>;
 
-/// What begins a rotation: the intents to make its objects, and the number that is used up by it.
-pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> Result<(Change, Planned), Error> {
+/// What begins a rotation: the intents to make its objects, and the number that is used up by it. None if it was used up
+/// meanwhile: then another rotation was first.
+pub(super) fn beginning(
+    kms: &Kms,
+    key: &KeyRow,
+    number: FreeNumber,
+    kind: RotationType,
+) -> Result<Option<(Change, Planned)>, Error> {
     let token = kms.token_of(&key.record)?;
     token.check_available()?;
-    let number = key.record.next_material;
+    let Some(record) = number.used_by(&key.record) else { return Ok(None) };
+    let number = number.get();
     let started = kms.now();
     let intent = match kind {
         RotationType::OnDemand => IntentKind::RotateOnDemand,
         RotationType::Automatic => IntentKind::RotateAutomatically,
     };
     let name = key.record.made_object(number);
-    let record = KeyRecord { next_material: number + 1, ..key.record.clone() };
     let mut change = Change::new(started).update(key, record);
     change = change.insert(kms.intent(intent, name, &key.record, started));
     let mut replicas = Vec::new();
@@ -55,7 +61,7 @@ pub(super) fn beginning(kms: &Kms, key: &KeyRow, kind: RotationType) -> Result<(
         change = change.expect(&*row).insert(kms.intent(intent, name, &row.record, started));
         replicas.push((row.record.clone(), name));
     }
-    Ok((change, Planned { key: key.record.clone(), kind, name, replicas }))
+    Ok(Some((change, Planned { key: key.record.clone(), kind, name, replicas })))
 }
 
 impl Planned {
@@ -64,38 +70,42 @@ impl Planned {
         crash_point::reached("rotation-begun");
         let mut made = Made::new();
         if !self.key.key_id.is_multi_region() {
-            if let Err(error) = kms.token_of(&self.key)?.generate(&self.name, deadline).await {
-                if matches!(error, token::Error::Exists(_)) {
-                    kms.disown(&self.name).await;
-                }
-                return Err(error.into());
-            }
+            let answer = kms.token_of(&self.key)?.generate(&self.name, deadline).await;
+            kms.disowned(&self.name, answer).await?;
             crash_point::reached("rotation-on-token");
             return Ok(made);
         }
+        match self.make_in_every_region(kms, &mut made, deadline).await {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                self.give_up(kms, &made).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn make_in_every_region(&self, kms: &Kms, made: &mut Made, deadline: Instant) -> Result<(), Error> {
         let material = kms.make_transferable(&self.key, &self.name, deadline).await?;
         made.insert(self.key.region.clone(), kept(&material));
         crash_point::reached("rotation-on-token");
         for (replica, name) in &self.replicas {
-            match kms.pass((&self.key, replica), name, &material, deadline).await {
-                Ok(passed) => drop(made.insert(replica.region.clone(), kept(&passed))),
-                Err(error) => {
-                    self.give_up(kms, name).await;
-                    return Err(error);
-                }
-            }
+            let passed = kms.pass((&self.key, replica), name, &material, deadline).await?;
+            made.insert(replica.region.clone(), kept(&passed));
             crash_point::reached("rotation-on-replica");
         }
-        Ok(made)
+        Ok(())
     }
 
-    /// Takes back what was made or not begun, so that the key can rotate again soon. The object `failed` may be in the
-    /// making yet: its creation is undone later.
-    async fn give_up(&self, kms: &Kms, failed: &ObjectName) {
-        for (replica, name) in self.replicas.iter().filter(|(_, name)| name != failed) {
-            kms.withdraw(name, replica).await;
+    /// Takes back what was made, and forgets what was not begun, so that the key can rotate again soon. The object that
+    /// failed, the first that was not made, may be in the making yet: its creation is undone later.
+    async fn give_up(&self, kms: &Kms, made: &Made) {
+        let key = std::iter::once((&self.key, &self.name));
+        let all = key.chain(self.replicas.iter().map(|(replica, name)| (replica, name)));
+        let (made, others): (Vec<_>, Vec<_>) = all.partition(|(key, _)| made.contains_key(&key.region));
+        kms.forget_creations(others.iter().skip(1).map(|(_, name)| *name)).await;
+        for (key, name) in made {
+            kms.withdraw(name, key).await;
         }
-        kms.withdraw(&self.name, &self.key).await;
     }
 }
 

@@ -98,10 +98,14 @@ fn rotated(key: &KeyRecord, now: Timestamp) -> Option<KeyRecord> {
 
 /// Allots the number of the new material. Not in the record of the request, which tells what came of it.
 async fn begin(cx: &Context, key: &KeyRecord) -> Result<Planned, Error> {
+    let now = again(cx, key)?;
+    check(cx, &now)?;
+    let number = cx.kms.free_number(&now.record, cx.request.deadline).await?;
     cx.prepare(|_| {
         let key = again(cx, key)?;
         check(cx, &key)?;
-        let (change, planned) = beginning(&cx.kms, &key, RotationType::OnDemand)?;
+        let begun = beginning(&cx.kms, &key, number, RotationType::OnDemand)?;
+        let (change, planned) = begun.ok_or_else(|| conflict(ON_DEMAND))?;
         Ok((change, None, planned))
     })
     .await
@@ -143,12 +147,16 @@ fn check_no_other(cx: &Context, key: &KeyRecord) -> Result<(), Error> {
     let automatic = "an automatic rotation of this key is currently in progress or scheduled to begin within the next \
                      20 minutes";
     let why = match rotation_of(&cx.kms.store, key).map(|intent| intent.record.kind) {
-        Some(IntentKind::RotateOnDemand) => "an on-demand rotation of this key is currently in progress",
+        Some(IntentKind::RotateOnDemand) => ON_DEMAND,
         Some(_) => automatic,
         None if key.automatic_rotation.is_some_and(soon) => automatic,
         None => return Ok(()),
     };
-    Err(Error::Conflict(format!("The request was rejected because {why}.")))
+    Err(conflict(why))
+}
+
+fn conflict(why: &str) -> Error {
+    Error::Conflict(format!("The request was rejected because {why}."))
 }
 
 fn nothing_to_rotate_to(key: &KeyRow) -> Error {
@@ -164,6 +172,7 @@ fn note(cx: &Context, before: &KeyRecord, after: &KeyRecord) {
     }));
 }
 
+const ON_DEMAND: &str = "an on-demand rotation of this key is currently in progress";
 /// Per key, for life.
 const MAX_ROTATIONS: usize = 25;
 const SOON: Duration = Duration::from_secs(20 * 60);

@@ -40,7 +40,8 @@ impl Kms {
 
     /// Rotates a key; does nothing if somebody else is about to, or the key has changed meanwhile.
     pub(super) async fn rotate_by_itself(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
-        let (change, planned) = beginning(self, key, RotationType::Automatic)?;
+        let number = self.free_number(&key.record, deadline()).await?;
+        let Some((change, planned)) = beginning(self, key, number, RotationType::Automatic)? else { return Ok(()) };
         match self.begin_rotation(change, key, reason).await {
             Err(CommitError::Conflict) => return Ok(()),
             other => other?,

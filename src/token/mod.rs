@@ -838,8 +838,9 @@ impl Drop for Inner {
 /// Loads the module with its profile. Whoever is the first to use it has SoftHSM's broken tokens healed, all of them:
 /// later, when another one of them is in use, none can be.
 fn take_module(settings: &Settings) -> Result<(Lease, Profile), Error> {
-    let taking = module::taking(&settings.module);
-    let _one_at_a_time = taking.lock().unwrap_or_else(PoisonError::into_inner);
+    // Two that come at once would take each other for the first.
+    let place = module::Place::of(&settings.module);
+    let _one_at_a_time = place.taking();
     let (lease, profile) = Profile::take_module(&settings.module, settings.profile.as_deref())?;
     if let Some(copies) = &settings.copies_dir
         && profile.files.keep_token_object_copy

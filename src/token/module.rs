@@ -122,16 +122,11 @@ impl Module {
     }
 }
 
-/// To be held by who takes a lease and then does what only the first user can: two that come at once would take each other
-/// for the first.
-pub(super) fn taking(path: &Path) -> Arc<Mutex<()>> {
-    Arc::clone(&Place::of(path).taking)
-}
-
 /// A file that modules are loaded from, and who uses the one that was.
-struct Place {
+pub(super) struct Place {
     path: PathBuf,
-    taking: Arc<Mutex<()>>,
+    /// Held by who takes the module to look after its tokens, if nobody else uses it.
+    taking: Mutex<()>,
     /// Held across `C_Initialize` and `C_Finalize`, which wait for nobody but users of the same module.
     users: Mutex<Users>,
 }
@@ -147,7 +142,7 @@ struct Users {
 
 impl Place {
     /// The one place of this file, by whatever name.
-    fn of(path: &Path) -> Arc<Place> {
+    pub fn of(path: &Path) -> Arc<Place> {
         // Two names of one file are one library in this process, which is finalised for all.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         // A panic while the list was held leaves it as it was: places are only added.
@@ -155,9 +150,14 @@ impl Place {
         if let Some(place) = places.iter().find(|place| place.path == path) {
             return Arc::clone(place);
         }
-        let place = Arc::new(Place { path, taking: Arc::default(), users: Mutex::default() });
+        let place = Arc::new(Place { path, taking: Mutex::default(), users: Mutex::default() });
         places.push(Arc::clone(&place));
         place
+    }
+
+    /// To be held by one user of the module after another.
+    pub fn taking(&self) -> MutexGuard<'_, ()> {
+        self.taking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn users(&self) -> MutexGuard<'_, Users> {

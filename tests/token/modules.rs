@@ -20,20 +20,22 @@ fn a_module_that_does_not_start_holds_up_no_other() {
         std::fs::copy(module(), &hung).unwrap();
         let token = Token::open(&Settings { module: well.clone(), ..settings(dir) }, pin(PIN), || {}).unwrap();
         shim.rules("hang C_Initialize");
-        let (path, (done, ended)) = (hung.clone(), channel());
-        let thread = std::thread::spawn(move || done.send(tokens(&path, None).map(drop)).unwrap());
+        let (nobody, (done, ended)) = (Some("nobody".to_owned()), channel());
+        let unknown = move |module| Settings { module, label: nobody.clone(), ..settings(dir) };
+        let hanging = unknown(hung);
+        let thread = std::thread::spawn(move || done.send(Token::open(&hanging, pin(PIN), || {}).is_err()).unwrap());
         until("the module is loaded", || std::fs::read_to_string("/proc/self/maps").unwrap().contains("hung.so"));
         let (path, (done, listed)) = (well.clone(), channel());
         std::thread::spawn(move || done.send(tokens(&path, None)).unwrap());
         let listed = listed.recv_timeout(Duration::from_secs(5)).expect("the other module's tokens").unwrap();
         assert!(listed.iter().any(|token| token.label == LABEL));
-        let mut opened = settings(dir);
-        (opened.module, opened.label) = (well, Some("nobody".to_owned()));
-        assert!(Token::open(&opened, pin(PIN), || {}).is_err());
+        let (opening, (done, opened)) = (unknown(well), channel());
+        std::thread::spawn(move || done.send(Token::open(&opening, pin(PIN), || {}).is_err()).unwrap());
+        assert!(opened.recv_timeout(Duration::from_secs(5)).expect("the other module's answer"));
         block_on(token.generate(&name(1), soon())).unwrap();
         assert!(ended.try_recv().is_err(), "it hangs all the while");
         shim.rules("");
-        ended.recv_timeout(Duration::from_secs(10)).expect("it goes on").unwrap();
+        assert!(ended.recv_timeout(Duration::from_secs(10)).expect("it goes on"));
         thread.join().unwrap();
     });
 }

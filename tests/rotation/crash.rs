@@ -16,15 +16,15 @@ use crate::{DAY_MILLIS, Key, Sealed, events, housekeep, objects, pass};
 #[test]
 fn a_rotation_on_demand_that_was_killed_is_there_wholly_or_not_at_all() {
     let test = "crash::a_rotation_on_demand_that_was_killed_is_there_wholly_or_not_at_all";
-    // The changes before are a root user and a key.
-    killed_at_every_step(test, 3);
+    // The changes before are a root user, the tokens of two Regions and a key.
+    killed_at_every_step(test, 5);
 }
 
 #[test]
 fn a_rotation_by_the_clock_that_was_killed_is_there_wholly_or_not_at_all() {
     let test = "crash::a_rotation_by_the_clock_that_was_killed_is_there_wholly_or_not_at_all";
-    // The changes before are a root user, a key and its schedule.
-    killed_at_every_step(test, 4);
+    // The changes before are a root user, the tokens of two Regions, a key and its schedule.
+    killed_at_every_step(test, 6);
 }
 
 /// What makes no object and destroys none leaves a rotation alone that is under way; one that never ends is undone.
@@ -85,7 +85,7 @@ fn killed_at_every_step(test: &str, change: u32) {
         (format!("change-committed:{change}"), true),
         (format!("change-recorded:{change}"), true),
     ];
-    let kind = if change == 3 { "on-demand" } else { "by-the-clock" };
+    let kind = if change == 5 { "on-demand" } else { "by-the-clock" };
     for (point, rotated) in points {
         let dir = softhsm_dir();
         let killed = again(test, kind, dir.path()).env(hsm_kms::crash_point::VARIABLE, &point).output().unwrap();

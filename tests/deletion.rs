@@ -219,14 +219,15 @@ fn a_destruction_that_was_killed_is_finished_by_the_next_start() {
     if let Some(dir) = dir_of(test) {
         return block_on(play_killed_destruction(&dir));
     }
-    // The changes before are a root user, two keys, an alias and a schedule; and how many of the two records are there then.
+    // The changes before are a root user, the tokens of two Regions, two keys, an alias and a schedule; and how
+    // many of the two records are there then.
     for (point, recorded) in [
-        ("change-committed:6", 0),
-        ("change-recorded:6", 1),
+        ("change-committed:8", 0),
+        ("change-recorded:8", 1),
         ("destruction-begun", 1),
         ("object-destroyed", 1),
-        ("change-committed:7", 1),
-        ("change-recorded:7", 2),
+        ("change-committed:9", 1),
+        ("change-recorded:9", 2),
     ] {
         let dir = softhsm_dir();
         let killed = again(test, "destroy", dir.path()).env(hsm_kms::crash_point::VARIABLE, point).output().unwrap();

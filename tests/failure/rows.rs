@@ -138,7 +138,7 @@ fn calls_that_hang_for_good_end_the_process() {
     assert_eq!(status.code(), None, "{status:?}");
     trial.one.give_up();
     trial.two.give_up();
-    trial.doctor.discharge();
+    trial.doctor.bury();
 }
 
 #[test]
@@ -470,7 +470,7 @@ impl Trial {
         assert_eq!(status.code(), code, "{status:?}");
         self.one.give_up();
         self.two.give_up();
-        self.doctor.discharge();
+        self.doctor.bury();
     }
 
     /// Stops everything but the tokens.

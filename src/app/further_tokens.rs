@@ -103,11 +103,13 @@ impl Further {
 
 impl Opener {
     /// Tries until the token is open, or no further try can help; tells how the first one ended.
-    fn run(self, stopped: &Receiver<()>, tried: tokio::sync::oneshot::Sender<Option<Error>>) {
+    fn run(mut self, stopped: &Receiver<()>, tried: tokio::sync::oneshot::Sender<Option<Error>>) {
         let mut tried = Some(tried);
         let mut pause = MIN_PAUSE;
         loop {
             let outcome = self.open();
+            // The operator's word is about the tokens that are there now, and not about one that comes days later.
+            self.holder.accepted = false;
             let failed = outcome.as_ref().err().map(ToString::to_string);
             let is_missing = matches!(
                 outcome,

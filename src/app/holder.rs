@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::Error;
-use crate::kms::Kms;
+use crate::kms::{KeyStore, Kms};
 use crate::model::{AccountId, Region};
 use crate::store::{Change, RegionTokenRecord};
 use crate::token::Token;
@@ -17,7 +17,7 @@ pub(super) struct Holder {
     pub kms: Arc<Kms>,
     /// In whose log it is told which token a Region has.
     pub account: AccountId,
-    /// Whether an operator says that other tokens have taken over all keys.
+    /// Whether an operator says that other tokens have taken over all keys: of each token until it was tried once.
     pub accepted: bool,
 }
 
@@ -47,7 +47,8 @@ impl Holder {
         let mut details = json!({ "region": region, "token": { "label": label, "serial": serial } });
         let record = RegionTokenRecord { region: region.clone(), serial, label, since: self.kms.now() };
         let change = match (row, known) {
-            (Some(row), Some(known)) if self.accepted => {
+            // Without keys it may have another one, too: it was given away by mistake, say.
+            (Some(row), Some(known)) if self.accepted || !self.kms.has_objects(&KeyStore::Region(region.clone())) => {
                 details["serialBefore"] = json!(known);
                 Change::new(record.since).update(&row, record)
             }

@@ -385,7 +385,7 @@ impl Kms {
     }
 
     /// Whether some record names an object in a key store, or a key that may get one.
-    pub(super) fn has_objects(&self, key_store: &KeyStore) -> bool {
+    pub fn has_objects(&self, key_store: &KeyStore) -> bool {
         // In this order: what is begun becomes a key or a wrapping key, and not the other way round.
         !(self.intents_in(key_store).is_empty()
             && self.keys_in(key_store).is_empty()

@@ -38,6 +38,10 @@ impl Kms {
         if key.origin.is_made_here() {
             keys.extend(self.living_replicas_of(key).iter().map(|row| row.record.clone()));
         }
+        for key in &keys {
+            // Or a token would be asked again and again while another one is out.
+            self.token_of(key)?.check_available()?;
+        }
         for number in key.next_material..u32::MAX {
             if self.is_free(&keys, number, deadline).await? {
                 return Ok(FreeNumber(number));

@@ -59,11 +59,11 @@ impl Change {
         self.with(Typed { key: row.record.primary_key(), expected: Some(row.revision), to: To::Put(record) })
     }
 
-    /// Writes `row` once more, as it is. Of two changes that decide by rows which neither names, such as how many there are,
+    /// Writes `row` once more as the store has it, whatever the one given says beside its key and revision. Of two changes that decide by rows which neither names, such as how many there are,
     /// one must come first: both touch a row that stands for them all, and the other one finds that it has moved.
     #[must_use]
     pub fn touch<R: Record>(self, row: &Row<R>) -> Self {
-        self.update(row, row.record.clone())
+        self.with(Typed::<R> { key: row.record.primary_key(), expected: Some(row.revision), to: To::Touch })
     }
 
     /// Removes `row`.
@@ -99,11 +99,11 @@ pub(super) struct Plan {
 
 impl Change {
     /// Holds the change against the index: the rows as they are now, or the first row that has moved.
-    pub(super) fn judge(&self, index: &Index) -> Result<Vec<Option<Fingerprint>>, Error> {
+    pub(super) fn judge(&mut self, index: &Index) -> Result<Vec<Option<Fingerprint>>, Error> {
         let mut named = BTreeSet::new();
         let mut live = Vec::with_capacity(self.steps.len());
-        for step in &self.steps {
-            if !named.insert((step.table(), step.key())) {
+        for step in &mut self.steps {
+            if !named.insert((step.table(), step.key().to_owned())) {
                 return Err(step.unsound("the row is named twice"));
             }
             live.push(step.judge(index)?);
@@ -163,7 +163,7 @@ impl Plan {
 trait Step: Send {
     fn table(&self) -> &'static str;
     fn key(&self) -> &str;
-    fn judge(&self, index: &Index) -> Result<Option<Fingerprint>, Error>;
+    fn judge(&mut self, index: &Index) -> Result<Option<Fingerprint>, Error>;
     fn seal(&self, keys: &Keys, place: Place<'_>) -> Result<After, Error>;
     fn install(self: Box<Self>, index: &mut Index, epoch: u64, digest: [u8; 32]);
     fn unsound(&self, why: &'static str) -> Error;
@@ -178,6 +178,8 @@ struct Typed<R> {
 
 enum To<R> {
     Put(R),
+    /// To what it is; [`Step::judge`] makes it that.
+    Touch,
     Remove,
     Keep,
 }
@@ -191,18 +193,20 @@ impl<R: Record> Step for Typed<R> {
         &self.key
     }
 
-    fn judge(&self, index: &Index) -> Result<Option<Fingerprint>, Error> {
-        match &self.to {
-            To::Put(record) if record.primary_key() != self.key => Err(self.unsound("the primary key changes")),
-            _ => {
-                let live = index.table::<R>().fingerprint(&self.key);
-                if live.map(|row| row.revision) == self.expected {
-                    Ok(live)
-                } else {
-                    Err(Error::Conflict { table: R::TABLE, key: self.key.clone() })
-                }
-            }
+    fn judge(&mut self, index: &Index) -> Result<Option<Fingerprint>, Error> {
+        if let To::Put(record) = &self.to
+            && record.primary_key() != self.key
+        {
+            return Err(self.unsound("the primary key changes"));
         }
+        let live = index.table::<R>().fingerprint(&self.key);
+        if live.map(|row| row.revision) != self.expected {
+            return Err(Error::Conflict { table: R::TABLE, key: self.key.clone() });
+        }
+        if let (To::Touch, Some(row)) = (&self.to, index.table::<R>().find(&self.key)) {
+            self.to = To::Put(row.record.clone());
+        }
+        Ok(live)
     }
 
     fn seal(&self, keys: &Keys, place: Place<'_>) -> Result<After, Error> {
@@ -214,6 +218,7 @@ impl<R: Record> Step for Typed<R> {
             }
             To::Remove => Ok(After::Removed),
             To::Keep => Ok(After::Kept),
+            To::Touch => Err(self.unsound("the row that is touched is not there")),
         }
     }
 
@@ -225,7 +230,7 @@ impl<R: Record> Step for Typed<R> {
             To::Remove => {
                 index.remove::<R>(&self.key);
             }
-            To::Keep => {}
+            To::Keep | To::Touch => {}
         }
     }
 

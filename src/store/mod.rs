@@ -494,7 +494,7 @@ impl Store {
 }
 
 impl Shared {
-    async fn commit(&self, change: Change) -> Result<u64, Error> {
+    async fn commit(&self, mut change: Change) -> Result<u64, Error> {
         let mut head = self.head.lock().await;
         self.check(&head).await?;
         let live = change.judge(&self.index())?;

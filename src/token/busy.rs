@@ -74,6 +74,19 @@ impl Busy {
         if self.recalled.load(Ordering::Acquire) {
             return Err(not_called());
         }
+        self.watch_to_its_end(limit, call)
+    }
+
+    /// As [`Busy::watch`], for the calls that close a session: also after a recall, or it would stay open for ever.
+    pub fn watch_closing<T>(&self, call: impl FnOnce() -> Result<T, CryptokiError>) -> Result<T, CryptokiError> {
+        self.watch_to_its_end(self.call, call)
+    }
+
+    fn watch_to_its_end<T>(
+        &self,
+        limit: Duration,
+        call: impl FnOnce() -> Result<T, CryptokiError>,
+    ) -> Result<T, CryptokiError> {
         let idle = self.since.load(Ordering::Acquire) == IDLE;
         self.set(self.now(), limit)?;
         let result = call();

@@ -217,10 +217,8 @@ pub(super) fn is_logged_in(session: &Session) -> bool {
 ///
 /// Sessions are opened so that dropping them makes no call: the handle of a lost session may be someone else's by now.
 pub(super) fn close(session: Session) {
-    if session.get_session_info().is_ok() {
-        // A failure means that it is closed already, which is what was wanted.
-        let _ = session.close();
-    }
+    // A failure means that it is closed already, which is what was wanted.
+    let _ = session.close();
 }
 
 /// Whether the token's flags allow to try the PIN (PKCS#11 v3.0 §3.2).

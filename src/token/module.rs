@@ -58,10 +58,10 @@ impl Lease {
 
     /// Runs `repair` between `C_Finalize` and `C_Initialize`, which makes the module read its files anew.
     ///
-    /// Does nothing and returns false if others use the module: their sessions would die.
+    /// Does nothing and returns false if others use the module, whose sessions would die, or if a thread is still inside it.
     pub fn restart_around(&self, repair: impl FnOnce() -> Result<(), Error>) -> Result<bool, Error> {
         let users = self.place.users();
-        if users.count > 1 {
+        if users.count > 1 || users.busy {
             return Ok(false);
         }
         self.module.finalise();

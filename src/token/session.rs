@@ -50,10 +50,11 @@ impl Session {
         self.busy.watch(|| self.bare.login(user, pin))
     }
 
-    /// `C_CloseSession`
+    /// `C_CloseSession`, if `C_GetSessionInfo` says that it is open. A thread that is recalled closes it, too.
     pub fn close(self) -> Result<(), CryptokiError> {
         let Session { bare, busy } = self;
-        busy.watch(|| bare.close())
+        busy.watch_closing(|| bare.get_session_info())?;
+        busy.watch_closing(|| bare.close())
     }
 
     /// `C_GenerateRandom`

@@ -2,8 +2,9 @@
 //!
 //! A token cannot wrap what it may not give out. So such material is made as a session object that may be, and within one
 //! job it is wrapped for its own token's replication key and unwrapped from that into the object that stays, which is not
-//! extractable. If any of that fails, the session is closed, and with it goes what may be left there. What was wrapped is kept, and lets the token bring the material into a session once more, to wrap it for
-//! another token's replication key. The host never sees it in the clear.
+//! extractable. If any of that fails, the session is closed, and with it goes what may be left there. What was wrapped is
+//! kept, and lets the token bring the material into a session once more, to wrap it for another token's replication key. The
+//! host never sees it in the clear.
 //!
 //! Wrapped material is `01 ‖ length of the first part, 2 bytes ‖ a key of AES-256, wrapped by RSA-OAEP (SHA-1, no label) ‖
 //! the material, wrapped under that by AES key wrapping`. What was wrapped tells who unwraps it nothing about who wrapped

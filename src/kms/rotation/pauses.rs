@@ -1,4 +1,4 @@
-//! Pauses between tries to rotate a key that no outage keeps from it: what fails once would fail in every round.
+//! Pauses between tries to rotate a key: what fails once would fail in every round.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,6 +30,11 @@ impl Pauses {
         let last = all.get(key).map_or(Duration::ZERO, |pause| pause.length);
         let length = (last * 2).clamp(SHORTEST, LONGEST);
         all.insert(key.clone(), Pause { until: now + length, length });
+    }
+
+    /// Holds a key for a second, since a token is out: that is over at any moment.
+    pub(super) fn hold(&self, key: &Place, now: Instant) {
+        self.all().insert(key.clone(), Pause { until: now + SHORTEST, length: Duration::ZERO });
     }
 
     /// Holds a key no more: it has rotated.

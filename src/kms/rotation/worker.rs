@@ -45,12 +45,12 @@ impl Kms {
 
     /// Rotates a key; does nothing if somebody else is about to, or the key has changed meanwhile.
     ///
-    /// One that failed is held back for a while, but not for an outage: that is over at any moment.
+    /// One that failed is held back for a while, and for a second after an outage: that is over at any moment.
     pub(super) async fn rotate_by_itself(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
         let rotated = self.rotate_once(key, reason).await;
         match &rotated {
             Ok(()) => self.rotation_pauses.end(&place(&key.record)),
-            Err(error) if is_of_the_token(error) => {}
+            Err(error) if is_of_the_token(error) => self.rotation_pauses.hold(&place(&key.record), Instant::now()),
             Err(_) => self.rotation_pauses.lengthen(&place(&key.record), Instant::now()),
         }
         rotated

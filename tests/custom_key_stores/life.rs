@@ -42,7 +42,11 @@ fn a_custom_key_store_does_what_the_regions_own_does() {
                 assert_eq!((status, &answer["__type"]), (400, &json!("KMSInvalidStateException")));
             }
             assert_eq!(service.refused("Sign", message).await, "KMSInvalidStateException");
+            // What is done about a key meanwhile does not make of it what it only is for now.
+            service.call("CreateAlias", json!({ "AliasName": "alias/meanwhile", "TargetKeyId": key })).await;
             store.connected().await;
+            assert_eq!(key_state(&service, &key).await, "Enabled");
+            encrypt(&service, "alias/meanwhile").await;
             for blob in [&first, &second, &third] {
                 decrypts(&service, blob).await;
             }

@@ -82,7 +82,7 @@ fn the_first_token_that_was_swapped_between_starts_gets_no_pin() {
 fn a_region_stays_with_its_token_whatever_the_settings_call_it() {
     let rig = Rig::new(&["one", "two"]);
     let service = rig.serve();
-    ask(&service, EAST, "CreateKey", json!({}));
+    ask(&service, WEST, "CreateKey", json!({}));
     assert!(service.terminate().0.success());
     rig.configure();
     let text = std::fs::read_to_string(rig.path("settings.toml")).unwrap();
@@ -106,6 +106,23 @@ fn a_region_stays_with_its_token_whatever_the_settings_call_it() {
             (Err(failed), None) => panic!("{failed:?}"),
         }
     }
+}
+
+/// It may have been given away by mistake, and nothing is on the token.
+#[test]
+fn a_region_without_keys_may_have_another_token() {
+    let rig = Rig::new(&["one", "two"]);
+    let service = rig.serve();
+    ask(&service, EAST, "CreateKey", json!({}));
+    assert!(service.terminate().0.success());
+    rig.configure();
+    let text = std::fs::read_to_string(rig.path("settings.toml")).unwrap();
+    let (further, rest) = (text.find("[tokens.two]").unwrap(), text.find("[server]").unwrap());
+    rig.write("settings.toml", &(text[..further].to_owned() + &text[rest..]));
+    let service = rig.try_serve_as_written(&[]).unwrap();
+    ask(&service, WEST, "CreateKey", json!({}));
+    assert_eq!(assigned(&service).len(), 3);
+    assert!(service.terminate().0.success());
 }
 
 /// The events that say which token a Region has.

@@ -44,6 +44,21 @@ fn a_transfer_that_fails_leaves_nothing_that_can_be_wrapped() {
                 assert_eq!(left(&[rewrapped]), 0, "{rules}");
             }
             token.rewrap(kind, &material, &own, &public_key, soon()).await.unwrap();
+
+            // One that a recovery cuts short, for which nobody logs out.
+            let key = name(5);
+            token.generate(&key, soon()).await.unwrap();
+            shim.rules("latency 1000 C_WrapKey\nfail CKR_DEVICE_ERROR C_Encrypt nth 1");
+            let (wraps, recoveries) = (shim.calls("C_WrapKey"), token.counts().recoveries);
+            let lose = async {
+                until("it is wrapped", || shim.calls("C_WrapKey") > wraps);
+                token.wrap_seed(&key, token.scheme(), b"", &[7; 32], soon()).await
+            };
+            let (refused, _) = tokio::join!(token.rewrap(kind, &material, &own, &public_key, soon()), lose);
+            assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+            until("it works", || token.status().is_ready());
+            assert_eq!(token.counts().recoveries, recoveries + 1);
+            assert_eq!(left(&[ObjectName { key_id: of_key, material: 0, ..made }]), 0);
         });
     });
 }

@@ -120,22 +120,29 @@ impl Kms {
     pub(super) async fn reconcile_custom_key_store(&self, id: &CustomKeyStoreId) -> Result<(), Error> {
         let Some(token) = self.custom_token(id) else { return Ok(()) };
         let known = || self.known_objects(|custom_key_store| custom_key_store == Some(id));
-        let own = |intent: &IntentRecord| intent.owner == self.instance;
-        let in_the_making = self.store.intents().into_iter().filter(|row| own(&row.record));
-        let in_the_making: HashSet<_> = in_the_making.map(|row| row.record.name.cka_label()).collect();
+        let in_passing = self.objects_in_passing();
         let Reconciliation { mut orphans, mut missing } = reconcile(std::slice::from_ref(&token), &known()).await;
         // Requests are served meanwhile: what they make and destroy is neither.
         let still_known = known();
         let labels: HashSet<_> = still_known.keys().map(|name| token.label(name)).collect();
         orphans.retain(|label| !labels.contains(label));
         let labels: HashSet<_> = still_known.keys().map(ObjectName::cka_label).collect();
-        missing.retain(|label| labels.contains(label) && !in_the_making.contains(label));
+        let in_passing: HashSet<_> = in_passing.union(&self.objects_in_passing()).cloned().collect();
+        missing.retain(|label| labels.contains(label) && !in_passing.contains(label));
         if orphans.is_empty() && missing.is_empty() {
             return Ok(());
         }
         tracing::warn!(store = %id, ?orphans, ?missing, "the token of a custom key store and the store differ");
         let details = json!({ "customKeyStoreId": id, "orphans": orphans, "missing": missing });
         self.record_act("ReconcileTokenObjects", details).await
+    }
+
+    /// The labels of objects that are being made, undone or destroyed, by whomever: at no time can it be said of them that
+    /// they should be there.
+    fn objects_in_passing(&self) -> HashSet<String> {
+        let intents = self.store.intents().into_iter().map(|row| row.record.name.cka_label());
+        let keys = self.store.all_keys().into_iter().filter(|key| key.record.state == KeyState::Destroying);
+        intents.chain(keys.flat_map(|key| labels(&key.record))).collect()
     }
 
     /// Writes the record of an act of the service that changes nothing in the store.

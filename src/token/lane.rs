@@ -1,7 +1,7 @@
 //! One queue before the sessions, and the workers that wait at its end.
 //!
 //! A job wakes the worker that has waited for the shortest time, and wakes it after the lock is given back. A channel's
-//! `select` costs about six times as many calls of the operating system for the same.
+//! `select` costs twice as many calls of the operating system for the same.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

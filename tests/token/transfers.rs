@@ -48,10 +48,13 @@ fn a_transfer_that_fails_leaves_nothing_that_can_be_wrapped() {
             // One that a recovery cuts short, for which nobody logs out.
             let key = name(5);
             token.generate(&key, soon()).await.unwrap();
-            shim.rules("latency 1000 C_WrapKey\nfail CKR_DEVICE_ERROR C_Encrypt nth 1");
+            let slow = "latency 1000 C_WrapKey";
+            shim.rules(slow);
             let (wraps, recoveries) = (shim.calls("C_WrapKey"), token.counts().recoveries);
             let lose = async {
                 until("it is wrapped", || shim.calls("C_WrapKey") > wraps);
+                // Not before: the transfer encrypts, too.
+                shim.rules(&format!("{slow}\nfail CKR_DEVICE_ERROR C_Encrypt nth 1"));
                 token.wrap_seed(&key, token.scheme(), b"", &[7; 32], soon()).await
             };
             let (refused, _) = tokio::join!(token.rewrap(kind, &material, &own, &public_key, soon()), lose);

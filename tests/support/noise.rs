@@ -1,5 +1,6 @@
 //! How long this machine held up a service and its callers: what every bound on a single answer leaves out. A bound without
 //! it would judge the machine.
+#![allow(dead_code)] // every test uses its own part of this
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,12 @@ impl Noise {
             drop(looks);
             std::thread::sleep(TICK / 4);
         }
+    }
+
+    /// Whether this much time has passed since then, not counting the noise.
+    pub fn has_passed(&self, time: Duration, since: Instant) -> bool {
+        let now = Instant::now();
+        now - since >= time && now - since >= time + self.between(since, now)
     }
 }
 

@@ -43,9 +43,10 @@ impl Noise {
                 told.lock().unwrap_or_else(PoisonError::into_inner).push(look);
                 std::thread::sleep(TICK);
                 let at = Instant::now();
-                // Whoever sleeps too long was not alone with that.
-                let overslept = (at - look.at).saturating_sub(TICK);
-                look = Look { at, so_far: look.so_far + overslept + counts.grow(pid) };
+                // Whoever sleeps too long was not alone with that. And nobody is held up for longer than it takes.
+                let time = at - look.at;
+                let noise = time.saturating_sub(TICK) + counts.grow(pid);
+                look = Look { at, so_far: look.so_far + noise.min(time) };
             }
         });
         Noise { looks, stop, watch: Some(watch) }

@@ -63,6 +63,7 @@ fn gone_while_a_login_waits() {
 fn gone_for_good() {
     let trial = Trial::start(&[]);
     let trial = trial.fails_for("@one removed", Duration::from_secs(1)).says("unavailable");
+    until("at once", || trial.one.median(Instant::now() - MOMENT, Instant::now()) < AT_ONCE);
     let asked = trial.one.asked(Instant::now() - Duration::from_millis(300), Instant::now());
     assert!(asked.iter().all(|outcome| outcome.is_within(AT_ONCE, &trial.doctor.noise)), "at once: {asked:?}");
     trial.ends_by_itself(Duration::from_secs(5), Some(0));
@@ -170,8 +171,9 @@ fn busy() {
 #[test]
 fn general_error() {
     let trial = Trial::start(&[]);
-    let seen =
-        trial.fails_for(&format!("@one fail CKR_GENERAL_ERROR {WORK}"), Duration::from_secs(1)).recovers().ends();
+    let trial = trial.fails_for(&format!("@one fail CKR_GENERAL_ERROR {WORK}"), Duration::from_secs(1));
+    until("at once", || trial.one.median(Instant::now() - MOMENT, Instant::now()) < AT_ONCE);
+    let seen = trial.recovers().ends();
     assert!(seen.only(&[UNAVAILABLE]) && seen.exceptions("Decrypt") == [UNAVAILABLE], "{seen:?}");
     assert!(seen.ready && seen.logins == 0 && seen.is_within("Encrypt", SLACK), "at once: {seen:?}");
 }

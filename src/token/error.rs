@@ -219,6 +219,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the token answered, and will not do what was asked.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Error::Refused { .. })
+    }
+
     /// A worker gave an answer of another kind than was asked for: our mistake.
     pub(super) fn mixed_up() -> Error {
         Error::Unavailable("a worker gave an answer to another question".to_owned())

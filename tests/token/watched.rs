@@ -132,6 +132,41 @@ fn a_deletion_waits_for_nobody_who_was_written_off() {
     });
 }
 
+/// A token that tells of no limit, or that others use, too.
+#[test]
+fn a_replacement_that_gets_no_session_takes_nothing_down() {
+    in_own_process("watched::a_replacement_that_gets_no_session_takes_nothing_down", |dir| {
+        let Card { shim, token } = Card::new(dir);
+        block_on(async {
+            token.generate(&name(1), soon()).await.unwrap();
+            token.generate(&name(2), soon()).await.unwrap();
+            let full = "renumber\nsessions 5 unsaid";
+            let calls = shim.calls("C_DestroyObject");
+            shim.rules(&format!("{full}\nhang C_DestroyObject nth 1"));
+            let hung = tokio::spawn(destroy(token.clone(), 2));
+            until("it hangs", || shim.calls("C_DestroyObject") > calls);
+            let mut told = Ok(());
+            while !matches!(&told, Err(Error::Unavailable(why)) if why.contains("every session")) {
+                told = destroy(token.clone(), 3).await;
+                wrap(token.clone(), soon()).await.expect("another worker's");
+            }
+            assert_eq!((token.counts().recoveries, token.status()), (0, Status::Ready));
+
+            shim.rules(&format!("{full}\nhang C_DestroyObject nth 1\nlogout"));
+            wrap(token.clone(), soon()).await.expect("after a login");
+            until("the recovery ends", || token.status() == Status::Ready);
+            shim.rules("renumber");
+            let _ = hung.await.unwrap();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while destroy(token.clone(), 2).await.is_err() {
+                assert!(Instant::now() < deadline, "there is room again");
+            }
+            assert_eq!((token.counts().recoveries, token.counts().logins), (1, 2));
+        });
+        assert!(token.shutdown(Duration::from_secs(5)));
+    });
+}
+
 #[test]
 fn the_turn_of_a_search_that_hangs_is_given_to_others() {
     in_own_process("watched::the_turn_of_a_search_that_hangs_is_given_to_others", |dir| {
@@ -290,6 +325,10 @@ async fn wrap(token: Token, deadline: Instant) -> Result<Vec<u8>, Error> {
 
 async fn make_pair(token: Token, number: u8) -> Result<(), Error> {
     token.generate_key(&name(number), KeyKind::Sign(CURVE), soon()).await.map(drop)
+}
+
+async fn destroy(token: Token, number: u8) -> Result<(), Error> {
+    token.destroy(&name(number), soon()).await
 }
 
 async fn there(token: Token) -> Result<bool, Error> {

@@ -228,7 +228,9 @@ fn a_body_may_be_as_large_as_the_limit_in_both_framings() {
 
 #[test]
 fn slow_headers_are_cut_however_they_trickle() {
-    let server = Server::start(Limits { header_time: SHORT, ..Limits::default() });
+    // Long enough for those who are not slow, on a busy machine.
+    let time = 5 * SHORT;
+    let server = Server::start(Limits { header_time: time, ..Limits::default() });
     let begun = Instant::now();
     let mut silent = server.connect();
     let mut stopped = server.connect();
@@ -242,7 +244,7 @@ fn slow_headers_are_cut_however_they_trickle() {
         assert!(begun.elapsed() < PATIENCE, "the trickle is never cut");
         std::thread::sleep(SHORT / 20);
     }
-    assert!(begun.elapsed() >= SHORT);
+    assert!(begun.elapsed() >= time);
     for client in [&mut silent, &mut stopped, &mut second] {
         client.assert_closed();
     }
@@ -254,11 +256,11 @@ fn slow_headers_are_cut_however_they_trickle() {
 fn an_idle_connection_is_closed_by_its_own_time() {
     let server = Server::start(Limits { idle_time: SHORT, ..Limits::default() });
     let mut client = server.connect();
+    let begun = Instant::now();
     client.get("/peer");
     client.answer();
-    let begun = Instant::now();
     client.assert_closed();
-    assert!(begun.elapsed() >= SHORT / 2 && begun.elapsed() < Limits::default().header_time);
+    assert!(begun.elapsed() >= SHORT && begun.elapsed() < Limits::default().header_time);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod people;
 #[path = "../token/process.rs"]
 #[allow(dead_code)]
 mod process;
+mod race;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;

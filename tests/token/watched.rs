@@ -127,14 +127,16 @@ fn a_deletion_waits_for_nobody_who_was_written_off() {
 /// A token that tells of no limit, or that others use, too.
 #[test]
 fn a_replacement_that_gets_no_session_takes_nothing_down() {
-    in_own_process("watched::a_replacement_that_gets_no_session_takes_nothing_down", |dir| {
-        let Card { shim, token } = Card::new(dir);
-        block_on(async {
+    with_card(
+        "watched::a_replacement_that_gets_no_session_takes_nothing_down",
+        "renumber",
+        HANGS_SOON,
+        async |Card { shim, token }| {
             token.generate(&name(1), soon()).await.unwrap();
             token.generate(&name(2), soon()).await.unwrap();
-            let full = "renumber\nsessions 5 unsaid";
+            let full = "renumber\nsessions 5 unsaid\nhang C_DestroyObject nth 1";
             let calls = shim.calls("C_DestroyObject");
-            shim.rules(&format!("{full}\nhang C_DestroyObject nth 1"));
+            shim.rules(full);
             let hung = tokio::spawn(destroy(token.clone(), 2));
             until("it hangs", || shim.calls("C_DestroyObject") > calls);
             let mut told = Ok(());
@@ -144,7 +146,7 @@ fn a_replacement_that_gets_no_session_takes_nothing_down() {
             }
             assert_eq!((token.counts().recoveries, token.status()), (0, Status::Ready));
 
-            shim.rules(&format!("{full}\nhang C_DestroyObject nth 1\nlogout"));
+            shim.rules(&format!("{full}\nlogout"));
             wrap(token.clone(), soon()).await.expect("after a login");
             until("the recovery ends", || token.status() == Status::Ready);
             shim.rules("renumber");
@@ -154,9 +156,8 @@ fn a_replacement_that_gets_no_session_takes_nothing_down() {
                 assert!(Instant::now() < deadline, "there is room again");
             }
             assert_eq!((token.counts().recoveries, token.counts().logins), (1, 2));
-        });
-        assert!(token.shutdown(Duration::from_secs(5)));
-    });
+        },
+    );
 }
 
 #[test]

@@ -106,8 +106,7 @@ impl Door {
             }
             directory.keep_copy(copies)?;
         }
-        let context = &self.lease.module().context;
-        let session = Session::open(context, token.slot, &self.busy).map_err(|error| outcome(&error))?;
+        let session = Session::open(self.lease.module(), token.slot, &self.busy).map_err(|error| outcome(&error))?;
         let synced = |()| files.map_or(Ok(()), |directory| directory.sync_token_object());
         if let Err(error) = self.log_in(&token, &session).and_then(synced) {
             close(session);
@@ -140,7 +139,7 @@ impl Door {
 
     /// Whether the token is there and opens a session, which needs no login.
     pub fn is_there(&self) -> bool {
-        let open = |token: Listed| Session::open(&self.lease.module().context, token.slot, &self.busy).ok();
+        let open = |token: Listed| Session::open(self.lease.module(), token.slot, &self.busy).ok();
         self.find().ok().and_then(open).map(close).is_some()
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Tried {
 impl Schemes {
     /// Tries every scheme with a key that is thrown away. Fails as the token does if it cannot be asked, and with
     /// [`Error::NoScheme`] if new materials would get none.
-    pub fn find(module: &Module, profile: &Profile, slot: Slot, busy: &Arc<Busy>) -> Result<Schemes, Error> {
+    pub fn find(module: &Arc<Module>, profile: &Profile, slot: Slot, busy: &Arc<Busy>) -> Result<Schemes, Error> {
         let home = open(module, slot, busy)?;
         let found = find_from(module, profile, slot, busy, &home);
         close(home);
@@ -94,7 +94,7 @@ impl fmt::Display for Schemes {
 }
 
 fn find_from(
-    module: &Module,
+    module: &Arc<Module>,
     profile: &Profile,
     slot: Slot,
     busy: &Arc<Busy>,
@@ -109,7 +109,7 @@ fn find_from(
 }
 
 fn try_each(
-    module: &Module,
+    module: &Arc<Module>,
     profile: &Profile,
     slot: Slot,
     busy: &Arc<Busy>,
@@ -137,7 +137,7 @@ fn try_each(
 
 /// On a session of its own: a token whose output is longer than expected leaves the operation open.
 fn try_alone(
-    module: &Module,
+    module: &Arc<Module>,
     profile: &Profile,
     slot: Slot,
     busy: &Arc<Busy>,
@@ -151,7 +151,7 @@ fn try_alone(
 }
 
 fn try_scheme(
-    module: &Module,
+    module: &Arc<Module>,
     profile: &Profile,
     session: &Session,
     key: &ThrowAwayKey,
@@ -206,8 +206,8 @@ fn forgeries(scheme: Scheme, wrapped: &[u8]) -> Vec<(&'static [u8], Vec<u8>)> {
     forgeries
 }
 
-fn open(module: &Module, slot: Slot, busy: &Arc<Busy>) -> Result<Session, Error> {
-    Session::open(&module.context, slot, busy).map_err(|error| outcome(&error))
+fn open(module: &Arc<Module>, slot: Slot, busy: &Arc<Busy>) -> Result<Session, Error> {
+    Session::open(module, slot, busy).map_err(|error| outcome(&error))
 }
 
 /// Whether a second try may go better.

@@ -502,16 +502,9 @@ impl Crew {
         shut_out.for_each(|hand| hand.enter(self.serving.as_ref()));
     }
 
-    /// Makes a worker that was written off one of the crew again, for whom a recovery waits, if nothing has been lost since
-    /// its epoch began.
-    pub fn take_back(&mut self, busy: &Arc<Busy>, epoch: u64) -> bool {
-        let same = self.serving.as_ref().is_some_and(|serving| serving.epoch == epoch);
-        let index = self.lost.iter().position(|hand| same && Arc::ptr_eq(&hand.busy, busy));
-        let Some(index) = index else { return false };
-        busy.take_back();
-        let hand = self.lost.swap_remove(index);
-        self.hands.push(hand);
-        true
+    /// Strikes a worker off the list that was written off, came back, and has nothing at the token any more.
+    pub fn dismiss(&mut self, busy: &Arc<Busy>) {
+        self.lost.retain(|hand| !Arc::ptr_eq(&hand.busy, busy));
     }
 }
 

@@ -601,7 +601,7 @@ fn number_one(len: usize) -> Vec<u8> {
 }
 
 fn open_session(shared: &Shared, busy: &Arc<Busy>, slot: Slot) -> Result<Session, CryptokiError> {
-    let session = Session::open(&shared.module.context, slot, busy)?;
+    let session = Session::open(&shared.module, slot, busy)?;
     shared.counters.sessions.fetch_add(1, Ordering::Relaxed);
     Ok(session)
 }

@@ -61,10 +61,11 @@ impl Worker {
                 Next::Order(order) => self.obey(order),
             }
             if self.busy.is_written_off() {
-                return self.vanish();
+                break;
             }
         }
-        self.leave();
+        // It may have been when it was told to stop.
+        if self.busy.is_written_off() { self.vanish() } else { self.leave() }
     }
 
     fn next(&mut self) -> Next {
@@ -250,14 +251,20 @@ impl Worker {
         }
     }
 
-    /// Ends after having been written off. The session is closed only if it can still be this worker's own.
+    /// Ends after having been written off. It closes its session, and is one of the lost until then: it may hold copies.
     fn vanish(mut self) {
         if let Some(job) = self.waiting.take() {
             self.shared.lane(self.lane).put(job);
         }
-        let taken_back = self.shared.crew().take_back(&self.busy, self.epoch);
-        if taken_back {
-            self.leave();
+        self.busy.take_back();
+        self.leave();
+        self.shared.crew().dismiss(&self.busy);
+        // From when it was one of the crew. Nobody gives it any more.
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Control::Leave(done) | Control::Forget(_, done) => drop(done.send(())),
+                Control::Enter(..) | Control::GiveUp | Control::Stop => {}
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `hsm-kms token list|init|probe|pair`.
+//! `hsm-kms token list|init|probe|pair|unpair`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -104,6 +104,24 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// Take back that the material of multi-Region keys may go between two tokens.
+    ///
+    /// Nothing goes between them from then on, until they are paired again: no ReplicateKey, and no UpdatePrimaryRegion that
+    /// would need it. What went stays where it is, and works. Refused while the rotation of a key needs the pairing, because
+    /// one token has its primary key and the other a replica; those keys are named. The tokens need not be there.
+    ///
+    /// Example: hsm-kms token unpair token west --config /etc/hsm-kms/hsm-kms.toml
+    Unpair {
+        /// What the settings call the tokens, or their serial numbers; `token` is the first one.
+        #[arg(num_args = 2, required = true, value_names = ["TOKEN", "OTHER"])]
+        tokens: Vec<String>,
+        /// The data folder of `hsm-kms dev`.
+        #[arg(long, default_value = "hsm-kms-data", conflicts_with = "config")]
+        data: PathBuf,
+        /// The settings of `hsm-kms serve`.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
 }
 
 impl TokenCommand {
@@ -123,8 +141,10 @@ impl TokenCommand {
                     2 => parameters["Confirm"] = json!(confirm),
                     _ => return Err(Failure::of_use("--confirm is needed twice, once for each token")),
                 }
-                let request = json!({ "operation": "PairTokens", "parameters": parameters });
-                Principal { data, config, line: Ok(format!("{request}\n").into_bytes()) }.run()?;
+                request("PairTokens", &parameters, data, config)?;
+            }
+            Command::Unpair { tokens, data, config } => {
+                request("UnpairTokens", &json!({ "Tokens": tokens }), data, config)?;
             }
             Command::Probe { module, label, serial, uri, profile, pin_file } => {
                 let known_serial = None;
@@ -135,6 +155,16 @@ impl TokenCommand {
         }
         Ok(())
     }
+}
+
+fn request(
+    operation: &str,
+    parameters: &serde_json::Value,
+    data: PathBuf,
+    config: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let request = json!({ "operation": operation, "parameters": parameters });
+    Principal { data, config, line: Ok(format!("{request}\n").into_bytes()) }.run()
 }
 
 fn probe(token: &Token, output: Output) -> Result<(), Failure> {

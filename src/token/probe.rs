@@ -255,7 +255,7 @@ fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Fai
     });
     let token = shared.passing();
     let (key, public) = object::generate(&shared.profile, session, &name, kind, token, true)?;
-    let tried = object::prove(&shared.profile, session, key, &name, kind, token).and_then(|()| match (kind, &public) {
+    let tried = object::prove(shared, session, key, &name, kind, token).and_then(|()| match (kind, &public) {
         // A token that is served has a scheme.
         (KeyKind::Aes256, _) => Ok(()),
         (KeyKind::Mac(spec), _) => try_mac(shared, session, key, spec),
@@ -414,7 +414,7 @@ fn random(session: &Session) -> Result<(), String> {
 }
 
 fn proof(shared: &Shared, session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
-    object::prove(&shared.profile, session, key, name, KeyKind::Aes256, shared.passing()).map_err(told)
+    object::prove(shared, session, key, name, KeyKind::Aes256, shared.passing()).map_err(told)
 }
 
 fn wrong_tag(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<(), String> {
@@ -444,7 +444,7 @@ fn unreadable(session: &Session, key: ObjectHandle) -> Result<(), String> {
 
 fn copy(shared: &Shared, session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
     let copy = object::copy_to_session(session, key).map_err(|error| reason(&error))?;
-    let proved = object::prove(&shared.profile, session, copy, name, KeyKind::Aes256, false).map_err(told);
+    let proved = object::prove(shared, session, copy, name, KeyKind::Aes256, false).map_err(told);
     session.destroy_object(copy).map_err(|error| reason(&error))?;
     proved
 }

@@ -179,7 +179,7 @@ pub(super) fn prove(
     known: &Known,
 ) -> Result<(), Failure> {
     passing(session, made, |made| {
-        object::prove(&shared.profile, session, made, name, kind, true)?;
+        object::prove(shared, session, made, name, kind, true)?;
         is_known(shared, session, made, kind, known)
     })
 }

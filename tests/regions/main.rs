@@ -15,6 +15,7 @@ mod rotation;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
+mod unpair;
 
 use std::time::{Duration, Instant};
 

@@ -109,6 +109,8 @@ fn the_primary_region_is_one_whose_token_is_paired_with_all_others() {
                 assert!(Instant::now() < deadline);
                 service.app.housekeep().await;
             }
+            crate::unpair::of_two_replicas(&service, key).await;
+            crate::unpair::while_a_replica_is_made(&service).await;
             service.close().await;
         });
     });
@@ -154,7 +156,7 @@ fn a_replica_near_its_end_gets_new_material_from_a_primary_key_that_is_not_used(
     });
 }
 
-async fn set_state(service: &InProcess, region: &str, key: &str, state: KeyState) {
+pub async fn set_state(service: &InProcess, region: &str, key: &str, state: KeyState) {
     let kms = service.app.kms();
     let row = kms.store.key(&region.parse().unwrap(), &key.parse().unwrap()).unwrap();
     let record = KeyRecord { state, ..row.record.clone() };
@@ -220,7 +222,7 @@ async fn on_three_tokens(dir: &Path, profile: Option<PathBuf>) -> InProcess {
 }
 
 /// An operator has confirmed the fingerprints.
-async fn pair(service: &InProcess, one: &str, other: &str) {
+pub async fn pair(service: &InProcess, one: &str, other: &str) {
     let kms = service.app.kms();
     let mut tokens = Vec::new();
     for region in [one, other] {
@@ -257,6 +259,6 @@ async fn decrypted(service: &InProcess, blob: &Value) -> Value {
     service.call("Decrypt", json!({ "CiphertextBlob": blob["CiphertextBlob"] })).await["Plaintext"].clone()
 }
 
-fn soon() -> Instant {
+pub fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }

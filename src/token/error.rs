@@ -59,6 +59,8 @@ pub enum Error {
         profile: String,
         /// Each scheme, and why it is not used.
         tried: String,
+        /// Whether none of that may pass.
+        for_good: bool,
     },
     /// The PIN cannot be one of this vendor's; the token was not asked.
     #[error("the PIN was not tried: with the profile {profile} it is {wanted}")]

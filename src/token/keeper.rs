@@ -261,7 +261,7 @@ impl Keeper {
     fn find_schemes(&self, slot: Slot) -> Result<Schemes, Error> {
         let Shared { module, profile, keeper_busy, .. } = &*self.shared;
         keeper_busy.begin();
-        let found = Schemes::find(module, profile, slot, keeper_busy);
+        let found = Schemes::find(module, profile, slot, keeper_busy, &self.shared.schemes());
         keeper_busy.end();
         found
     }

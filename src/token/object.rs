@@ -93,11 +93,13 @@ pub(super) fn copy_to_token(
     key: ObjectHandle,
     modifiable: bool,
 ) -> Result<ObjectHandle, CryptokiError> {
-    let mut changes = vec![Attribute::Token(true), Attribute::Modifiable(modifiable)];
+    let mut changes = vec![Attribute::Token(true)];
     // SoftHSM refuses to say again what is so.
     if session.get_attributes(key, &[AttributeType::Extractable])? != [Attribute::Extractable(false)] {
         changes.push(Attribute::Extractable(false));
     }
+    // The last: SoftHSM changes nothing more in a copy that is not modifiable.
+    changes.push(Attribute::Modifiable(modifiable));
     session.copy_object(key, &changes)
 }
 

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use hsm_kms::model::{HmacSpec, KeyPairSpec, WrappingAlgorithm};
-use hsm_kms::token::{Error, KeyKind, Offer, Place, Settings, Token, init_token};
+use hsm_kms::crypto::oaep_encrypt;
+use hsm_kms::model::{EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Purpose, WrappingAlgorithm};
+use hsm_kms::token::{Error, Import, KeyKind, Offer, Place, Settings, Token, init_token};
 
+use super::kinds::later;
 use super::process::*;
 use super::shim::{self, Shim};
 
@@ -40,13 +42,12 @@ fn a_failure_that_passes_sends_no_import_through_the_host() {
     in_own_process("probes::a_failure_that_passes_sends_no_import_through_the_host", |dir| {
         let shim = Shim::in_dir(dir);
         make_token_on_shim();
-        let unwrapping = "[sessions]\npairs_made_in_session = true\n[imports]\nunwrap_secrets = true\n";
         let place = |token: &Token| {
             block_on(token.unwraps(KeyKind::Mac(HmacSpec::Hmac256), WrappingAlgorithm::RsaesOaepSha1, soon()))
         };
         for code in ["CKR_FUNCTION_FAILED", "CKR_DEVICE_MEMORY", "CKR_OBJECT_HANDLE_INVALID"] {
             shim.rules("");
-            let token = open_on_shim(dir, unwrapping);
+            let token = open_on_shim(dir, UNWRAPPING);
             shim.rules(&format!("fail {code} C_UnwrapKey"));
             let refused = place(&token).unwrap_err();
             assert!(matches!(refused, Error::Unavailable(_) | Error::Full(_)), "{code}: {refused}");
@@ -55,7 +56,7 @@ fn a_failure_that_passes_sends_no_import_through_the_host() {
         }
 
         // What the token does refuse goes through the host, until its sessions are opened anew.
-        let token = open_on_shim(dir, unwrapping);
+        let token = open_on_shim(dir, UNWRAPPING);
         shim.rules("fail CKR_MECHANISM_INVALID C_UnwrapKey,C_GenerateKeyPair");
         let kind = KeyKind::Sign(KeyPairSpec::EccNistP256);
         assert!(matches!(block_on(token.offers(kind, soon())).unwrap(), Offer::No(_)));
@@ -71,6 +72,51 @@ fn a_failure_that_passes_sends_no_import_through_the_host() {
         });
         assert_eq!(place(&token).unwrap(), Place::Token);
         assert_eq!(block_on(token.offers(kind, soon())).unwrap(), Offer::Yes);
+    });
+}
+
+/// One call that fails is tried again before anything is said of the material, or of what the token can do.
+#[test]
+fn good_material_is_not_refused_for_a_failure_of_a_moment() {
+    in_own_process("probes::good_material_is_not_refused_for_a_failure_of_a_moment", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        let token = open_on_shim(dir, UNWRAPPING);
+        let spec = KeyPairSpec::Rsa2048;
+        let wrapping = ObjectName { purpose: Purpose::ImportWrapping, ..name(200) };
+        let public = block_on(token.generate_key(&wrapping, KeyKind::ImportWrapping(spec), later())).unwrap().unwrap();
+        let import = |number: u8, encrypted: Vec<u8>| Import {
+            name: ObjectName { purpose: Purpose::Imported, ..name(number) },
+            of_key: name(number).key_id,
+            kind: KeyKind::Mac(HmacSpec::Hmac256),
+            wrapping,
+            wrapping_spec: spec,
+            algorithm: WrappingAlgorithm::RsaesOaepSha1,
+            encrypted,
+            allow_host: false,
+        };
+        let wrapped = |material: &[u8]| oaep_encrypt(&public, EncryptionAlgorithm::RsaesOaepSha1, material).unwrap();
+        let good = |number: u8| block_on(token.unwrap_key(&import(number, wrapped(&[7; 32])), soon()));
+        // The trial of what the token unwraps by itself, of each kind of key with its own length first.
+        shim.rules("fail CKR_GENERAL_ERROR C_UnwrapKey nth 1");
+        assert_eq!(good(1).unwrap().place, Place::Token);
+        for (number, code) in (2..).zip(["CKR_GENERAL_ERROR", "CKR_FUNCTION_REJECTED", "CKR_ENCRYPTED_DATA_INVALID"]) {
+            shim.rules(&format!("fail {code} C_UnwrapKey nth 1"));
+            assert_eq!(good(number).expect(code).place, Place::Token);
+        }
+        shim.rules("fail CKR_GENERAL_ERROR C_SignInit nth 1");
+        assert_eq!(good(10).unwrap().place, Place::Token);
+        shim.rules("fail CKR_GENERAL_ERROR C_UnwrapKey nth 1\nfail CKR_GENERAL_ERROR C_UnwrapKey nth 3");
+        let refused = good(11).unwrap_err();
+        assert!(matches!(refused, Error::Unavailable(_)), "it has failed others a moment ago: {refused}");
+
+        // What is bad is bad all the same, once nothing else fails.
+        shim.rules("");
+        let mut forged = wrapped(&[7; 32]);
+        forged[255] ^= 1;
+        let bad = |encrypted: &[u8]| block_on(token.unwrap_key(&import(12, encrypted.to_vec()), soon())).unwrap_err();
+        until("the trouble is over", || matches!(bad(&forged), Error::BadData));
+        assert!(matches!(bad(&wrapped(&[7; 31])), Error::IncorrectMaterial(_)));
     });
 }
 
@@ -177,6 +223,7 @@ fn objects(dir: &Path) -> usize {
 }
 
 const NO_SESSION_OBJECTS: &str = "no_session_objects\n";
+const UNWRAPPING: &str = "[sessions]\npairs_made_in_session = true\n[imports]\nunwrap_secrets = true\n";
 
 fn make_token_on_shim() {
     init_token(&shim::module(), LABEL, &pin("12345678"), &pin(PIN)).unwrap();

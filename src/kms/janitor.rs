@@ -172,7 +172,7 @@ impl Kms {
         let mut record = key.record.clone();
         record.state = KeyState::Destroying;
         let details = json!({ "phase": "begun", "objects": labels(&key.record) });
-        let change = Change::new(self.now()).update(key, record);
+        let change = self.in_its_cluster(Change::new(self.now()).update(key, record), &key.record);
         match self.commit_key_act(change, "DeleteKey", key, details).await {
             Ok(()) => {
                 crash_point::reached("destruction-begun");
@@ -397,6 +397,12 @@ impl Kms {
         !(self.intents_in(key_store).is_empty()
             && self.keys_in(key_store).is_empty()
             && self.wrapping_keys_in(key_store).is_empty())
+    }
+
+    /// Whether an object in a key store is being made, undone or destroyed.
+    pub(super) fn has_unfinished(&self, key_store: &KeyStore) -> bool {
+        let mut keys = self.keys_in(key_store).into_iter();
+        !self.intents_in(key_store).is_empty() || keys.any(|key| key.record.state == KeyState::Destroying)
     }
 
     /// The objects that records name in `wanted` key stores, each with the token that it is on, if that is open.

@@ -1,5 +1,9 @@
 //! What an operator can set: AWS's limits, trust anchors, and no token twice.
 
+use std::time::{Duration, Instant};
+
+use hsm_kms::model::KeyState;
+use hsm_kms::store::{Change, IntentKind, IntentRecord};
 use serde_json::json;
 
 use crate::in_process::{CERTIFICATE, CLUSTER, InProcess, MovedClock, START, settings};
@@ -81,6 +85,69 @@ fn a_trust_anchor_in_the_settings_is_the_only_one() {
         });
     });
 }
+
+/// On another token they would not be found, and that would be on record as their end.
+#[test]
+fn a_cluster_stays_while_objects_are_to_be_destroyed_there() {
+    in_own_process("settings::a_cluster_stays_while_objects_are_to_be_destroyed_there", |dir| {
+        block_on(async {
+            make_token(LABEL);
+            make_cluster(dir);
+            let mut settings = settings(dir);
+            std::fs::write(dir.join("ca.pem"), CERTIFICATE).unwrap();
+            let cluster = settings.clusters.get_mut(&CLUSTER.parse().unwrap()).unwrap();
+            cluster.trust_anchor = Some(dir.join("ca.pem"));
+            let mut related = cluster.clone();
+            related.label = Some("related".into());
+            settings.clusters.insert(RELATED.parse().unwrap(), related);
+            let service = InProcess::try_open(settings, MovedClock::at(START), Default::default()).await.unwrap();
+            let store = KeyStore::create(&service, PASSWORD).await;
+            store.connected().await;
+            let key = store.create_key(json!({})).await;
+            store.disconnected().await;
+            // As the service leaves them that begins a destruction, and whose token is out then.
+            let kms = service.app.kms();
+            let row = kms.store.all_keys().remove(0);
+            let mut doomed = row.record.clone();
+            doomed.state = KeyState::Destroying;
+            kms.commit(Change::new(kms.now()).update(&row, doomed)).await.unwrap();
+            let stays = async || {
+                let change = store.with(json!({ "CloudHsmClusterId": RELATED }));
+                let (status, answer) = service.try_call("UpdateCustomKeyStore", &change).await;
+                assert_eq!((status, &answer["__type"]), (400, &json!("CustomKeyStoreInvalidStateException")));
+                assert!(answer["message"].as_str().unwrap().contains("still to be destroyed"), "{answer}");
+                assert_eq!(store.describe().await["CloudHsmClusterId"], CLUSTER);
+            };
+            stays().await;
+            store.update(json!({ "NewCustomKeyStoreName": "renamed", "KeyStorePassword": PASSWORD })).await;
+            store.connected().await;
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while kms.store.all_keys().iter().any(|row| row.record.key_id.to_string() == key) {
+                assert!(Instant::now() < deadline, "it is destroyed where it is");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            store.disconnected().await;
+            let intent = IntentRecord {
+                kind: IntentKind::Destroy,
+                name: row.record.objects().remove(0),
+                key_id: None,
+                region: row.record.region.clone(),
+                custom_key_store: row.record.custom_key_store.clone(),
+                account: row.record.account.clone(),
+                owner: kms.instance.clone(),
+                started: kms.now(),
+            };
+            kms.commit(Change::new(kms.now()).insert(intent)).await.unwrap();
+            stays().await;
+            let intent = kms.store.intents().remove(0);
+            kms.commit(Change::new(kms.now()).delete(&*intent)).await.unwrap();
+            store.update(json!({ "CloudHsmClusterId": RELATED })).await;
+            service.close().await;
+        });
+    });
+}
+
+const RELATED: &str = "cluster-related2222";
 
 #[test]
 fn a_token_that_is_named_twice_is_refused_by_name() {

@@ -63,7 +63,7 @@ impl Operation for GetParametersForImport {
                 // Whoever counts wrapping keys at the same time must count again.
                 let all = cx.kms.first_account()?;
                 let change = Change::new(record.created).touch(&all).expect(&key).insert(intent);
-                Ok((change, None, (key, record)))
+                Ok((cx.kms.in_its_cluster(change, &key.record), None, (key, record)))
             })
             .await?;
         crash_point::reached("wrapping-key-begun");

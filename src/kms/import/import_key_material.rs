@@ -268,7 +268,8 @@ async fn allot(cx: &Context, key: &KeyRow) -> Result<ObjectName, Error> {
             let Some(record) = number.used_by(&key.record) else { return Ok((Change::new(now), None, None)) };
             let name = key.record.imported_object(number.get());
             let intent = cx.kms.intent(IntentKind::Create, name, &key.record, now);
-            Ok((Change::new(now).update(&key, record).insert(intent), None, Some(name)))
+            let change = Change::new(now).update(&key, record).insert(intent);
+            Ok((cx.kms.in_its_cluster(change, &key.record), None, Some(name)))
         });
         if let Some(name) = allotted.await? {
             return Ok(name);

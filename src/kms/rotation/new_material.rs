@@ -47,7 +47,7 @@ pub(super) fn beginning(
         RotationType::Automatic => IntentKind::RotateAutomatically,
     };
     let name = key.record.made_object(number);
-    let mut change = Change::new(started).update(key, record);
+    let mut change = kms.in_its_cluster(Change::new(started).update(key, record), &key.record);
     change = change.insert(kms.intent(intent, name, &key.record, started));
     let mut replicas = Vec::new();
     let living = kms.living_replicas_of(&key.record);

@@ -260,7 +260,7 @@ impl App {
         if rolled_back {
             kms.accept_rollback(recovered.last_epoch).await?;
         }
-        kms.begin_run(rolled_back).await?;
+        kms.begin_run().await?;
         kms.copy_outbox().await?;
         if accepted.clock {
             kms.record_act("AcceptClock", serde_json::json!({ "time": kms.clock().now().to_string() })).await?;

@@ -17,15 +17,24 @@ pub(super) struct Holder {
     pub kms: Arc<Kms>,
     /// In whose log it is told which token a Region has.
     pub account: AccountId,
-    /// Whether an operator says that other tokens have taken over all keys: of each token until it was tried once.
-    pub accepted: bool,
+    /// The serial numbers of tokens of which an operator says that they have taken over all keys of those that they are in
+    /// the places of.
+    pub accepted: Arc<[String]>,
 }
 
 impl Holder {
-    /// The serial number that the token of these Regions must have, before it is given the PIN; `None` if they have none.
-    pub(super) fn serial(&self, regions: &[Region]) -> Option<String> {
-        let known = regions.iter().find_map(|region| self.kms.store.region_token(region));
-        known.filter(|_| !self.accepted).map(|row| row.record.serial.clone())
+    /// The serial numbers of which the token of these Regions must have one, before it is given the PIN, the one that is
+    /// meant rather first; none if they have no keys, and any token will do.
+    pub(super) fn serials(&self, regions: &[Region]) -> Vec<String> {
+        let known = regions.iter().filter(|region| self.has_objects(region));
+        match known.filter_map(|region| self.kms.store.region_token(region)).next() {
+            Some(row) => self.accepted.iter().chain([&row.record.serial]).cloned().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    fn has_objects(&self, region: &Region) -> bool {
+        self.kms.has_objects(&KeyStore::Region(region.clone()))
     }
 
     /// Refuses a token that has not the keys of these Regions. Writes down whose it is from now on, durably, where that is
@@ -47,8 +56,8 @@ impl Holder {
         let mut details = json!({ "region": region, "token": { "label": label, "serial": serial } });
         let record = RegionTokenRecord { region: region.clone(), serial, label, since: self.kms.now() };
         let change = match (row, known) {
-            // Without keys it may have another one, too: it was given away by mistake, say.
-            (Some(row), Some(known)) if self.accepted || !self.kms.has_objects(&KeyStore::Region(region.clone())) => {
+            // Without keys it may have another one, too: nothing is lost.
+            (Some(row), Some(known)) if self.accepted.contains(&record.serial) || !self.has_objects(region) => {
                 details["serialBefore"] = json!(known);
                 Change::new(record.since).update(&row, record)
             }

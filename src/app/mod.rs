@@ -46,14 +46,14 @@ pub struct App {
 }
 
 /// What an operator accepts at this start, on purpose.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Accepted {
     /// The store is older than its audit log: a restore.
     pub rollback: bool,
     /// The time of day is right, though it jumped or the service was away for long.
     pub clock: bool,
-    /// Other tokens are in the places of those that the Regions had before, and have all of their keys.
-    pub tokens: bool,
+    /// The serial numbers of tokens that are in the places of those that Regions had before, and have all of their keys.
+    pub tokens: Vec<String>,
 }
 
 /// Why the service does not start.
@@ -102,24 +102,31 @@ pub enum Error {
     /// Another token is there under the name of the one that the store belongs to.
     #[error(
         "the store in {path} belongs to the token `{label}`: {source}, or, if this one has taken over everything, name it \
-         by its serial number in `token.serial`"
+         by its serial number, `serial = \"{serial}\"` in `[token]`, and start once with --accept-token {serial}"
     )]
     TokenReplaced {
         /// The data folder.
         path: PathBuf,
         /// The label of the token that the store was made with.
         label: String,
+        /// The serial number of the token that is there.
+        serial: String,
         /// Both serial numbers.
         source: Box<token::Error>,
     },
     /// Another token is there in the place of a further one.
-    #[error("{0}, or, if this one has taken over all of its keys, start once with --accept-token")]
-    FurtherTokenReplaced(token::Error),
+    #[error("{source}, or, if this one has taken over all of its keys, start once with --accept-token {serial}")]
+    FurtherTokenReplaced {
+        /// The serial number of the token that is there.
+        serial: String,
+        /// Both serial numbers.
+        source: Box<token::Error>,
+    },
     /// The keys of a Region are not on the token that the settings give it.
     #[error(
         "the keys of {region} are on the token with serial number {known}, and the settings give it the token `{label}`, \
          serial number {serial}; name the right token, or, if this one has taken over all of the Region's keys, start once \
-         with --accept-token"
+         with --accept-token {serial}"
     )]
     RegionElsewhere {
         /// The Region.
@@ -196,7 +203,7 @@ impl Error {
                     | token::Error::PinShape { .. }
                     | token::Error::TooManyWorkers { .. }
             ),
-            Error::FurtherTokenReplaced(_)
+            Error::FurtherTokenReplaced { .. }
             | Error::Locked(_)
             | Error::DataDir { .. }
             | Error::RootUserUntold(_)
@@ -267,7 +274,7 @@ impl App {
         }
         let own =
             settings.regions.iter().filter(|region| settings.token_of(region).is_none()).cloned().collect::<Vec<_>>();
-        let holder = Holder { kms: kms.clone(), account: settings.account.clone(), accepted: accepted.tokens };
+        let holder = Holder { kms: kms.clone(), account: settings.account.clone(), accepted: accepted.tokens.into() };
         holder.hold(&own, &token).await?;
         let further_tokens = FurtherTokens::open(&settings, data.path(), &token, &seats, &holder).await?;
         let housekeeping = Housekeeping::new(kms.clone(), trusted_time);
@@ -470,12 +477,12 @@ async fn open_token(
     token.known_serial = meta.filter(|_| !is_named).map(|meta| meta.token_serial.clone());
     let opened = tokio::task::spawn_blocking(move || Token::open(&token, pin, on_hopeless));
     let opened = opened.await.map_err(|error| kms::Error::Internal(format!("opening the token panicked: {error}")))?;
-    opened.map_err(|error| match (error, meta) {
-        (source @ token::Error::OtherToken { .. }, Some(meta)) => {
-            let (path, label) = (data.path().to_owned(), meta.token_label.clone());
-            Error::TokenReplaced { path, label, source: Box::new(source) }
+    opened.map_err(|error| match (&error, meta) {
+        (token::Error::OtherToken { serial, .. }, Some(meta)) => {
+            let (path, label, serial) = (data.path().to_owned(), meta.token_label.clone(), serial.clone());
+            Error::TokenReplaced { path, label, serial, source: Box::new(error) }
         }
-        (error, _) => error.into(),
+        _ => error.into(),
     })
 }
 

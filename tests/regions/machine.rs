@@ -102,13 +102,31 @@ impl Machine {
         (output.status.code().expect("no signal"), text(output.stdout), text(output.stderr))
     }
 
-    /// The folder of a token, which it is without while it is moved away.
-    pub fn folder_of(&self, label: &str) -> PathBuf {
+    /// The serial number of a token.
+    pub fn serial_of(&self, label: &str) -> String {
         let (_, tokens, _) = self.run(&["token", "list", "--module", SOFTHSM, "--output", "json"]);
         let tokens: Value = serde_json::from_str(&tokens).unwrap();
         let tokens = tokens["tokens"].as_array().unwrap();
         let token = tokens.iter().find(|token| token["label"] == label).unwrap_or_else(|| panic!("{tokens:?}"));
-        let serial = token["serial"].as_str().unwrap();
+        token["serial"].as_str().unwrap().to_owned()
+    }
+
+    /// Gives the token in a folder another serial number, as one has that took over all of its objects: that number.
+    pub fn renumber(&self, label: &str, folder: &Path) -> String {
+        let old = self.serial_of(label);
+        let new: String = old.chars().rev().collect();
+        let path = folder.join("token.object");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(old.len()).position(|window| window == old.as_bytes()).unwrap();
+        bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
+        std::fs::write(path, bytes).unwrap();
+        assert!(old != new && self.serial_of(label) == new);
+        new
+    }
+
+    /// The folder of a token, which it is without while it is moved away.
+    pub fn folder_of(&self, label: &str) -> PathBuf {
+        let serial = self.serial_of(label);
         let folders = std::fs::read_dir(self.path("tokens")).unwrap().map(|entry| entry.unwrap().path());
         let end = &serial[serial.len() - 8..];
         let mut found = folders.filter(|path| path.to_string_lossy().ends_with(end));

@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::crash_point;
 use crate::kms::janitor::Act;
 use crate::kms::key::key_material_id;
-use crate::kms::multi_region::{kept, synchronized_material};
+use crate::kms::multi_region::synchronized_material;
 use crate::kms::numbers::FreeNumber;
 use crate::kms::{Error, KeyRow, Kms};
 use crate::model::{ObjectName, Region, RotationType};
@@ -86,12 +86,12 @@ impl Planned {
     }
 
     async fn make_in_every_region(&self, kms: &Kms, made: &mut Made, deadline: Instant) -> Result<(), Error> {
-        let material = kms.make_transferable(&self.key, &self.name, deadline).await?;
-        made.insert(self.key.region.clone(), kept(&material));
+        let (material, kept) = kms.make_transferable(&self.key, &self.name, deadline).await?;
+        made.insert(self.key.region.clone(), kept);
         crash_point::reached("rotation-on-token");
         for (replica, name) in &self.replicas {
             let passed = kms.pass((&self.key, replica), name, &material, deadline).await?;
-            made.insert(replica.region.clone(), kept(&passed));
+            made.insert(replica.region.clone(), passed);
             crash_point::reached("rotation-on-replica");
         }
         Ok(())

@@ -114,7 +114,7 @@ impl Machine {
     /// Gives the token in a folder another serial number, as one has that took over all of its objects: that number.
     pub fn renumber(&self, label: &str, folder: &Path) -> String {
         let old = self.serial_of(label);
-        let new: String = old.chars().rev().collect();
+        let new = old[1..].to_owned() + &old[..1];
         let path = folder.join("token.object");
         let mut bytes = std::fs::read(&path).unwrap();
         let at = bytes.windows(old.len()).position(|window| window == old.as_bytes()).unwrap();
@@ -135,14 +135,20 @@ impl Machine {
 
     /// The labels of this service's objects on a token.
     pub fn objects(&self, label: &str) -> Vec<String> {
-        let mut command = Command::new("pkcs11-tool");
-        command.args(["--module", SOFTHSM, "--token-label", label, "--login", "--pin", "001199", "--list-objects"]);
-        let output = command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let text = self.pkcs11_tool(label, &["--list-objects"]);
         let labels = text.lines().filter_map(|line| line.trim().strip_prefix("label:"));
         let mut labels: Vec<_> = labels.map(|label| label.trim().to_owned()).collect();
         labels.sort();
         labels
+    }
+
+    /// What `pkcs11-tool` says with these arguments, logged in to a token.
+    pub fn pkcs11_tool(&self, label: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new("pkcs11-tool");
+        command.args(["--module", SOFTHSM, "--token-label", label, "--login", "--pin", "001199"]).args(arguments);
+        let output = command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     fn init_token(&self, label: &str) {

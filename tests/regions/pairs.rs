@@ -133,11 +133,7 @@ fn a_token_that_took_over_goes_on_with_the_replication_key_if_it_has_that_too() 
     assert!(service.terminate().0.success());
 
     let label = machine.objects("west").into_iter().find(|label| label.contains("replication")).unwrap();
-    let mut delete = std::process::Command::new("pkcs11-tool");
-    delete.args(["--module", support::SOFTHSM, "--token-label", "west", "--login", "--pin", "001199"]);
-    delete.args(["--delete-object", "--type", "privkey", "--label", &label]);
-    let deleted = delete.env("SOFTHSM2_CONF", machine.path("softhsm2.conf")).output().unwrap();
-    assert!(deleted.status.success(), "{deleted:?}");
+    machine.pkcs11_tool("west", &["--delete-object", "--type", "privkey", "--label", &label]);
     let service = accepted();
     assert_eq!(taken_over(&service), false);
     assert_eq!(decrypt(&service, EAST, &encrypt(&service, WEST, &first, "used")), "used");

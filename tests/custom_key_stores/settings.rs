@@ -6,8 +6,9 @@ use hsm_kms::model::KeyState;
 use hsm_kms::store::{Change, IntentKind, IntentRecord};
 use serde_json::json;
 
-use crate::in_process::{CERTIFICATE, CLUSTER, InProcess, MovedClock, START, settings};
+use crate::in_process::{CERTIFICATE, CLUSTER, HOUR, InProcess, MovedClock, START, settings};
 use crate::process::{LABEL, block_on, in_own_process, make_token};
+use crate::support::wrapped;
 use crate::{KeyStore, PASSWORD, creation, events, make_cluster};
 
 #[test]
@@ -29,11 +30,65 @@ fn a_custom_key_store_can_be_held_to_what_aws_does() {
                 assert_eq!(service.refused("CreateKey", store.with(body)).await, "UnsupportedOperationException");
             }
             let key = store.create_key(json!({ "Origin": "AWS_CLOUDHSM" })).await;
-            for operation in ["RotateKeyOnDemand", "EnableKeyRotation", "GetKeyRotationStatus", "GenerateDataKeyPair"] {
+            for operation in ["RotateKeyOnDemand", "EnableKeyRotation", "DisableKeyRotation", "GenerateDataKeyPair"] {
                 let body = json!({ "KeyId": key, "KeyPairSpec": "ECC_NIST_P256" });
                 assert_eq!(service.refused(operation, body).await, "UnsupportedOperationException", "{operation}");
             }
             service.call("GenerateDataKey", json!({ "KeyId": key, "KeySpec": "AES_256" })).await;
+            let status = service.call("GetKeyRotationStatus", json!({ "KeyId": key })).await;
+            assert_eq!(status["KeyRotationEnabled"], false);
+            service.close().await;
+        });
+    });
+}
+
+/// What its keys were before does not go on beyond the limits: no rotation by date, which can be disabled, and no import.
+#[test]
+fn a_custom_key_store_with_keys_can_be_held_to_what_aws_does() {
+    in_own_process("settings::a_custom_key_store_with_keys_can_be_held_to_what_aws_does", |dir| {
+        block_on(async {
+            let clock = MovedClock::at(START);
+            let service = crate::start(dir, clock.clone()).await;
+            let store = KeyStore::create(&service, PASSWORD).await;
+            store.connected().await;
+            let (key, other) = (store.create_key(json!({})).await, store.create_key(json!({})).await);
+            for key in [&key, &other] {
+                service.call("EnableKeyRotation", json!({ "KeyId": key, "RotationPeriodInDays": 90 })).await;
+            }
+            let imported = store.create_key(json!({ "Origin": "EXTERNAL" })).await;
+            let parameters =
+                json!({ "KeyId": imported, "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" });
+            let given = service.call("GetParametersForImport", parameters.clone()).await;
+            let id = store.id.clone();
+            service.close().await;
+            let mut settings = settings(dir);
+            settings.clusters.get_mut(&CLUSTER.parse().unwrap()).unwrap().aws_limits = true;
+            let service = InProcess::try_open(settings, clock.clone(), Default::default()).await.unwrap();
+            let store = KeyStore::named(&service, &id);
+            store.comes_back().await;
+            let import = json!({
+                "KeyId": imported, "ImportToken": given["ImportToken"], "EncryptedKeyMaterial": wrapped(&given, &[7; 32]),
+                "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE",
+            });
+            for (operation, body) in [("GetParametersForImport", parameters), ("ImportKeyMaterial", import)] {
+                assert_eq!(service.refused(operation, body).await, "UnsupportedOperationException", "{operation}");
+            }
+            let status = async |key: &str| {
+                service.call("GetKeyRotationStatus", json!({ "KeyId": key })).await["KeyRotationEnabled"].clone()
+            };
+            assert_eq!(status(&key).await, false);
+            service.call("DisableKeyRotation", json!({ "KeyId": key })).await;
+            let again = service.refused("DisableKeyRotation", json!({ "KeyId": key })).await;
+            assert_eq!(again, "UnsupportedOperationException");
+            for _ in 0..100 {
+                clock.pass(24 * HOUR);
+                service.app.housekeep().await;
+            }
+            let rows = service.app.kms().store.all_keys();
+            let materials = |key: &str| {
+                rows.iter().find(|row| row.record.key_id.to_string() == key).unwrap().record.materials.len()
+            };
+            assert_eq!([materials(&key), materials(&other)], [1, 1]);
             service.close().await;
         });
     });

@@ -54,7 +54,7 @@ impl Operation for GetParametersForImport {
         let (key, record) = cx
             .prepare(|store| {
                 let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?;
-                let key = importable(key)?;
+                let key = importable(&cx.kms, key)?;
                 let spec = self.offered(&key)?;
                 cx.kms.token_of(&key.record)?.check_available()?;
                 check_room(&cx.kms, store, &key)?;

@@ -59,7 +59,8 @@ impl Operation for ImportKeyMaterial {
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         self.check_expiration(cx.kms.now())?;
-        let key = importable(cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &self.facts())?)?;
+        let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &self.facts())?;
+        let key = importable(&cx.kms, key)?;
         self.check_several(&key.record)?;
         let (content, wrapping_key) = self.parameters(cx, &key)?;
         self.check_len(&content, wrapping_key.record.spec)?;

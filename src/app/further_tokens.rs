@@ -145,8 +145,12 @@ impl Opener {
         }
         // Before anything is done with it.
         self.runtime.block_on(self.holder.hold(&self.regions, &token))?;
+        let label = token.identity().label.clone();
+        if let Err(cluster) = self.holder.kms.take_seat(&self.seat, token) {
+            let (name, other) = (self.seat.name().to_owned(), cluster.to_string());
+            return Err(Error::SameToken { name, other, label, serial });
+        }
         tracing::info!(token = self.seat.name(), serial, "a further token is open");
-        self.seat.take(token);
         Ok(())
     }
 

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::in_process::{InProcess, MovedClock, START};
-use crate::process::{block_on, in_own_process};
+use crate::in_process::{CLUSTER_LABEL, InProcess, MovedClock, START, settings};
+use crate::process::{LABEL, block_on, in_own_process, make_token, until};
+use crate::shim::{Shim, module};
 use crate::{KeyStore, PASSWORD, decrypts, encrypt, start};
 
 /// Whatever is under way meanwhile is answered well or as an outage, and all is well again afterwards.
@@ -81,6 +82,44 @@ fn a_token_that_hangs_holds_up_nobody_else() {
             assert_eq!(crate::key_state(&service, &key).await, "PendingDeletion");
             drop(locks);
             service.app.close(Duration::from_secs(10)).await;
+        });
+    });
+}
+
+/// A login comes back after somebody was told that the custom key store is disconnected.
+#[test]
+fn a_connection_that_nobody_wants_any_more_is_never_used() {
+    in_own_process("outage::a_connection_that_nobody_wants_any_more_is_never_used", |dir| {
+        crate::make_cluster(dir);
+        make_token(LABEL);
+        let shim = Shim::in_dir(dir);
+        let mut settings = settings(dir);
+        settings.token.module = module();
+        settings.clusters.values_mut().for_each(|cluster| cluster.module = module());
+        block_on(async {
+            let service = InProcess::try_open(settings, MovedClock::at(START), Default::default()).await.unwrap();
+            let store = KeyStore::create(&service, PASSWORD).await;
+            shim.rules(&format!("@{CLUSTER_LABEL} hang C_Login"));
+            store.call("ConnectCustomKeyStore").await;
+            until("the login", || shim.calls_of(CLUSTER_LABEL, "C_Login") == 1);
+            store.call("DisconnectCustomKeyStore").await;
+            let (kms, id) = (service.app.kms().clone(), store.id.parse().unwrap());
+            let over = Arc::new(AtomicBool::new(false));
+            let looked = over.clone();
+            let used = std::thread::spawn(move || {
+                while !looked.load(Ordering::Relaxed) {
+                    if kms.custom_token(&id).is_some() {
+                        return true;
+                    }
+                }
+                false
+            });
+            shim.rules("");
+            assert_eq!(store.settled().await.0, "DISCONNECTED");
+            over.store(true, Ordering::Relaxed);
+            assert!(!used.join().unwrap());
+            store.connected().await;
+            service.close().await;
         });
     });
 }

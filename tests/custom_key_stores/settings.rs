@@ -6,8 +6,11 @@ use hsm_kms::model::KeyState;
 use hsm_kms::store::{Change, IntentKind, IntentRecord};
 use serde_json::json;
 
-use crate::in_process::{CERTIFICATE, CLUSTER, HOUR, InProcess, MovedClock, START, settings};
-use crate::process::{LABEL, block_on, in_own_process, make_token};
+use crate::in_process::{
+    CERTIFICATE, CLUSTER, CLUSTER_LABEL, HOUR, InProcess, MovedClock, START, settings, write_private,
+};
+use crate::process::{LABEL, MODULE, block_on, in_own_process, make_token, until};
+use crate::shim::{Shim, module};
 use crate::support::wrapped;
 use crate::{KeyStore, PASSWORD, creation, events, make_cluster};
 
@@ -228,6 +231,59 @@ fn a_token_that_is_named_twice_is_refused_by_name() {
     let mut unnamed = good;
     unnamed.clusters.get_mut(&id).unwrap().label = None;
     assert!(unnamed.check().is_err());
+}
+
+/// Where the settings do not show it, the tokens do, whichever use of it begins first.
+#[test]
+fn a_token_that_is_a_cluster_and_a_regions_has_one_use() {
+    in_own_process("settings::a_token_that_is_a_cluster_and_a_regions_has_one_use", |dir| {
+        let folder = make_cluster(dir).display().to_string().replace('-', "");
+        make_token(LABEL);
+        let shim = Shim::in_dir(dir);
+        // A library of its own: in one, who is logged in already would be told before.
+        std::fs::copy(MODULE, dir.join("other.so")).unwrap();
+        let mut settings = settings(dir);
+        settings.token.module = module();
+        settings.clusters.get_mut(&CLUSTER.parse().unwrap()).unwrap().module = dir.join("other.so");
+        write_private(&dir.join("west-pin"), PASSWORD);
+        let mut west = settings.token.clone();
+        (west.label, west.serial) = (None, Some(folder[folder.len() - 16..].to_owned()));
+        (west.pin_file, west.regions) = (dir.join("west-pin"), vec!["us-west-2".parse().unwrap()]);
+        settings.tokens.insert("west".into(), west);
+        let open = async || InProcess::try_open(settings.clone(), MovedClock::at(START), Default::default()).await;
+        block_on(async {
+            shim.rules(&format!("@{CLUSTER_LABEL} removed"));
+            let service = open().await.unwrap();
+            let store = KeyStore::create(&service, PASSWORD).await;
+            store.connected().await;
+            let key = store.create_key(json!({})).await;
+            shim.rules("");
+            let why = || service.app.kms().seats()[1].token().err().map(|error| error.to_string()).unwrap_or_default();
+            until("the Region's token", || why().contains("`west` and `cluster-234567abcde` are the same token"));
+            crate::encrypt(&service, &key).await;
+            let id = store.id.clone();
+            service.close().await;
+
+            let service = open().await.unwrap();
+            assert!(service.app.kms().seats()[1].token().is_ok());
+            let store = KeyStore::named(&service, &id);
+            let logins = || events(dir, "CustomKeyStoreLogin").len();
+            let before = logins();
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while logins() < before + 2 {
+                assert!(Instant::now() < deadline);
+                service.app.housekeep().await;
+            }
+            for _ in 0..20 {
+                service.app.housekeep().await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(store.state().await, "CONNECTED");
+            assert_eq!(crate::key_state(&service, &key).await, "Unavailable");
+            assert_eq!(logins() - before, 2, "tried again after a pause that grows");
+            service.close().await;
+        });
+    });
 }
 
 #[test]

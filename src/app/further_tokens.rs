@@ -120,6 +120,9 @@ impl Opener {
                 tracing::error!(token = self.seat.name(), why, for_good, "a token is not open; its Regions get errors");
             }
             let told = tried.take().map(|tried| tried.send(outcome.err().filter(|_| for_good)));
+            if failed.is_none() && !matches!(told, Some(Ok(()))) {
+                self.reconcile_soon();
+            }
             if failed.is_none() || for_good {
                 return;
             }
@@ -142,9 +145,24 @@ impl Opener {
         }
         // Before anything is done with it.
         self.runtime.block_on(self.holder.hold(&self.regions, &token))?;
+        let label = token.identity().label.clone();
+        if let Err(cluster) = self.holder.kms.take_seat(&self.seat, token) {
+            let (name, other) = (self.seat.name().to_owned(), cluster.to_string());
+            return Err(Error::SameToken { name, other, label, serial });
+        }
         tracing::info!(token = self.seat.name(), serial, "a further token is open");
-        self.seat.take(token);
         Ok(())
+    }
+
+    /// Holds what is on the token against the store: it was not there when the start did so.
+    fn reconcile_soon(&self) {
+        let (kms, seat) = (self.holder.kms.clone(), self.seat.clone());
+        self.runtime.spawn(async move {
+            let Ok(token) = seat.token() else { return };
+            if let Err(error) = kms.reconcile_late(&token).await {
+                tracing::error!(%error, token = seat.name(), "what is on the token could not be held against the store");
+            }
+        });
     }
 
     /// Opens the token that has the first of these serial numbers that one has; any that fits if there are none.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Error;
 use crate::kms::{KeyStore, Kms};
@@ -59,7 +59,8 @@ impl Holder {
             // Without keys it may have another one, too: nothing is lost.
             (Some(row), Some(known)) if self.accepted.contains(&record.serial) || !self.has_objects(region) => {
                 details["serialBefore"] = json!(known);
-                Change::new(record.since).update(&row, record)
+                let change = Change::new(record.since).update(&row, record);
+                self.with_replication_key(change, &mut details, &known, token).await?
             }
             (_, Some(known)) => {
                 let RegionTokenRecord { region, serial, label, .. } = record;
@@ -68,5 +69,30 @@ impl Holder {
             _ => Change::new(record.since).insert(record),
         };
         Ok(self.kms.commit_act(change, "AssignToken", &self.account, details).await?)
+    }
+
+    /// Has the token go on with the replication key of the one before it, if it has that: what is kept of multi-Region keys
+    /// is wrapped for it, and could not go to other tokens else.
+    async fn with_replication_key(
+        &self,
+        change: Change,
+        details: &mut Value,
+        before: &str,
+        token: &Token,
+    ) -> Result<Change, Error> {
+        let Some((fingerprint, taken_over)) = self.kms.replication_key_after(before, token).await? else {
+            return Ok(change);
+        };
+        details["replicationKey"] = json!({ "fingerprint": fingerprint, "takenOver": taken_over.is_some() });
+        if taken_over.is_none() {
+            let label = &token.identity().label;
+            tracing::warn!(
+                label,
+                fingerprint,
+                "the replication key was not taken over: older materials of multi-Region \
+                keys cannot go from this token to others"
+            );
+        }
+        Ok(taken_over.into_iter().fold(change, Change::insert))
     }
 }

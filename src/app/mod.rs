@@ -267,7 +267,7 @@ impl App {
         if rolled_back {
             kms.accept_rollback(recovered.last_epoch).await?;
         }
-        kms.begin_run(rolled_back).await?;
+        kms.begin_run().await?;
         kms.copy_outbox().await?;
         if accepted.clock {
             kms.record_act("AcceptClock", serde_json::json!({ "time": kms.clock().now().to_string() })).await?;
@@ -367,14 +367,7 @@ impl App {
                 "there are keys in Regions that the settings do not serve; they cannot even be deleted"
             );
         }
-        let found = self.kms.reconcile(store_root).await;
-        if !found.orphans.is_empty() || !found.missing.is_empty() {
-            let (orphans, missing) = (found.orphans, found.missing);
-            tracing::warn!(?orphans, ?missing, "the token and the store differ; nothing is destroyed");
-            let details = serde_json::json!({ "orphans": orphans, "missing": missing });
-            self.kms.record_act("ReconcileTokenObjects", details).await?;
-        }
-        Ok(())
+        Ok(self.kms.record_differences(&self.kms.reconcile(store_root).await, None).await?)
     }
 }
 

@@ -100,7 +100,7 @@ impl Kms {
             "objects": objects.iter().map(ObjectName::cka_label).collect::<Vec<_>>(),
         });
         let record = without(&key.record, &numbers, now);
-        let change = Change::new(now).update(key, record.clone());
+        let change = self.in_its_cluster(Change::new(now).update(key, record.clone()), &key.record);
         let (change, acts) = forgotten_in_replicas(self, change, (&key.record, &record), IntentKind::DestroyExpired);
         let change = objects.into_iter().fold(change, |change, name| {
             change.insert(self.intent(IntentKind::DestroyExpired, name, &key.record, now))

@@ -56,8 +56,9 @@ impl Kms {
 }
 
 /// A key that the caller may change and that takes material from outside.
-fn importable(key: Authorized<KeyRow>) -> Result<KeyRow, Error> {
+fn importable(kms: &Kms, key: Authorized<KeyRow>) -> Result<KeyRow, Error> {
     let key = external(key)?;
+    kms.check_beyond_aws(&key.record)?;
     not_pending_deletion(&key)?;
     Ok(key)
 }

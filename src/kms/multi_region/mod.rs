@@ -10,7 +10,6 @@ mod replicate_key;
 mod replication_key;
 mod update_primary_region;
 
-pub(super) use passing::kept;
 pub use replicate_key::ReplicateKey;
 pub use replication_key::{TokenKey, fingerprint_of};
 pub use update_primary_region::UpdatePrimaryRegion;

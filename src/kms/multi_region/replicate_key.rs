@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::passing::{kept, transferable};
+use super::passing::{check_kept_for, transferable};
 use super::{KEPT_WRAPPED, PASSED_BETWEEN, REPLICA, check_primary, other_region, synchronized_material, updating};
 use crate::crash_point;
 use crate::crypto;
@@ -155,6 +155,7 @@ impl Replicated {
         check_schemes(cx, primary, replica)?;
         if primary.origin == Origin::AwsKms {
             let source = cx.kms.check_transfers(primary, deadline).await?;
+            check_kept_for(primary, &source)?;
             let target = cx.kms.check_transfers(replica, deadline).await?;
             cx.kms.check_paired(&source, &target)?;
         }
@@ -178,7 +179,7 @@ impl Replicated {
             let passed = transferable(&self.primary, material)?;
             let passed = cx.kms.pass((&self.primary, &self.replica), &name, &passed, deadline).await?;
             self.made.push(name);
-            self.replica.materials[at].transfer = Some(kept(&passed));
+            self.replica.materials[at].transfer = Some(passed);
         }
         Ok(())
     }

@@ -15,25 +15,35 @@ use crate::model::{KeyState, Origin};
 use crate::store::{Change, KeyRecord, Material, Row, RunsRecord, WrapCountRecord};
 
 impl Kms {
-    /// Writes down that a run begins; `restored` if the store was put back to an older state on purpose.
+    /// Writes down that a run begins.
+    pub async fn begin_run(&self) -> Result<(), Error> {
+        let count = self.runs_so_far().count + 1;
+        self.commit(self.with_runs(Change::new(self.now()), count)).await?;
+        self.budgets.set_run(count);
+        Ok(())
+    }
+
+    /// Counts the wraps that are unknown where the store was put back to an older state on purpose, with the change that
+    /// accepts that: no later start knows of it.
     ///
     /// Nobody knows how often keys were used in the time that a restore took back. But no wrap was answered without a
     /// line in the audit log, which was not put back: as many lines as came since are counted for every material.
-    pub async fn begin_run(&self, restored: bool) -> Result<(), Error> {
-        let row = self.store.runs();
-        let last = row.as_ref().map(|row| row.record.clone()).unwrap_or_default();
-        let audit_seq = self.audit.durable_seq();
-        let lines = if restored { audit_seq.saturating_sub(last.audit_seq) } else { 0 };
-        let count = last.count + 1 + lines.div_ceil(self.budgets.free());
-        let record = RunsRecord { count, audit_seq };
-        let change = Change::new(self.now());
-        self.commit(match row {
+    pub(in crate::kms) fn with_unknown_wraps(&self, change: Change) -> Change {
+        let last = self.runs_so_far();
+        let lines = self.audit.durable_seq().saturating_sub(last.audit_seq);
+        self.with_runs(change, last.count + lines.div_ceil(self.budgets.free()))
+    }
+
+    fn runs_so_far(&self) -> RunsRecord {
+        self.store.runs().map(|row| row.record.clone()).unwrap_or_default()
+    }
+
+    fn with_runs(&self, change: Change, count: u64) -> Change {
+        let record = RunsRecord { count, audit_seq: self.audit.durable_seq() };
+        match self.store.runs() {
             Some(row) => change.update(&row, record),
             None => change.insert(record),
-        })
-        .await?;
-        self.budgets.set_run(count);
-        Ok(())
+        }
     }
 
     /// Counts a wrap before it is made; refuses it if the material may make no more.

@@ -21,7 +21,7 @@ pub(in crate::kms) use pauses::Pauses;
 pub use rotate_key_on_demand::RotateKeyOnDemand;
 pub use worker::is_due;
 
-use super::{Error, KeyRow, Kms, arn_of};
+use super::{Error, KeyRow, arn_of};
 use crate::model::{KeySpec, Origin};
 
 /// Refuses a key that has one material for life. AWS's wording is not known.
@@ -35,10 +35,9 @@ fn check_rotates(key: &KeyRow) -> Result<(), Error> {
     }
 }
 
-/// Refuses a key that cannot rotate by itself: nobody here can make the next material of an imported one.
-fn check_rotates_by_itself(kms: &Kms, key: &KeyRow) -> Result<(), Error> {
+/// Refuses a key that can never rotate by itself: nobody here can make the next material of an imported one.
+fn check_rotates_by_itself(key: &KeyRow) -> Result<(), Error> {
     check_rotates(key)?;
-    kms.check_beyond_aws(&key.record)?;
     match key.record.origin {
         Origin::AwsKms | Origin::AwsCloudHsm => Ok(()),
         origin => Err(Error::UnsupportedOperation(format!(

@@ -8,6 +8,8 @@ mod database;
 mod in_flight;
 #[path = "../support/in_process.rs"]
 mod in_process;
+#[path = "../support/noise.rs"]
+mod noise;
 #[path = "../support/people.rs"]
 mod people;
 #[path = "../token/process.rs"]

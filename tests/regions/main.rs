@@ -5,6 +5,8 @@ mod deletion;
 #[path = "../support/in_process.rs"]
 mod in_process;
 mod machine;
+#[path = "../support/noise.rs"]
+mod noise;
 mod pairs;
 #[path = "../token/process.rs"]
 #[allow(dead_code)]

@@ -66,7 +66,7 @@ fn a_slow_token_is_not_one_that_hangs() {
             wrap(token.clone(), late()).await.expect("searched, proved and used");
             assert_eq!(token.counts().sessions, sessions, "nobody is written off");
 
-            shim.rules(&format!("latency 300 {OPENING}\nlogout"));
+            shim.rules(&format!("latency 150 {OPENING}\nlogout"));
             let recovered = tokio::spawn(wrap(token.clone(), late()));
             while !recovered.is_finished() {
                 assert!(matches!(token.status(), Status::Ready | Status::Recovering(_)), "{}", token.status());

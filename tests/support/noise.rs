@@ -1,5 +1,6 @@
 //! How long this machine held up a service and its callers: what every bound on a single answer leaves out. A bound without
 //! it would judge the machine.
+#![allow(dead_code)] // every test uses its own part of this
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -42,9 +43,10 @@ impl Noise {
                 told.lock().unwrap_or_else(PoisonError::into_inner).push(look);
                 std::thread::sleep(TICK);
                 let at = Instant::now();
-                // Whoever sleeps too long was not alone with that.
-                let overslept = (at - look.at).saturating_sub(TICK);
-                look = Look { at, so_far: look.so_far + overslept + counts.grow(pid) };
+                // Whoever sleeps too long was not alone with that. And nobody is held up for longer than it takes.
+                let time = at - look.at;
+                let noise = time.saturating_sub(TICK) + counts.grow(pid);
+                look = Look { at, so_far: look.so_far + noise.min(time) };
             }
         });
         Noise { looks, stop, watch: Some(watch) }
@@ -62,6 +64,12 @@ impl Noise {
             drop(looks);
             std::thread::sleep(TICK / 4);
         }
+    }
+
+    /// Whether this much time has passed since then, not counting the noise.
+    pub fn has_passed(&self, time: Duration, since: Instant) -> bool {
+        let now = Instant::now();
+        now - since >= time && now - since >= time + self.between(since, now)
     }
 }
 

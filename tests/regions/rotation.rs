@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::in_process::{HOUR, InProcess, MovedClock, START, settings};
 use crate::process::{LABEL, block_on, in_own_process, make_token};
+use crate::shim::{Shim, module};
 use crate::{EAST, WEST};
 
 const NORTH: &str = "eu-north-1";
@@ -151,6 +152,58 @@ fn a_replica_near_its_end_gets_new_material_from_a_primary_key_that_is_not_used(
             // By the clock it does not rotate, and does not say that it will.
             let status = service.call("GetKeyRotationStatus", json!({ "KeyId": key })).await;
             assert_eq!(status["KeyRotationEnabled"], false, "{status}");
+            service.close().await;
+        });
+    });
+}
+
+/// The token of one Region hangs. Keys with a replica there wait with their rotation, and no others.
+#[test]
+fn a_token_that_hangs_holds_up_no_rotation_of_keys_that_have_nothing_there() {
+    in_own_process("rotation::a_token_that_hangs_holds_up_no_rotation_of_keys_that_have_nothing_there", |dir| {
+        block_on(async {
+            for label in [LABEL, WEST] {
+                make_token(label);
+            }
+            let (mut settings, shim) = (settings(dir), Shim::in_dir(dir));
+            settings.token.module = module();
+            let (label, regions) = (Some(WEST.to_owned()), vec![WEST.parse().unwrap()]);
+            settings.tokens.insert("west".to_owned(), TokenSettings { label, regions, ..settings.token.clone() });
+            let service = InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap();
+            pair(&service, EAST, WEST).await;
+            let (mut held, mut others) = (Vec::new(), Vec::new());
+            for number in 0..8 {
+                let of_both = number % 2 == 0;
+                let made = service.call("CreateKey", json!({ "MultiRegion": of_both })).await;
+                let key = made["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+                service.call("EnableKeyRotation", json!({ "KeyId": key, "RotationPeriodInDays": 90 })).await;
+                if of_both {
+                    service.call("ReplicateKey", json!({ "KeyId": key, "ReplicaRegion": WEST })).await;
+                }
+                if of_both { &mut held } else { &mut others }.push(key);
+            }
+            let kms = service.app.kms();
+            let materials = |key: &String| {
+                kms.store.key(&EAST.parse().unwrap(), &key.parse().unwrap()).unwrap().record.materials.len()
+            };
+            service.clock.pass(91 * 24 * HOUR);
+            shim.rules(&format!("@{WEST} hang C_FindObjectsInit"));
+            let all_others = async {
+                while others.iter().any(|key| materials(key) == 1) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            tokio::select! {
+                () = all_others => {}
+                () = service.app.housekeep() => assert!(others.iter().all(|key| materials(key) == 2), "they wait"),
+            }
+            assert!(held.iter().all(|key| materials(key) == 1), "no ciphertext that the replica could not open");
+            shim.rules("");
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while held.iter().any(|key| materials(key) == 1) {
+                assert!(Instant::now() < deadline);
+                service.app.housekeep().await;
+            }
             service.close().await;
         });
     });

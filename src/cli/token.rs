@@ -59,7 +59,8 @@ enum Command {
         #[arg(long)]
         so_pin_file: PathBuf,
     },
-    /// Try what a token can do, by doing it: by which scheme it wraps seeds, and which keys and imports it offers.
+    /// Try what a token can do, by doing it: by which scheme it wraps seeds, and which keys, imports and multi-Region
+    /// keys it offers.
     ///
     /// Nothing that is made for it stays on the token. Example: hsm-kms token probe --module
     /// /usr/lib/softhsm/libsofthsm2.so --uri 'pkcs11:token=kms' --pin-file pin --output json

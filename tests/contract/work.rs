@@ -274,6 +274,10 @@ pub fn kinds(place: &Place) {
             let offered = token.offers(kind, later()).await.unwrap() == Offer::Yes;
             let line = listed.lines().find(|line| line[5..].starts_with(what));
             assert_eq!(offered, line.unwrap_or_else(|| panic!("{what} is not listed")).starts_with("yes"), "{what}");
+            if matches!(kind, KeyKind::Mac(HmacSpec::Hmac256) | KeyKind::Sign(KeyPairSpec::EccNistP256)) {
+                let told = listed.contains(&format!("yes  multi-Region keys: {what}\n"));
+                assert_eq!(token.transfers(kind, later()).await.unwrap() == Offer::Yes, told, "{what}");
+            }
             if offered {
                 works(&token, &name(number), kind).await;
             } else {

@@ -88,7 +88,8 @@ impl ThrowAwayKey {
     pub fn generate(profile: &Profile, session: &Session) -> Result<ThrowAwayKey, Failure> {
         let name = probe::passing_name(Purpose::Kms);
         let token = !profile.objects.in_session;
-        let (handle, _) = object::generate(profile, session, &name, KeyKind::Aes256, token, true)?;
+        let modifiable = object::modifiable(profile, KeyKind::Aes256);
+        let (handle, _) = object::generate(profile, session, &name, KeyKind::Aes256, token, modifiable)?;
         Ok(ThrowAwayKey(handle))
     }
 

@@ -11,7 +11,6 @@ use super::login::is_logged_in;
 use super::probe::{PASSING_PURPOSES, passing_name};
 use super::profile::Profile;
 use super::session::Session;
-use super::sessions::Shared;
 use super::{FoundObject, Objects};
 use crate::crypto::PublicKey;
 use crate::model::{KeyPairSpec, ObjectName};
@@ -35,7 +34,7 @@ pub(super) fn generate(
 ) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
     let mut template = template(profile, name, kind, token);
     template.push(Attribute::Modifiable(modifiable));
-    generate_by(session, kind, &profile.fit(template), !profile.objects.in_session)
+    generate_by(profile, session, kind, &profile.fit(template), !profile.objects.in_session)
 }
 
 /// As [`generate`], in the session alone, and extractable: sensitive, so that it leaves the token wrapped or not at all.
@@ -48,10 +47,11 @@ pub(super) fn generate_extractable(
     let mut template = template(profile, name, kind, false);
     template.retain(|attribute| !matches!(attribute, Attribute::Extractable(_)));
     template.extend([Attribute::Extractable(true), Attribute::Modifiable(true)]);
-    generate_by(session, kind, &profile.fit(template), false)
+    generate_by(profile, session, kind, &profile.fit(template), false)
 }
 
 fn generate_by(
+    profile: &Profile,
     session: &Session,
     kind: KeyKind,
     template: &[Attribute],
@@ -60,7 +60,7 @@ fn generate_by(
     let Some(spec) = kind.pair() else {
         return Ok((session.generate_key(&kind.generation(), template)?, None));
     };
-    let public_template = kind.public_template(public_on_token);
+    let public_template = profile.fit_public(kind.public_template(public_on_token));
     let (public, private) = session.generate_key_pair(&kind.generation(), &public_template, template)?;
     let read = read_public(session, public, spec);
     session.destroy_object(public)?;
@@ -100,9 +100,10 @@ pub(super) fn copy_to_token(
     session.copy_object(key, &changes)
 }
 
-/// Whether token objects of this kind are made modifiable, because they are copied to sessions.
-pub(super) fn modifiable(shared: &Shared, kind: KeyKind) -> bool {
-    shared.profile.sessions.session_copies && !kind.is_pair()
+/// Whether token objects of this kind are made modifiable, because they are copied to sessions. What is tried is made so,
+/// too: a token may refuse one of both.
+pub(super) fn modifiable(profile: &Profile, kind: KeyKind) -> bool {
+    profile.sessions.session_copies && !kind.is_pair()
 }
 
 /// The template of a key whose value is not made by the token. `extractable` is for session objects alone.
@@ -131,9 +132,13 @@ pub(super) fn generate_passing_key(session: &Session) -> Result<ObjectHandle, Cr
 }
 
 /// The public half of a replication key, in the session, for wrapping alone.
-pub(super) fn create_wrapping_public(session: &Session, public: &PublicKey) -> Result<ObjectHandle, CryptokiError> {
+pub(super) fn create_wrapping_public(
+    profile: &Profile,
+    session: &Session,
+    public: &PublicKey,
+) -> Result<ObjectHandle, CryptokiError> {
     let (modulus, exponent) = public.rsa_numbers().ok_or(CryptokiError::InvalidValue)?;
-    session.create_object(&[
+    session.create_object(&profile.fit_public(vec![
         Attribute::Class(ObjectClass::PUBLIC_KEY),
         Attribute::KeyType(KeyType::RSA),
         Attribute::Token(false),
@@ -143,7 +148,7 @@ pub(super) fn create_wrapping_public(session: &Session, public: &PublicKey) -> R
         Attribute::Wrap(true),
         Attribute::Encrypt(false),
         Attribute::Verify(false),
-    ])
+    ]))
 }
 
 fn generate_wrapper(session: &Session, extractable: bool) -> Result<ObjectHandle, CryptokiError> {

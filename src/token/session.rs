@@ -1,5 +1,6 @@
 //! A session of which every call is watched.
 
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use super::busy::Busy;
 pub(super) struct Session {
     bare: BareSession,
     busy: Arc<Busy>,
+    /// Whether an object was not destroyed that should have been: it may be one of the session.
+    keeps_an_object: Cell<bool>,
 }
 
 impl Session {
@@ -28,7 +31,7 @@ impl Session {
         let mut bare = None;
         let watched = busy.watch(|| context.open_rw_session_no_drop(slot).map(|opened| bare = Some(opened)));
         // One that was opened too late is there all the same, and to be closed by whoever may.
-        let session = bare.map(|bare| Session { bare, busy: Arc::clone(busy) });
+        let session = bare.map(|bare| Session { bare, busy: Arc::clone(busy), keeps_an_object: Cell::new(false) });
         session.map_or_else(|| watched.and(Err(CryptokiError::InvalidValue)), Ok)
     }
 
@@ -52,7 +55,7 @@ impl Session {
 
     /// `C_CloseSession`, if `C_GetSessionInfo` says that it is open. A thread that is recalled closes it, too.
     pub fn close(self) -> Result<(), CryptokiError> {
-        let Session { bare, busy } = self;
+        let Session { bare, busy, .. } = self;
         busy.watch_closing(|| bare.get_session_info())?;
         busy.watch_closing(|| bare.close())
     }
@@ -103,7 +106,12 @@ impl Session {
 
     /// `C_DestroyObject`
     pub fn destroy_object(&self, object: ObjectHandle) -> Result<(), CryptokiError> {
-        self.busy.watch(|| self.bare.destroy_object(object))
+        self.busy.watch(|| self.bare.destroy_object(object)).inspect_err(|_| self.keeps_an_object.set(true))
+    }
+
+    /// Whether a `C_DestroyObject` has failed on it: then it is to be closed, as its objects go with it.
+    pub fn keeps_an_object(&self) -> bool {
+        self.keeps_an_object.get()
     }
 
     /// `C_GenerateKey`

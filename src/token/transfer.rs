@@ -127,7 +127,7 @@ pub(super) fn wrap(
     let wrapped = with(session, material, |material| {
         let passing = object::generate_passing_key(session)?;
         with(session, passing, |passing| {
-            let recipient = object::create_wrapping_public(session, to)?;
+            let recipient = object::create_wrapping_public(&shared.profile, session, to)?;
             let mut first = vec![0; to.spec().modulus_len().unwrap_or_default()];
             let oaep = Mechanism::RsaPkcsOaep(private::oaep_parameters(EncryptionAlgorithm::RsaesOaepSha1)?);
             let len = with(session, recipient, |recipient| {
@@ -233,7 +233,8 @@ pub(super) fn try_pair(shared: &Shared, session: &Session, own: ObjectHandle, to
 pub(super) fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Failure> {
     let (name, own) = (passing_name(Purpose::MultiRegion), passing_name(Purpose::Replication));
     let replication = KeyKind::Replication(KeyPairSpec::Rsa2048);
-    let (own, to) = object::generate(&shared.profile, session, &own, replication, false, true)?;
+    let modifiable = object::modifiable(&shared.profile, replication);
+    let (own, to) = object::generate(&shared.profile, session, &own, replication, false, modifiable)?;
     with(session, own, |own| {
         let to = to.ok_or(CryptokiError::InvalidValue)?;
         let (made, public_key) = make(shared, session, &name, kind)?;

@@ -14,7 +14,7 @@ use super::busy::Busy;
 use super::error::Error;
 use super::import::{Import, Place, Unwrapped};
 use super::index::Index;
-use super::iv::HostIv;
+use super::iv::{ExtraIvs, HostIv};
 use super::kind::KeyKind;
 use super::lane::Lane;
 use super::mechanism::Scheme;
@@ -208,6 +208,7 @@ pub(super) struct Shared {
     /// Which material the token unwraps by itself, once that was tried.
     pub unwraps: Mutex<Option<HashSet<(KeyKind, EncryptionAlgorithm)>>>,
     pub pool: Arc<Pool>,
+    pub extra_ivs: ExtraIvs,
     pub counters: Counters,
     /// How the connection is, as the keeper knows it.
     pub connection: Mutex<Status>,

@@ -124,6 +124,13 @@ impl Worker {
             self.waiting = Some(job);
             return;
         };
+        if let Request::Wrap { name, scheme, .. } = &job.request
+            && job.retried
+            && scheme.own_iv(&self.shared.profile.mechanisms).is_some()
+        {
+            // The first try may have used one. Ours is the same in both.
+            self.shared.extra_ivs.add(name);
+        }
         self.busy.begin();
         let outcome = station.run(&job.request, job.deadline);
         self.busy.end();

@@ -2,6 +2,7 @@
 //! each, under load. The token is SoftHSM behind the quirk shim.
 
 mod load;
+mod nonces;
 #[allow(dead_code)]
 #[path = "../token/process.rs"]
 mod process;

@@ -156,7 +156,7 @@ pub(super) fn create(
     let (numbers, public) = numbers(kind, material)?;
     let mut template = object::import_template(&shared.profile, name, kind, token, false);
     template.extend(kind.curve_attribute());
-    template.push(Attribute::Modifiable(!token || object::modifiable(shared, kind)));
+    template.push(Attribute::Modifiable(!token || object::modifiable(&shared.profile, kind)));
     let mut template = Template(shared.profile.fit(template));
     // In one step, without a copy that a growing vector would leave behind.
     template.0.reserve_exact(numbers.0.len());
@@ -207,8 +207,9 @@ pub(super) fn unwrapped_on_token(
         return Ok(found);
     }
     let name = passing_name(Purpose::ImportWrapping);
-    let (wrapping, public) =
-        object::generate(&shared.profile, session, &name, KeyKind::ImportWrapping(TRIED), false, true)?;
+    let kind = KeyKind::ImportWrapping(TRIED);
+    let modifiable = object::modifiable(&shared.profile, kind);
+    let (wrapping, public) = object::generate(&shared.profile, session, &name, kind, false, modifiable)?;
     let public = public.ok_or(CryptokiError::InvalidValue)?;
     for (kind, algorithm, oaep) in tried(shared) {
         if unwraps(shared, session, (wrapping, &public), kind, algorithm)? {

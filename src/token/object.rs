@@ -63,7 +63,7 @@ fn generate_by(
     let Some(spec) = kind.pair() else {
         return Ok((session.generate_key(&generation, template)?, None));
     };
-    let public_template = kind.public_template(public_on_token);
+    let public_template = profile.fit_public(kind.public_template(public_on_token));
     let (public, private) = session.generate_key_pair(&generation, &public_template, template)?;
     let read = read_public(session, public, spec);
     session.destroy_object(public)?;
@@ -103,9 +103,10 @@ pub(super) fn copy_to_token(
     session.copy_object(key, &changes)
 }
 
-/// Whether token objects of this kind are made modifiable, because they are copied to sessions.
-pub(super) fn modifiable(shared: &Shared, kind: KeyKind) -> bool {
-    shared.profile.sessions.session_copies && !kind.is_pair()
+/// Whether token objects of this kind are made modifiable, because they are copied to sessions. What is tried is made so,
+/// too: a token may refuse one of both.
+pub(super) fn modifiable(profile: &Profile, kind: KeyKind) -> bool {
+    profile.sessions.session_copies && !kind.is_pair()
 }
 
 /// The template of a key whose value is not made by the token. `extractable` is for session objects alone.
@@ -134,9 +135,13 @@ pub(super) fn generate_passing_key(session: &Session) -> Result<ObjectHandle, Cr
 }
 
 /// The public half of a replication key, in the session, for wrapping alone.
-pub(super) fn create_wrapping_public(session: &Session, public: &PublicKey) -> Result<ObjectHandle, CryptokiError> {
+pub(super) fn create_wrapping_public(
+    profile: &Profile,
+    session: &Session,
+    public: &PublicKey,
+) -> Result<ObjectHandle, CryptokiError> {
     let (modulus, exponent) = public.rsa_numbers().ok_or(CryptokiError::InvalidValue)?;
-    session.create_object(&[
+    session.create_object(&profile.fit_public(vec![
         Attribute::Class(ObjectClass::PUBLIC_KEY),
         Attribute::KeyType(KeyType::RSA),
         Attribute::Token(false),
@@ -146,7 +151,7 @@ pub(super) fn create_wrapping_public(session: &Session, public: &PublicKey) -> R
         Attribute::Wrap(true),
         Attribute::Encrypt(false),
         Attribute::Verify(false),
-    ])
+    ]))
 }
 
 fn generate_wrapper(session: &Session, extractable: bool) -> Result<ObjectHandle, CryptokiError> {

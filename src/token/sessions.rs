@@ -14,7 +14,7 @@ use super::busy::Busy;
 use super::error::Error;
 use super::import::{Import, Place, Unwrapped};
 use super::index::Index;
-use super::iv::HostIv;
+use super::iv::{ExtraIvs, HostIv};
 use super::kind::KeyKind;
 use super::lane::Lane;
 use super::mechanism::Scheme;
@@ -210,6 +210,7 @@ pub(super) struct Shared {
     /// Which material the token unwraps by itself, once that was tried.
     pub unwraps: Mutex<Option<HashSet<(KeyKind, EncryptionAlgorithm)>>>,
     pub pool: Arc<Pool>,
+    pub extra_ivs: ExtraIvs,
     pub counters: Counters,
     /// How the connection is, as the keeper knows it.
     pub connection: Mutex<Status>,
@@ -252,10 +253,14 @@ impl Shared {
     pub async fn ask(&self, lane: LaneName, request: Request, deadline: Instant) -> Result<Answer, Error> {
         self.refuse_if_unavailable(lane)?;
         let until = tokio::time::Instant::from_std(deadline);
-        let lane = self.lane(lane);
-        let place = lane.place(until).await?;
+        let place = match self.lane(lane).place(until).await {
+            Err(Error::Throttled) if !self.flows(lane) => return Err(self.late()),
+            place => place?,
+        };
+        // It may have become so meanwhile.
+        self.refuse_if_unavailable(lane)?;
         let (reply, answer) = oneshot::channel();
-        lane.put(Job { request, deadline, reply: Some(reply), place: Some(place), retried: false });
+        self.lane(lane).put(Job { request, deadline, reply: Some(reply), place: Some(place), retried: false });
         match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(answer)) => answer,
             // A worker that ended without answering.
@@ -418,6 +423,13 @@ impl Shared {
             Status::Unavailable(why) => Err(Error::Unavailable(why.clone())),
             Status::Stopped => Err(Error::Unavailable(STOPPED.to_owned())),
         }
+    }
+
+    /// Whether a lane that stays full has too many requests, and not an outage.
+    fn flows(&self, lane: LaneName) -> bool {
+        let hangs = |hand: &Hand| hand.lane == lane && (hand.busy.is_overdue() || hand.busy.is_written_off());
+        let crew = self.crew();
+        self.status() == Status::Ready && !crew.hands.iter().chain(&crew.lost).any(hangs)
     }
 
     /// What a request hears whose deadline has passed: an outage is called by its name.

@@ -143,11 +143,19 @@ impl Worker {
             self.waiting = Some(job);
             return;
         };
+        if let Request::Wrap { name, scheme, .. } = &job.request
+            && job.retried
+            && scheme.own_iv(&self.shared.profile.mechanisms).is_some()
+        {
+            // The first try may have used one. Ours is the same in both.
+            self.shared.extra_ivs.add(name);
+        }
         self.busy.begin();
         let outcome = station.run(&job.request, job.deadline);
         self.busy.end();
-        if outcome.is_err() && matches!(job.request, Request::Transfer(_)) && !self.busy.is_written_off() {
-            // Material that can be wrapped may be left in the session, and goes with it.
+        let cut_short = outcome.is_err() && matches!(job.request, Request::Transfer(_));
+        if (cut_short || station.keeps_an_object()) && !self.busy.is_written_off() {
+            // What can be read or wrapped may be left in the session, and goes with it.
             self.renew();
         }
         match outcome {

@@ -7,6 +7,7 @@ mod load;
 mod lost;
 #[path = "../support/noise.rs"]
 mod noise;
+mod nonces;
 #[allow(dead_code)]
 #[path = "../token/process.rs"]
 mod process;

@@ -202,6 +202,7 @@ const WORDS: [(&str, usize); 34] = [
     ("hmac_types", 0),
     ("pairs_are_one", 0),
     ("refuse_attribute", 1),
+    ("refuse_false", 2),
     ("refuse_key_type", 1),
     ("renumber", 0),
     ("blind", 0),

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use hsm_kms::crypto::oaep_encrypt;
+use cryptoki::context::Pkcs11;
+use cryptoki::object::{Attribute, ObjectClass};
+use hsm_kms::crypto::{Agreement, oaep_encrypt};
 use hsm_kms::model::{EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Purpose, WrappingAlgorithm};
 use hsm_kms::token::{Error, Import, KeyKind, Offer, Place, Settings, Token, init_token};
 
@@ -213,6 +215,53 @@ fn keys_that_are_tried_do_not_pile_up_where_they_are_token_objects() {
         assert!(matches!(refused[0], Error::Unavailable(_)), "{}", refused[0]);
         assert!(matches!(refused[11], Error::Full(_)), "{}", refused[11]);
         assert_eq!(objects(dir), 8);
+    });
+}
+
+/// What is tried is made as what stays: a token that refuses that says so at once, and not when the first key is made.
+#[test]
+fn keys_that_are_tried_are_modifiable_as_those_that_stay() {
+    in_own_process("probes::keys_that_are_tried_are_modifiable_as_those_that_stay", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        shim.rules("refuse_false CKR_ATTRIBUTE_VALUE_INVALID 0x170");
+        let refused = try_on_shim(dir, "").unwrap_err();
+        assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+        let token = open_on_shim(dir, "[objects]\nomit = [\"modifiable\"]\n");
+        block_on(token.generate(&name(1), soon())).unwrap();
+        drop(token);
+        shim.rules("");
+        let (token, kind) = (open_on_shim(dir, ""), KeyKind::Sign(KeyPairSpec::EccNistP256));
+        shim.rules("refuse_false CKR_ATTRIBUTE_VALUE_INVALID 0x170");
+        let offer = block_on(token.offers(kind, soon())).unwrap();
+        assert!(matches!(&offer, Offer::No(why) if why.contains("AttributeValueInvalid")), "{offer:?}");
+    });
+}
+
+/// What was agreed on is read by one call, into memory that is wiped; and if it cannot be destroyed, its session is closed.
+#[test]
+fn a_secret_that_was_agreed_on_stays_nowhere() {
+    in_own_process("probes::a_secret_that_was_agreed_on_stays_nowhere", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        let (token, spec) = (open_on_shim(dir, ""), KeyPairSpec::EccNistP384);
+        let peer = Agreement::new(spec).unwrap();
+        let public = block_on(token.generate_key(&name(1), KeyKind::Agree(spec), soon())).unwrap().unwrap();
+        let agreed = peer.agree(&public).unwrap();
+        let agree = || block_on(token.derive(&name(1), spec, &peer.public_key, soon())).unwrap();
+        assert_eq!(agree().expose(), agreed.expose());
+        let (reads, sessions) = (shim.calls("C_GetAttributeValue"), token.counts().sessions);
+        assert_eq!(agree().expose(), agreed.expose());
+        assert_eq!((shim.calls("C_GetAttributeValue") - reads, token.counts().sessions), (1, sessions));
+
+        shim.rules("fail CKR_FUNCTION_REJECTED C_DestroyObject nth 1");
+        assert_eq!(agree().expose(), agreed.expose(), "by the second try");
+        let context = Pkcs11::new(shim::module()).unwrap();
+        let slot = context.get_slots_with_initialized_token().unwrap()[0];
+        let session = context.open_ro_session(slot).unwrap();
+        let left = [Attribute::Token(false), Attribute::Class(ObjectClass::SECRET_KEY)];
+        assert_eq!(session.find_objects(&left).unwrap(), []);
+        assert_eq!((token.counts().sessions, token.counts().recoveries), (sessions + 1, 0));
     });
 }
 

@@ -277,6 +277,38 @@ fn a_failure_during_a_recovery_costs_no_scheme() {
     });
 }
 
+/// A second try with an IV of the token's own uses up one more, and so does a probe that finds nothing to unwrap.
+#[test]
+fn ivs_that_nobody_has_asked_for_are_counted() {
+    in_own_process("schemes::ivs_that_nobody_has_asked_for_are_counted", |dir| {
+        let shim = Shim::in_dir(dir);
+        let count = |scheme: u8, schemes: &str, quirk: &str| {
+            shim.rules(quirk);
+            let token = open_schemes_with(dir, schemes, shim::module()).unwrap();
+            let key = name(scheme);
+            let wrap = || block_on(token.wrap_seed(&key, scheme, b"", &[7; 32], soon())).unwrap();
+            block_on(token.generate(&key, soon())).unwrap();
+            let mut forged = wrap();
+            forged[20] ^= 1;
+            assert_eq!(token.take_extra_ivs(&key), 0);
+            shim.rules(&format!("{quirk}fail CKR_FUNCTION_FAILED C_Encrypt nth 1"));
+            wrap();
+            let retried = token.take_extra_ivs(&key);
+            // A new session knows nothing of the key.
+            shim.rules(&format!("{quirk}close_sessions"));
+            assert!(!block_on(token.exists(&name(9), soon())).unwrap());
+            until("the trouble is over", || {
+                let refused = block_on(token.unwrap_seed(&key, scheme, b"", &forged, soon()));
+                matches!(refused, Err(Error::BadData))
+            });
+            (retried, token.take_extra_ivs(&key), token.take_extra_ivs(&key))
+        };
+        init_token(&shim::module(), LABEL, &pin("12345678"), &pin(PIN)).unwrap();
+        assert_eq!(count(ZEROED, r#"["aes_gcm_zeroed_iv"]"#, "gcm_iv zeroed\n"), (1, 1, 0));
+        assert_eq!(count(HOST_GCM, r#"["aes_gcm_host_iv"]"#, ""), (0, 1, 0), "ours is the same in both tries");
+    });
+}
+
 /// What may pass is tried again, at the latest by a supervisor.
 #[test]
 fn at_the_start_a_failure_that_may_pass_is_no_verdict() {

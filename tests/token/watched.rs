@@ -215,6 +215,31 @@ fn one_kind_of_work_that_hangs_leaves_the_others() {
     );
 }
 
+/// Who waits for a place before a token that is out does not ask too often.
+#[test]
+fn a_queue_that_an_outage_fills_is_no_throttle() {
+    in_own_process("watched::a_queue_that_an_outage_fills_is_no_throttle", |dir| {
+        let shim = Shim::in_dir(dir);
+        let token = open_with_queue(dir, "", 1);
+        block_on(async {
+            token.generate(&name(1), soon()).await.unwrap();
+            let logins = shim.calls("C_Login");
+            shim.rules("hang C_Login\nclose_sessions");
+            let first = tokio::spawn(wrap(token.clone(), soon()));
+            until("the keeper logs in", || shim.calls("C_Login") > logins);
+            let second = tokio::spawn(wrap(token.clone(), soon()));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let refused = wrap(token.clone(), Instant::now() + Duration::from_millis(100)).await.unwrap_err();
+            assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+            shim.rules("");
+            for waited in [first, second] {
+                waited.await.unwrap().expect("after the login");
+            }
+        });
+        assert!(token.shutdown(Duration::from_secs(5)));
+    });
+}
+
 #[test]
 fn many_that_hang_at_once_are_replaced() {
     let more = format!("[limits]\ncall_seconds = 1\n[sessions]\nfast_workers = {MANY}\n");
@@ -302,10 +327,14 @@ fn threads(name: &str) -> usize {
 }
 
 fn open_on_shim(dir: &Path, more: &str) -> Token {
+    open_with_queue(dir, more, 1024)
+}
+
+fn open_with_queue(dir: &Path, more: &str, queue: usize) -> Token {
     init_token(&shim::module(), LABEL, &pin("12345678"), &pin(PIN)).unwrap();
     let path = dir.join("profile.toml");
     std::fs::write(&path, format!("schema = 1\nname = \"test\"\nschemes = [\"aes_gcm_host_iv\"]\n{more}")).unwrap();
-    let settings = Settings { module: shim::module(), profile: Some(path), ..settings(dir) };
+    let settings = Settings { module: shim::module(), profile: Some(path), queue, ..settings(dir) };
     Token::open(&settings, pin(PIN), || panic!("hopeless")).unwrap()
 }
 

@@ -48,15 +48,18 @@ impl Kms {
         }
     }
 
-    /// Counts a wrap before it is made; refuses it if the material may make no more.
+    /// Counts a wrap before it is made; refuses it if the material may make no more. `extra` were made by the token itself, and
+    /// are counted in any case.
     pub(in crate::kms) async fn count_wrap(
         self: &Arc<Self>,
         key: &KeyRecord,
         material: &Material,
+        extra: u64,
         deadline: Instant,
     ) -> Result<(), Error> {
         let place = (&key.region, &key.key_id, material.number);
         let budget = self.budgets.of(place, || self.counted(key, material.number));
+        budget.owe(extra);
         match budget.take() {
             Taken::Plenty => Ok(()),
             Taken::Low => {
@@ -128,19 +131,21 @@ impl Kms {
         deadline: Instant,
     ) -> Result<(), Error> {
         let late = |_| Error::DependencyTimeout("no block of nonces was claimed in time".to_owned());
-        let claims = budget.claims.clone().lock_owned();
-        let claims = tokio::time::timeout_at(deadline.into(), claims).await.map_err(late)?;
-        // Somebody else's claim may have come while this one waited.
-        if budget.take() != Taken::Nothing {
-            return Ok(());
-        }
-        let now =
-            self.store.key(&key.region, &key.key_id).ok_or_else(|| spent(key, self.budgets.share(&key.key_id)))?;
-        let claimed = self.claim(&now, material, budget, claims).await;
-        self.rotate_soon(KeyStore::of(&now.record.region, now.record.custom_key_store.as_ref()));
-        match claimed? && budget.take() != Taken::Nothing {
-            true => Ok(()),
-            false => Err(spent(key, self.budgets.share(&key.key_id))),
+        let spent = || spent(key, self.budgets.share(&key.key_id));
+        loop {
+            let claims = budget.claims.clone().lock_owned();
+            let claims = tokio::time::timeout_at(deadline.into(), claims).await.map_err(late)?;
+            // Somebody else's claim may have come while this one waited.
+            if budget.take() != Taken::Nothing {
+                return Ok(());
+            }
+            let now = self.store.key(&key.region, &key.key_id).ok_or_else(spent)?;
+            let claimed = self.claim(&now, material, budget, claims).await;
+            self.rotate_soon(KeyStore::of(&now.record.region, now.record.custom_key_store.as_ref()));
+            // A block may be owed as a whole, or taken by others.
+            if !claimed? {
+                return Err(spent());
+            }
         }
     }
 

@@ -104,7 +104,6 @@ fn only_paired_tokens_exchange_material_and_a_rotation_waits_for_both() {
 #[test]
 fn a_token_that_took_over_goes_on_with_the_replication_key_if_it_has_that_too() {
     let machine = Machine::new(&["west"]);
-    let folder = machine.folder_of("west");
     let settings = machine.settings(&[EAST, WEST], &[machine.token("pacific", "west", &[WEST])]);
     let service = machine.serve(&settings);
     let [first, second] = [(); 2].map(|()| {
@@ -118,7 +117,7 @@ fn a_token_that_took_over_goes_on_with_the_replication_key_if_it_has_that_too() 
         line["event"]["additionalEventData"]["replicationKey"]["takenOver"].clone()
     };
     let accepted = || {
-        let serial = machine.renumber("west", &folder);
+        let serial = machine.renumber("west");
         machine.serve_as(&mut machine.command(&["serve", "--config", "settings.toml", "--accept-token", &serial]))
     };
 

@@ -12,6 +12,8 @@ mod process;
 mod race;
 mod replicas;
 mod rotation;
+#[path = "../support/shim.rs"]
+mod shim;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;

@@ -366,7 +366,8 @@ impl App {
         if !unserved.is_empty() {
             tracing::warn!(
                 ?unserved,
-                "there are keys in Regions that the settings do not serve; they cannot even be deleted"
+                "there are keys in Regions that the settings do not serve: they can neither be used nor deleted, and \
+                 multi-Region keys with replicas there neither rotate nor end; put these Regions back into `regions`"
             );
         }
         Ok(self.kms.record_differences(&self.kms.reconcile(store_root).await, None).await?)

@@ -237,7 +237,10 @@ impl Kms {
         let change = grants.iter().fold(change, |change, grant| change.delete(grant));
         self.commit_key_act(change, "DeleteKey", key, evidence).await?;
         self.copy_acts(acts).await;
-        self.budgets.forget(region, key_id);
+        // What is left of others' is neither given out again nor counted twice, as a replica may be made again in this run.
+        if self.store.multi_region(key_id).is_empty() {
+            self.regions().for_each(|region| self.budgets.forget(region, key_id));
+        }
         tracing::info!(key = %arn_of(&key.record), "the key is gone; its material {}", end.words());
         Ok(())
     }

@@ -111,15 +111,18 @@ impl Machine {
         token["serial"].as_str().unwrap().to_owned()
     }
 
-    /// Gives the token in a folder another serial number, as one has that took over all of its objects: that number.
-    pub fn renumber(&self, label: &str, folder: &Path) -> String {
-        let old = self.serial_of(label);
+    /// Gives a token another serial number, as one has that took over all of its objects: that number.
+    pub fn renumber(&self, label: &str) -> String {
+        let (old, folder) = (self.serial_of(label), self.folder_of(label));
         let new = old[1..].to_owned() + &old[..1];
         let path = folder.join("token.object");
         let mut bytes = std::fs::read(&path).unwrap();
         let at = bytes.windows(old.len()).position(|window| window == old.as_bytes()).unwrap();
         bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
         std::fs::write(path, bytes).unwrap();
+        // SoftHSM names the folder by it: its last 16 digits, with a dash behind the first four.
+        let name = folder.to_string_lossy();
+        std::fs::rename(&folder, format!("{}{}-{}", &name[..name.len() - 17], &new[..4], &new[4..])).unwrap();
         assert!(old != new && self.serial_of(label) == new);
         new
     }

@@ -164,7 +164,6 @@ fn kept_by(machine: &Machine, key: &str) {
 #[test]
 fn a_token_that_took_over_goes_on_with_the_replication_key_if_it_has_that_too() {
     let machine = Machine::new(&["west"]);
-    let folder = machine.folder_of("west");
     let settings = machine.settings(&[EAST, WEST], &[machine.token("pacific", "west", &[WEST])]);
     let service = machine.serve(&settings);
     let [first, second] = [(); 2].map(|()| {
@@ -178,7 +177,7 @@ fn a_token_that_took_over_goes_on_with_the_replication_key_if_it_has_that_too() 
         line["event"]["additionalEventData"]["replicationKey"]["takenOver"].clone()
     };
     let accepted = || {
-        let serial = machine.renumber("west", &folder);
+        let serial = machine.renumber("west");
         machine.serve_as(&mut machine.command(&["serve", "--config", "settings.toml", "--accept-token", &serial]))
     };
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::in_process::{HOUR, InProcess, MovedClock, START, settings};
 use crate::process::{LABEL, block_on, in_own_process, make_token};
 use crate::shim::{Shim, module};
+use crate::support::wrapped;
 use crate::{EAST, WEST};
 
 const NORTH: &str = "eu-north-1";
@@ -255,6 +256,49 @@ fn replicas_of_keys_that_wrap_nothing_can_be_on_a_token_with_another_scheme() {
             settings.regions.retain(|region| region.as_str() == EAST);
             let service = InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap();
             assert_eq!(service.app.kms().unserved_regions(), [WEST.parse().unwrap()].into());
+            service.close().await;
+        });
+    });
+}
+
+/// Its material could not be imported there.
+#[test]
+fn no_replica_is_made_of_a_key_that_the_other_token_does_not_have() {
+    in_own_process("rotation::no_replica_is_made_of_a_key_that_the_other_token_does_not_have", |dir| {
+        block_on(async {
+            make_token(LABEL);
+            make_token(WEST);
+            // CKM_SHA256_HMAC
+            Shim::in_dir(dir).rules(&format!("@{WEST} hide 0x251"));
+            let mut settings = settings(dir);
+            settings.token.module = module();
+            let (label, regions) = (Some(WEST.to_owned()), vec![WEST.parse().unwrap()]);
+            settings.tokens.insert("west".into(), TokenSettings { label, regions, ..settings.token.clone() });
+            let service = InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap();
+            let external = |spec: &str, usage: &str| json!({ "MultiRegion": true, "Origin": "EXTERNAL", "KeySpec": spec, "KeyUsage": usage });
+            for (body, status) in [
+                (external("HMAC_256", "GENERATE_VERIFY_MAC"), 400),
+                (external("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT"), 200),
+            ] {
+                let key = service.call("CreateKey", body).await["KeyMetadata"]["KeyId"].clone();
+                let wanted =
+                    json!({ "KeyId": key, "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" });
+                let given = service.call("GetParametersForImport", wanted).await;
+                let body = json!({
+                    "KeyId": key, "ImportToken": given["ImportToken"], "EncryptedKeyMaterial": wrapped(&given, &[7; 32]),
+                    "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE",
+                });
+                service.call("ImportKeyMaterial", body).await;
+                let to_west = json!({ "KeyId": key, "ReplicaRegion": WEST });
+                let answer = service.try_call("ReplicateKey", &to_west).await;
+                assert_eq!(answer.0, status, "{answer:?}");
+                if status == 400 {
+                    assert_eq!(answer.1["__type"], "UnsupportedOperationException");
+                    let text = answer.1["message"].as_str().unwrap();
+                    assert!(text.starts_with("KeySpec HMAC_256 is not offered"), "{text}");
+                    assert_eq!(service.try_call_in(WEST, "DescribeKey", &json!({ "KeyId": key })).await.0, 400);
+                }
+            }
             service.close().await;
         });
     });

@@ -30,6 +30,13 @@ fn every_region_has_its_objects_on_its_own_token() {
     }
     let log = service.log();
     assert!(!log.contains("differ") && log.contains("a further token is open"), "{log}");
+    assert!(!log.contains("do not serve"), "{log}");
+    assert!(service.terminate().0.success());
+    // Without a Region, its keys are named, and what to do.
+    let service = machine.serve(&machine.settings(&[EAST, "eu-west-1"], &[]));
+    let log = service.log();
+    let line = log.lines().find(|line| line.contains("do not serve")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains(WEST) && line.contains("put these Regions back into `regions`"), "{line}");
 }
 
 #[test]

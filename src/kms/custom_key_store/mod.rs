@@ -78,11 +78,14 @@ impl Context {
         Ok(row)
     }
 
-    /// The same if it is connected: for CreateKey and GenerateRandom.
+    /// The same if it is connected: for CreateKey and GenerateRandom. These do not know AWS's KeyUnavailableException: there
+    /// is no key yet.
     pub(super) fn connected_custom_key_store(&self, id: &str) -> Result<(CustomKeyStoreRow, Token), Error> {
         let row = self.custom_key_store(id)?;
         check_state(&self.kms, &row.record, &[ConnectionState::Connected])?;
-        let token = self.kms.token(&self.request.region, Some(&row.record.id))?;
+        let away = |why: String| Error::DependencyTimeout(format!("the token of {} is out: {why}", row.record.id));
+        let token = self.kms.custom_token(&row.record.id).ok_or_else(|| away("it is not open".into()))?;
+        token.check_available().map_err(|error| away(error.to_string()))?;
         Ok((row, token))
     }
 

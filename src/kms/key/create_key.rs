@@ -307,7 +307,12 @@ pub(in crate::kms) fn key_material_id(key_id: &KeyId, number: u32) -> String {
 }
 
 /// Refuses a kind of key that the token's own self-test found it not to have.
-async fn check_offered(token: &Token, spec: KeySpec, kind: KeyKind, deadline: Instant) -> Result<(), Error> {
+pub(in crate::kms) async fn check_offered(
+    token: &Token,
+    spec: KeySpec,
+    kind: KeyKind,
+    deadline: Instant,
+) -> Result<(), Error> {
     match token.offers(kind, deadline).await? {
         Offer::Yes => Ok(()),
         Offer::No(reason) => {

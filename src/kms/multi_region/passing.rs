@@ -100,6 +100,6 @@ pub(super) fn check_kept_for(key: &KeyRecord, source: &TokenKey) -> Result<(), E
     }
 }
 
-fn kind_of(key: &KeyRecord) -> Result<KeyKind, Error> {
+pub(super) fn kind_of(key: &KeyRecord) -> Result<KeyKind, Error> {
     object_kind(key.spec, key.usage).ok_or_else(|| Error::Internal(format!("{} is of no kind", arn_of(key))))
 }

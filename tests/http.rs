@@ -141,14 +141,24 @@ impl Client {
 
     fn read_more(&mut self) {
         let mut buffer = [0; 65536];
-        let count = self.stream.read(&mut buffer).expect("the server answers in time");
+        let count = self.read_into(&mut buffer).expect("the server answers in time");
         assert_ne!(count, 0, "the server closed after {:?}", String::from_utf8_lossy(&self.read));
         self.read.extend_from_slice(&buffer[..count]);
     }
 
+    /// As the stream, which gives up where the process is stopped meanwhile.
+    fn read_into(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self.stream.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
     /// That the server closes without another byte.
     fn assert_closed(&mut self) {
-        match self.stream.read(&mut [0; 64]) {
+        match self.read_into(&mut [0; 64]) {
             Ok(0) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             other => panic!("not closed: {other:?}"),
@@ -158,7 +168,7 @@ impl Client {
     /// That nothing comes for a while.
     fn assert_silent(&mut self) {
         self.stream.set_read_timeout(Some(SHORT)).unwrap();
-        let error = self.stream.read(&mut [0; 64]).expect_err("no byte and no end");
+        let error = self.read_into(&mut [0; 64]).expect_err("no byte and no end");
         assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }

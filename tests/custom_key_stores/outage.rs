@@ -9,8 +9,8 @@ use hsm_kms::settings::TokenSettings;
 use hsm_kms::token::init_token;
 use serde_json::{Value, json};
 
-use crate::in_process::{HOUR, InProcess, MovedClock, START, settings};
-use crate::process::{LABEL, PIN, block_on, in_own_process, pin};
+use crate::in_process::{CLUSTER_LABEL, HOUR, InProcess, MovedClock, START, settings};
+use crate::process::{LABEL, PIN, block_on, in_own_process, make_token, pin, until};
 use crate::shim::{Shim, module};
 use crate::{KeyStore, PASSWORD, decrypts, encrypt, start};
 
@@ -123,6 +123,44 @@ fn a_slow_token_delays_no_chores_on_another() {
                 shim.rules("");
                 destroyed(&service, slow, &held_up).await;
             }
+            service.close().await;
+        });
+    });
+}
+
+/// A login comes back after somebody was told that the custom key store is disconnected.
+#[test]
+fn a_connection_that_nobody_wants_any_more_is_never_used() {
+    in_own_process("outage::a_connection_that_nobody_wants_any_more_is_never_used", |dir| {
+        crate::make_cluster(dir);
+        make_token(LABEL);
+        let shim = Shim::in_dir(dir);
+        let mut settings = settings(dir);
+        settings.token.module = module();
+        settings.clusters.values_mut().for_each(|cluster| cluster.module = module());
+        block_on(async {
+            let service = InProcess::try_open(settings, MovedClock::at(START), Default::default()).await.unwrap();
+            let store = KeyStore::create(&service, PASSWORD).await;
+            shim.rules(&format!("@{CLUSTER_LABEL} hang C_Login"));
+            store.call("ConnectCustomKeyStore").await;
+            until("the login", || shim.calls_of(CLUSTER_LABEL, "C_Login") == 1);
+            store.call("DisconnectCustomKeyStore").await;
+            let (kms, id) = (service.app.kms().clone(), store.id.parse().unwrap());
+            let over = Arc::new(AtomicBool::new(false));
+            let looked = over.clone();
+            let used = std::thread::spawn(move || {
+                while !looked.load(Ordering::Relaxed) {
+                    if kms.custom_token(&id).is_some() {
+                        return true;
+                    }
+                }
+                false
+            });
+            shim.rules("");
+            assert_eq!(store.settled().await.0, "DISCONNECTED");
+            over.store(true, Ordering::Relaxed);
+            assert!(!used.join().unwrap());
+            store.connected().await;
             service.close().await;
         });
     });

@@ -14,9 +14,12 @@ mod process;
 mod race;
 mod replicas;
 mod rotation;
+#[path = "../support/shim.rs"]
+mod shim;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
+mod unpair;
 
 use std::time::{Duration, Instant};
 

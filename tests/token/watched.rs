@@ -10,7 +10,7 @@ use hsm_kms::token::{Error, KeyKind, Settings, Status, Token, init_token};
 use super::process::*;
 use super::shim::{self, Shim};
 
-/// The worker comes back after a new login, when its handles are other keys' and its session may be somebody else's.
+/// The worker comes back after a new login, when its handles are other keys'.
 #[test]
 fn who_was_written_off_destroys_nothing_by_an_old_handle() {
     with_card("watched::who_was_written_off_destroys_nothing_by_an_old_handle", "renumber", HANGS_SOON, async |card| {
@@ -21,8 +21,8 @@ fn who_was_written_off_destroys_nothing_by_an_old_handle() {
 }
 
 #[test]
-fn who_was_written_off_touches_no_session() {
-    with_card("watched::who_was_written_off_touches_no_session", "renumber", HANGS_SOON, async |card| {
+fn who_was_written_off_opens_no_session() {
+    with_card("watched::who_was_written_off_opens_no_session", "renumber", HANGS_SOON, async |card| {
         let public = card.make_agreement_key().await;
         // A failure of this kind is mended by a new session.
         let rules = "renumber\nfail CKR_FUNCTION_FAILED C_GetAttributeValue nth 1";
@@ -116,10 +116,43 @@ fn a_deletion_waits_for_nobody_who_was_written_off() {
             shim.rules("renumber");
             hung.await.unwrap().expect("another one's answer");
             until("it has ended", || threads("token-fast") == 1);
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while token.destroy(&name(2), soon()).await.is_err() {
-                assert!(Instant::now() < deadline);
+            token.destroy(&name(2), soon()).await.expect("no session holds a copy");
+        },
+    );
+}
+
+/// A token that tells of no limit, or that others use, too.
+#[test]
+fn a_replacement_that_gets_no_session_takes_nothing_down() {
+    with_card(
+        "watched::a_replacement_that_gets_no_session_takes_nothing_down",
+        "renumber",
+        HANGS_SOON,
+        async |Card { shim, token }| {
+            token.generate(&name(1), soon()).await.unwrap();
+            token.generate(&name(2), soon()).await.unwrap();
+            let full = "renumber\nsessions 5 unsaid\nhang C_DestroyObject nth 1";
+            let calls = shim.calls("C_DestroyObject");
+            shim.rules(full);
+            let hung = tokio::spawn(destroy(token.clone(), 2));
+            until("it hangs", || shim.calls("C_DestroyObject") > calls);
+            let mut told = Ok(());
+            while !matches!(&told, Err(Error::Unavailable(why)) if why.contains("every session")) {
+                told = destroy(token.clone(), 3).await;
+                wrap(token.clone(), soon()).await.expect("another worker's");
             }
+            assert_eq!((token.counts().recoveries, token.status()), (0, Status::Ready));
+
+            shim.rules(&format!("{full}\nlogout"));
+            wrap(token.clone(), soon()).await.expect("after a login");
+            until("the recovery ends", || token.status() == Status::Ready);
+            shim.rules("renumber");
+            let _ = hung.await.unwrap();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while destroy(token.clone(), 2).await.is_err() {
+                assert!(Instant::now() < deadline, "there is room again");
+            }
+            assert_eq!((token.counts().recoveries, token.counts().logins), (1, 2));
         },
     );
 }
@@ -180,6 +213,31 @@ fn one_kind_of_work_that_hangs_leaves_the_others() {
             }
         },
     );
+}
+
+/// Who waits for a place before a token that is out does not ask too often.
+#[test]
+fn a_queue_that_an_outage_fills_is_no_throttle() {
+    in_own_process("watched::a_queue_that_an_outage_fills_is_no_throttle", |dir| {
+        let shim = Shim::in_dir(dir);
+        let token = open_with_queue(dir, "", 1);
+        block_on(async {
+            token.generate(&name(1), soon()).await.unwrap();
+            let logins = shim.calls("C_Login");
+            shim.rules("hang C_Login\nclose_sessions");
+            let first = tokio::spawn(wrap(token.clone(), soon()));
+            until("the keeper logs in", || shim.calls("C_Login") > logins);
+            let second = tokio::spawn(wrap(token.clone(), soon()));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let refused = wrap(token.clone(), Instant::now() + Duration::from_millis(100)).await.unwrap_err();
+            assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+            shim.rules("");
+            for waited in [first, second] {
+                waited.await.unwrap().expect("after the login");
+            }
+        });
+        assert!(token.shutdown(Duration::from_secs(5)));
+    });
 }
 
 #[test]
@@ -252,7 +310,7 @@ impl Card {
         let before = counts();
         shim.rules(rules);
         until("it has ended", || threads("token-private") == 1);
-        assert_eq!(counts(), before, "sessions are opened or closed by nobody");
+        assert_eq!(counts(), [before[0], before[1] + 1], "its own session does not stay open, and nobody opens one");
         hung.await.unwrap().expect("another one's answer");
         for number in KEYS {
             assert!(token.exists(&name(number), soon()).await.unwrap(), "key {number}");
@@ -269,10 +327,14 @@ fn threads(name: &str) -> usize {
 }
 
 fn open_on_shim(dir: &Path, more: &str) -> Token {
+    open_with_queue(dir, more, 1024)
+}
+
+fn open_with_queue(dir: &Path, more: &str, queue: usize) -> Token {
     init_token(&shim::module(), LABEL, &pin("12345678"), &pin(PIN)).unwrap();
     let path = dir.join("profile.toml");
     std::fs::write(&path, format!("schema = 1\nname = \"test\"\nschemes = [\"aes_gcm_host_iv\"]\n{more}")).unwrap();
-    let settings = Settings { module: shim::module(), profile: Some(path), ..settings(dir) };
+    let settings = Settings { module: shim::module(), profile: Some(path), queue, ..settings(dir) };
     Token::open(&settings, pin(PIN), || panic!("hopeless")).unwrap()
 }
 
@@ -282,6 +344,10 @@ async fn wrap(token: Token, deadline: Instant) -> Result<Vec<u8>, Error> {
 
 async fn make_pair(token: Token, number: u8) -> Result<(), Error> {
     token.generate_key(&name(number), KeyKind::Sign(CURVE), soon()).await.map(drop)
+}
+
+async fn destroy(token: Token, number: u8) -> Result<(), Error> {
+    token.destroy(&name(number), soon()).await
 }
 
 async fn there(token: Token) -> Result<bool, Error> {

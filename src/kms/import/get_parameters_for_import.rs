@@ -54,7 +54,7 @@ impl Operation for GetParametersForImport {
         let (key, record) = cx
             .prepare(|_| {
                 let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?;
-                let key = importable(key)?;
+                let key = importable(&cx.kms, key)?;
                 let spec = self.offered(&key)?;
                 cx.kms.token_of(&key.record)?.check_available()?;
                 check_room(&cx.kms, &key)?;
@@ -63,7 +63,7 @@ impl Operation for GetParametersForImport {
                 // Whoever counts wrapping keys at the same time must count again.
                 let all = cx.kms.first_account()?;
                 let change = Change::new(record.created).touch(&all).expect(&key).insert(intent);
-                Ok((change, None, (key, record)))
+                Ok((cx.kms.in_its_cluster(change, &key.record), None, (key, record)))
             })
             .await?;
         crash_point::reached("wrapping-key-begun");

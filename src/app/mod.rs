@@ -26,7 +26,7 @@ use crate::api::json::{self, Gate};
 use crate::audit::{self, Audit, Call, Event, EventSource};
 use crate::kms::custom_key_store::{Cluster, CustomKeyStores, TrustAnchor};
 use crate::kms::rotation::Budgets;
-use crate::kms::{GrantTokens, Imports, KeyPairs, KeyStores, Kms, Markers, Parts, Seat, Sessions, TrustedTime};
+use crate::kms::{End, GrantTokens, Imports, KeyPairs, KeyStores, Kms, Markers, Parts, Seat, Sessions, TrustedTime};
 use crate::model::{Clock, ClusterId, KeyId, ObjectName, Purpose, Region, Secret, Timestamp};
 use crate::settings::{self, ClusterSettings, FIRST_TOKEN, Settings, TokenSettings};
 use crate::store::{self, Meta, Store};
@@ -261,8 +261,10 @@ impl App {
         let rules = &settings.import;
         let imports = Imports::new(derived(b"hsm-kms/v1/import"), rules.host_unwrap, rules.max_wrapping_keys);
         let custom_key_stores = CustomKeyStores::new(clusters(&settings, &data)?);
-        let parts = Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets, custom_key_stores };
-        let kms = Arc::new(Kms::new(store, audit, KeyStores::new(first, key_stores), clock, parts));
+        let parts =
+            Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets, custom_key_stores, trusted_time };
+        let key_stores = KeyStores::new(first, key_stores, settings.modules());
+        let kms = Arc::new(Kms::new(store, audit, key_stores, clock, parts));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
             kms.accept_rollback(recovered.last_epoch).await?;
@@ -277,7 +279,7 @@ impl App {
         let holder = Holder { kms: kms.clone(), account: settings.account.clone(), accepted: accepted.tokens.into() };
         holder.hold(&own, &token).await?;
         let further_tokens = FurtherTokens::open(&settings, data.path(), &token, &seats, &holder).await?;
-        let housekeeping = Housekeeping::new(kms.clone(), trusted_time);
+        let housekeeping = Housekeeping::new(kms.clone());
         let desk = Arc::new(Desk::new(kms.clone(), settings.account.clone()));
         let app = App { kms, further_tokens, token, settings, root_user, desk, housekeeping, data };
         app.settle(&store_root(&meta.store_id)).await?;
@@ -357,8 +359,8 @@ impl App {
     async fn settle(&self, store_root: &ObjectName) -> Result<(), Error> {
         for key_store in self.kms.key_stores() {
             self.kms.undo_creations(&key_store, self.kms.now().plus(Duration::from_millis(1))).await;
-            self.kms.finish_destructions(&key_store).await;
-            self.kms.finish_removals(&key_store).await;
+            self.kms.finish_destructions(&key_store, End::Destroyed).await;
+            self.kms.finish_removals(&key_store, End::Destroyed).await;
         }
         let unserved = self.kms.unserved_regions();
         if !unserved.is_empty() {

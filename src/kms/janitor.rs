@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
+use super::{CommitError, End, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
 use crate::model::{AccountId, Arn, CustomKeyStoreId, KeyState, ObjectName, Purpose, Region, Timestamp};
@@ -46,14 +46,19 @@ impl Kms {
     /// Destroys the token objects of all keys of a key store whose deletion date has come, and finishes the destructions
     /// that were begun before; returns how many it began. Call it with a time that is trusted.
     pub async fn destroy_due_keys(&self, key_store: &KeyStore, now: Timestamp) -> Result<usize, Error> {
+        let begun = self.begin_due_destructions(key_store, now).await?;
+        self.finish_destructions(key_store, End::Destroyed).await;
+        Ok(begun)
+    }
+
+    /// From here on there is no way back for the keys of a key store whose deletion date has come; gives how many these are.
+    pub(super) async fn begin_due_destructions(&self, key_store: &KeyStore, now: Timestamp) -> Result<usize, Error> {
         let mut begun = 0;
         for key in self.keys_in(key_store) {
-            let due = key.record.deletion_date.is_some_and(|date| date <= now);
-            if key.record.state == KeyState::PendingDeletion && due && self.begin_destruction(&key).await? {
+            if is_due(&key.record, now) && self.begin_destruction(&key).await? {
                 begun += 1;
             }
         }
-        self.finish_destructions(key_store).await;
         Ok(begun)
     }
 
@@ -66,9 +71,9 @@ impl Kms {
 
     /// Finishes every destruction that was begun. There is no way back from `Destroying`, so this needs no time of
     /// day. One that fails is logged and tried again in the next round, and holds no other one up.
-    pub async fn finish_destructions(&self, key_store: &KeyStore) {
+    pub async fn finish_destructions(&self, key_store: &KeyStore, end: End<'_>) {
         for key in self.keys_in(key_store).iter().filter(|key| key.record.state == KeyState::Destroying) {
-            if let Err(error) = self.finish_destruction(key).await {
+            if let Err(error) = self.finish_destruction(key, end).await {
                 tracing::error!(%error, key = %arn_of(&key.record), "a destruction could not be finished; trying again");
             }
         }
@@ -78,20 +83,26 @@ impl Kms {
     /// the intents say that they are ours. One that fails is logged and tried again in the next round, and holds no other
     /// one up. Returns how many it undid.
     pub async fn undo_creations(&self, key_store: &KeyStore, before: Timestamp) -> usize {
-        self.undo(key_store, |intent| intent.started < before).await
+        self.undo(key_store, |intent| intent.started < before, End::Destroyed).await
     }
 
     /// As [`Kms::undo_creations`], of those that earlier runs began.
     pub(super) async fn undo_others_creations(&self, key_store: &KeyStore) {
-        self.undo(key_store, |intent| intent.owner != self.instance).await;
+        self.undo(key_store, |intent| intent.owner != self.instance, End::Destroyed).await;
     }
 
-    async fn undo(&self, key_store: &KeyStore, is_stale: impl Fn(&IntentRecord) -> bool) -> usize {
+    /// Undoes the creations that are stale.
+    pub(super) async fn undo(
+        &self,
+        key_store: &KeyStore,
+        is_stale: impl Fn(&IntentRecord) -> bool,
+        end: End<'_>,
+    ) -> usize {
         let intents = self.intents_in(key_store);
         let stale = intents.iter().filter(|row| is_stale(&row.record));
         let mut undone = 0;
         for (intent, event) in stale.filter_map(|row| Some((row, undoing(&row.record)?))) {
-            match self.undo_creation(intent, event).await {
+            match self.undo_creation(intent, event, end).await {
                 Ok(()) => undone += 1,
                 Err(error) => {
                     tracing::error!(%error, object = %intent.record.name, "a creation could not be undone; trying again");
@@ -210,12 +221,10 @@ impl Kms {
         }
     }
 
-    async fn finish_destruction(&self, key: &KeyRow) -> Result<(), Error> {
-        let token = self.token_of(&key.record)?;
+    async fn finish_destruction(&self, key: &KeyRow, end: End<'_>) -> Result<(), Error> {
         let (region, key_id) = (&key.record.region, &key.record.key_id);
-        for name in key.record.objects() {
-            token.destroy(&name, deadline()).await?;
-        }
+        let mut evidence = self.end_objects(end, self.token_of(&key.record), &key.record.objects()).await?;
+        evidence["phase"] = json!("done");
         crash_point::reached("object-destroyed");
         let (change, waiting) = self.without_replica(Change::new(self.now()).delete(key), &key.record);
         let (change, acts) = self.with_acts(change, waiting.into_iter().collect());
@@ -226,14 +235,13 @@ impl Kms {
         // No new ones: who adds an alias or a grant expects a key that is not being destroyed.
         let grants = self.store.grants_on(region, key_id, None, usize::MAX);
         let change = grants.iter().fold(change, |change, grant| change.delete(grant));
-        let evidence = json!({ "phase": "done", "destroyed": labels(&key.record), "objectsFoundAfterwards": 0 });
         self.commit_key_act(change, "DeleteKey", key, evidence).await?;
         self.copy_acts(acts).await;
         // What is left of others' is neither given out again nor counted twice, as a replica may be made again in this run.
         if self.store.multi_region(key_id).is_empty() {
             self.regions().for_each(|region| self.budgets.forget(region, key_id));
         }
-        tracing::info!(key = %arn_of(&key.record), "the key's material is destroyed");
+        tracing::info!(key = %arn_of(&key.record), "the key is gone; its material {}", end.words());
         Ok(())
     }
 
@@ -330,8 +338,13 @@ impl Kms {
         }
     }
 
-    async fn undo_creation(&self, intent: &Arc<Row<IntentRecord>>, name_of_event: &'static str) -> Result<(), Error> {
-        let IntentRecord { name, region, account, .. } = &intent.record;
+    async fn undo_creation(
+        &self,
+        intent: &Arc<Row<IntentRecord>>,
+        name_of_event: &'static str,
+        end: End<'_>,
+    ) -> Result<(), Error> {
+        let IntentRecord { name, region, account, custom_key_store, .. } = &intent.record;
         // First, so that whoever makes it does not name it in a record when its object is gone.
         let taken = IntentRecord { owner: NOBODY.to_owned(), ..intent.record.clone() };
         match self.commit_step(Change::new(self.now()).update(intent, taken), None).await {
@@ -343,8 +356,11 @@ impl Kms {
             self.disown(name).await;
             return Ok(());
         }
-        self.token(region, intent.record.custom_key_store.as_ref())?.destroy(name, deadline()).await?;
-        let details = json!({ "object": name.cka_label() });
+        let token = self.token(region, custom_key_store.as_ref());
+        let told = self.end_objects(end, token, &[*name]).await?;
+        // It may never have been there: that it is destroyed is no evidence.
+        let mut details = if matches!(end, End::Destroyed) { json!({}) } else { told };
+        details["object"] = json!(name.cka_label());
         let (event_id, event) = self.act(name_of_event, region, account, details);
         let change = Change::new(self.now());
         let change = self.store.intent(name).iter().fold(change, |change, intent| change.delete(intent));
@@ -529,7 +545,7 @@ async fn reconcile(tokens: &[Token], known: &[(ObjectName, Option<Token>)]) -> R
 }
 
 /// What the record calls the undoing of an object's creation; `None` of an intent to destroy one.
-fn undoing(intent: &IntentRecord) -> Option<&'static str> {
+pub(super) fn undoing(intent: &IntentRecord) -> Option<&'static str> {
     match (intent.kind, intent.name.purpose) {
         (IntentKind::Create, Purpose::Imported) => Some("UndoImportKeyMaterial"),
         (IntentKind::Create, Purpose::ImportWrapping) => Some("UndoGetParametersForImport"),
@@ -538,6 +554,11 @@ fn undoing(intent: &IntentRecord) -> Option<&'static str> {
         (IntentKind::RotateOnDemand | IntentKind::RotateAutomatically, _) => Some("UndoRotateKey"),
         (IntentKind::Destroy | IntentKind::DestroyExpired | IntentKind::DestroyReplaced, _) => None,
     }
+}
+
+/// Whether the deletion date of a key has come.
+pub(super) fn is_due(key: &KeyRecord, now: Timestamp) -> bool {
+    key.state == KeyState::PendingDeletion && key.deletion_date.is_some_and(|date| date <= now)
 }
 
 fn labels(key: &KeyRecord) -> Vec<String> {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hsm_kms::app::Accepted;
+use hsm_kms::kms::End;
 use hsm_kms::model::{KeyId, ObjectName, Purpose};
 use hsm_kms::settings::Settings;
 use hsm_kms::store::{Change, IntentKind, IntentRecord};
@@ -310,7 +311,7 @@ fn what_is_being_made_is_not_destroyed() {
                     started: kms.now(),
                 };
                 kms.store.commit(Change::new(kms.now()).insert(intent.clone())).await.unwrap();
-                kms.finish_removals(&kms.key_stores()[0]).await;
+                kms.finish_removals(&kms.key_stores()[0], End::Destroyed).await;
                 rounds(&service).await;
                 assert_eq!(decrypt(&service, &sealed).await, "c2VjcmV0", "{kind:?}");
                 let intent = kms.store.intent(&intent.name).unwrap();

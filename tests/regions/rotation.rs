@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hsm_kms::app::Accepted;
-use hsm_kms::kms::KeyStore;
+use hsm_kms::kms::{End, KeyStore};
 use hsm_kms::model::{KeyId, KeyState, ObjectName, Purpose};
 use hsm_kms::settings::TokenSettings;
 use hsm_kms::store::{Change, KeyRecord, PairingRecord};
@@ -190,7 +190,8 @@ fn replicas_of_keys_that_wrap_nothing_can_be_on_a_token_with_another_scheme() {
             let usage = async || call(WEST, "GetKeyLastUsage", json!({ "KeyId": key })).await["KeyLastUsage"].clone();
             assert_eq!(usage().await["Operation"], "GenerateMac");
             set_state(&service, WEST, &key, KeyState::Destroying).await;
-            service.app.kms().finish_destructions(&KeyStore::Region(WEST.parse().unwrap())).await;
+            let west = KeyStore::Region(WEST.parse().unwrap());
+            service.app.kms().finish_destructions(&west, End::Destroyed).await;
             service.clock.pass(HOUR);
             call(EAST, "ReplicateKey", to_west).await;
             assert!(usage().await["Operation"].is_null(), "this one was never used");

@@ -17,7 +17,7 @@ use serde_json::json;
 use super::TrustAnchor;
 use crate::crash_point;
 use crate::crypto;
-use crate::kms::{CommitError, Error, KeyStore, Kms, Seat};
+use crate::kms::{CommitError, End, Error, KeyStore, Kms, Seat};
 use crate::model::{AccountId, ClusterId, ConnectionError, ConnectionState, CustomKeyStoreId};
 use crate::store::{Change, Connection, CustomKeyStoreRecord, PasswordStanding, Row};
 use crate::token::{self, Login, Status, Token};
@@ -485,8 +485,8 @@ impl Kms {
         tokio::spawn(async move {
             let key_store = KeyStore::Custom(id.clone());
             self.undo_others_creations(&key_store).await;
-            self.finish_destructions(&key_store).await;
-            self.finish_removals(&key_store).await;
+            self.finish_destructions(&key_store, End::Destroyed).await;
+            self.finish_removals(&key_store, End::Destroyed).await;
             if let Err(error) = self.reconcile_custom_key_store(&id).await {
                 tracing::error!(%error, store = %id, "what is on the token could not be held against the store");
             }

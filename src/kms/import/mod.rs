@@ -16,6 +16,8 @@ pub use delete_imported_key_material::DeleteImportedKeyMaterial;
 pub use get_parameters_for_import::GetParametersForImport;
 pub use import_key_material::ImportKeyMaterial;
 
+pub(super) use expiry::over;
+
 use super::usable::{available, not_pending_deletion};
 use super::{Error, KeyRow, Kms, arn_of};
 use crate::auth::Authorized;

@@ -88,6 +88,7 @@ pub const OPERATIONS: &[Route] = &[
     row::<user::RevokeUserSessions>(),
     row::<role::TagRole>(),
     row::<user::TagUser>(),
+    row::<token::UnpairTokens>(),
     row::<role::UntagRole>(),
     row::<user::UntagUser>(),
     row::<access_key::UpdateAccessKey>(),

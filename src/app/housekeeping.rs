@@ -206,7 +206,7 @@ impl Chores {
 }
 
 impl Due {
-    async fn tend(self, kms: &Kms, chore: &Chore) {
+    async fn tend(self, kms: &Arc<Kms>, chore: &Chore) {
         match chore {
             Chore::Rotate(key_store) => self.rotate(kms, key_store).await,
             Chore::Remove(key_store) => self.remove(kms, key_store).await,
@@ -214,7 +214,7 @@ impl Due {
     }
 
     /// Only a trusted time of day begins rotations by date, and the destruction of keys and imported material.
-    async fn rotate(self, kms: &Kms, key_store: &KeyStore) {
+    async fn rotate(self, kms: &Arc<Kms>, key_store: &KeyStore) {
         kms.rotate_spent_keys(key_store).await;
         if let Some(now) = self.trusted {
             kms.rotate_due_keys(key_store, now).await;

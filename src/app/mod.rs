@@ -199,7 +199,7 @@ impl Error {
                     | token::Error::PinNotSet { .. }
                     | token::Error::TokenAmbiguous { .. }
                     | token::Error::Profile { .. }
-                    | token::Error::NoScheme { .. }
+                    | token::Error::NoScheme { for_good: true, .. }
                     | token::Error::PinShape { .. }
                     | token::Error::TooManyWorkers { .. }
             ),
@@ -580,3 +580,16 @@ fn soon() -> Instant {
 const STORE: &str = "store.db";
 /// What the store's seed is bound to on the token.
 const STORE_ROOT: &[u8] = b"hsm-kms/store-root/v1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_starts_again_after_a_failure_that_may_pass() {
+        let no_scheme =
+            |for_good| Error::Token(token::Error::NoScheme { profile: "test".into(), tried: "none".into(), for_good });
+        assert!(no_scheme(true).is_for_good());
+        assert!(!no_scheme(false).is_for_good());
+    }
+}

@@ -1,4 +1,4 @@
-//! `hsm-kms token list|init|probe|pair|give-up`.
+//! `hsm-kms token list|init|probe|pair|unpair|give-up`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -59,7 +59,8 @@ enum Command {
         #[arg(long)]
         so_pin_file: PathBuf,
     },
-    /// Try what a token can do, by doing it: by which scheme it wraps seeds, and which keys and imports it offers.
+    /// Try what a token can do, by doing it: by which scheme it wraps seeds, and which keys, imports and multi-Region
+    /// keys it offers.
     ///
     /// Nothing that is made for it stays on the token. Example: hsm-kms token probe --module
     /// /usr/lib/softhsm/libsofthsm2.so --uri 'pkcs11:token=kms' --pin-file pin --output json
@@ -97,6 +98,20 @@ enum Command {
         /// The fingerprint of a token, 64 hex digits: twice, in the order of the tokens.
         #[arg(long, value_name = "FINGERPRINT")]
         confirm: Vec<String>,
+        #[command(flatten)]
+        service: Service,
+    },
+    /// Take back that the material of multi-Region keys may go between two tokens.
+    ///
+    /// Nothing goes between them from then on, until they are paired again: no ReplicateKey, and no UpdatePrimaryRegion that
+    /// would need it. What went stays where it is, and works. Refused while the rotation of a key needs the pairing, because
+    /// one token has its primary key and the other a replica; those keys are named. The tokens need not be there.
+    ///
+    /// Example: hsm-kms token unpair token west --config /etc/hsm-kms/hsm-kms.toml
+    Unpair {
+        /// What the settings call the tokens, or their serial numbers; `token` is the first one.
+        #[arg(num_args = 2, required = true, value_names = ["TOKEN", "OTHER"])]
+        tokens: Vec<String>,
         #[command(flatten)]
         service: Service,
     },
@@ -152,6 +167,9 @@ impl TokenCommand {
                     _ => return Err(Failure::of_use("--confirm is needed twice, once for each token")),
                 }
                 service.request("PairTokens", &parameters).run()?;
+            }
+            Command::Unpair { tokens, service } => {
+                service.request("UnpairTokens", &json!({ "Tokens": tokens })).run()?;
             }
             Command::GiveUp { serial, service } => {
                 let request = service.request("GiveUpToken", &json!({ "Serial": serial }));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::custom_key_store::CustomKeyStores;
 use super::janitor::Act;
-use super::rotation::{Budgets, Pauses};
+use super::rotation::{Budgets, Pauses, Turns};
 use super::{Error, GrantTokens, Imports, KeyPairs, KeyStores, Markers, Sessions, TrustedTime};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
@@ -34,6 +34,7 @@ pub struct Kms {
     /// How often each material may wrap yet.
     pub(super) budgets: Budgets,
     pub(super) rotation_pauses: Pauses,
+    pub(super) rotation_turns: Turns,
     pub(super) key_stores: KeyStores,
     /// The custom key stores' clusters and connections.
     pub(super) custom_key_stores: CustomKeyStores,
@@ -87,6 +88,7 @@ impl Kms {
             instance,
             budgets,
             rotation_pauses: Pauses::default(),
+            rotation_turns: Turns::default(),
             key_stores,
             custom_key_stores,
             clock,

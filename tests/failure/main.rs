@@ -5,6 +5,9 @@
 mod in_process;
 mod load;
 mod lost;
+#[path = "../support/noise.rs"]
+mod noise;
+mod nonces;
 #[allow(dead_code)]
 #[path = "../token/process.rs"]
 mod process;

@@ -13,13 +13,11 @@ const WEST: &str = "eu-west-1";
 
 #[test]
 fn a_further_token_that_was_swapped_between_starts_gets_no_pin() {
-    let rig = Rig::new(&["one", "two"]);
-    rig.make_token("stranger");
-    let service = rig.serve();
-    let key = ask(&service, WEST, "CreateKey", json!({}))["KeyMetadata"]["KeyId"].clone();
-    let blob = ask(&service, WEST, "Encrypt", json!({ "KeyId": key, "Plaintext": "eA==" }))["CiphertextBlob"].clone();
-    assert_eq!(assigned(&service).len(), 2, "each Region has its token on record");
-    assert!(service.terminate().0.success());
+    let (rig, blob) = after_a_run(|service| {
+        let key = ask(service, WEST, "CreateKey", json!({}))["KeyMetadata"]["KeyId"].clone();
+        assert_eq!(assigned(service).len(), 2, "each Region has its token on record");
+        ask(service, WEST, "Encrypt", json!({ "KeyId": key, "Plaintext": "eA==" }))["CiphertextBlob"].clone()
+    });
 
     rig.shim.rules("@two swapped stranger");
     let before = rig.shim.calls_of("two", "C_Login");
@@ -69,11 +67,7 @@ fn a_further_token_that_was_swapped_between_starts_gets_no_pin() {
 
 #[test]
 fn the_first_token_that_was_swapped_between_starts_gets_no_pin() {
-    let rig = Rig::new(&["one", "two"]);
-    rig.make_token("stranger");
-    let service = rig.serve();
-    ask(&service, EAST, "CreateKey", json!({}));
-    assert!(service.terminate().0.success());
+    let (rig, _) = after_a_run(|service| ask(service, EAST, "CreateKey", json!({})));
     rig.shim.rules("@one swapped stranger");
     let before = rig.shim.calls("C_Login");
     let mut arguments = Vec::new();
@@ -98,16 +92,10 @@ fn the_first_token_that_was_swapped_between_starts_gets_no_pin() {
 /// Settings that give a Region to another token would have its keys looked for where they never were.
 #[test]
 fn a_region_stays_with_its_token_whatever_the_settings_call_it() {
-    let rig = Rig::new(&["one", "two"]);
-    let service = rig.serve();
-    ask(&service, WEST, "CreateKey", json!({}));
-    assert!(service.terminate().0.success());
-    rig.configure();
+    let (rig, _) = after_a_run(|service| ask(service, WEST, "CreateKey", json!({})));
     let text = std::fs::read_to_string(rig.path("settings.toml")).unwrap();
-    let renamed = text.replace("[tokens.two]", "[tokens.other]").replace("label = \"two\"", "label = \"three\"");
-    rig.make_token("three");
-    let (further, rest) = (text.find("[tokens.two]").unwrap(), text.find("[server]").unwrap());
-    for (settings, code) in [(renamed, None), (text[..further].to_owned() + &text[rest..], Some(78))] {
+    let renamed = text.replace("[tokens.two]", "[tokens.other]").replace("label = \"two\"", "label = \"stranger\"");
+    for (settings, code) in [(renamed, None), (without_the_further_token(&rig), Some(78))] {
         rig.write("settings.toml", &settings);
         let before = rig.shim.calls("C_Login");
         match (rig.try_serve_as_written(&[]), code) {
@@ -129,24 +117,36 @@ fn a_region_stays_with_its_token_whatever_the_settings_call_it() {
 /// It may have been given away by mistake, and nothing is on the token.
 #[test]
 fn a_region_without_keys_may_have_another_token() {
-    let rig = Rig::new(&["one", "two"]);
-    rig.make_token("three");
-    let service = rig.serve();
-    ask(&service, EAST, "CreateKey", json!({}));
-    assert!(service.terminate().0.success());
-    rig.configure();
+    let (rig, _) = after_a_run(|service| ask(service, EAST, "CreateKey", json!({})));
+    let without = without_the_further_token(&rig);
     let text = std::fs::read_to_string(rig.path("settings.toml")).unwrap();
-    let (further, rest) = (text.find("[tokens.two]").unwrap(), text.find("[server]").unwrap());
     // Another further token, alone, and then the first one with all.
-    rig.write("settings.toml", &text.replace("label = \"two\"", "label = \"three\""));
+    rig.write("settings.toml", &text.replace("label = \"two\"", "label = \"stranger\""));
     let service = rig.try_serve_as_written(&[]).unwrap();
     assert_eq!(assigned(&service).len(), 3);
     assert!(service.terminate().0.success());
-    rig.write("settings.toml", &(text[..further].to_owned() + &text[rest..]));
+    rig.write("settings.toml", &without);
     let service = rig.try_serve_as_written(&[]).unwrap();
     ask(&service, WEST, "CreateKey", json!({}));
     assert_eq!(assigned(&service).len(), 4);
     assert!(service.terminate().0.success());
+}
+
+/// Two tokens and a stranger, after a first run of the service in which this was done.
+fn after_a_run<T>(done: impl FnOnce(&Service) -> T) -> (Rig, T) {
+    let rig = Rig::new(&["one", "two"]);
+    rig.make_token("stranger");
+    let service = rig.serve();
+    let told = done(&service);
+    assert!(service.terminate().0.success());
+    (rig, told)
+}
+
+/// The settings, but for the second token.
+fn without_the_further_token(rig: &Rig) -> String {
+    let text = std::fs::read_to_string(rig.path("settings.toml")).unwrap();
+    let (further, rest) = (text.find("[tokens.two]").unwrap(), text.find("[server]").unwrap());
+    text[..further].to_owned() + &text[rest..]
 }
 
 /// The events that say which token a Region has.

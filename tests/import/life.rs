@@ -1,6 +1,7 @@
 //! What ends by the clock: imported material, wrapping keys and import tokens; in the test's own process.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hsm_kms::app::Accepted;
@@ -229,6 +230,36 @@ fn nobody_fills_the_token_with_wrapping_keys() {
             parameters(&service, &other).await;
             assert_eq!(wrapping_keys(&service).await.len(), 1);
             service.close().await;
+        });
+    });
+}
+
+/// Whoever comes at the same time is counted with those who are there.
+#[test]
+fn the_last_places_for_wrapping_keys_are_given_once() {
+    in_own_process("life::the_last_places_for_wrapping_keys_are_given_once", |dir| {
+        block_on(async {
+            make_token(LABEL);
+            let mut limited = settings(dir);
+            limited.import.max_wrapping_keys = 3;
+            let service = Arc::new(open(limited).await);
+            let (key, other) = (external_key(&service).await, external_key(&service).await);
+            parameters(&service, &key).await;
+            let asks = [&key, &other, &key, &other, &key, &other].map(|key| {
+                let service = Arc::clone(&service);
+                let algorithm = "RSAES_OAEP_SHA_1";
+                let body = json!({ "KeyId": key, "WrappingAlgorithm": algorithm, "WrappingKeySpec": "RSA_2048" });
+                tokio::spawn(async move { service.try_call("GetParametersForImport", &body).await })
+            });
+            let mut given = 0;
+            for ask in asks {
+                match ask.await.unwrap() {
+                    (200, _) => given += 1,
+                    (_, refused) => assert_eq!(refused["__type"], "ThrottlingException", "{refused}"),
+                }
+            }
+            assert_eq!((given, wrapping_keys(&service).await.len()), (2, 3));
+            Arc::into_inner(service).unwrap().close().await;
         });
     });
 }

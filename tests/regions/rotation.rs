@@ -111,6 +111,8 @@ fn the_primary_region_is_one_whose_token_is_paired_with_all_others() {
                 assert!(Instant::now() < deadline);
                 service.app.housekeep().await;
             }
+            crate::unpair::of_two_replicas(&service, key).await;
+            crate::unpair::while_a_replica_is_made(&service).await;
             service.close().await;
         });
     });
@@ -156,7 +158,59 @@ fn a_replica_near_its_end_gets_new_material_from_a_primary_key_that_is_not_used(
     });
 }
 
-async fn set_state(service: &InProcess, region: &str, key: &str, state: KeyState) {
+/// The token of one Region hangs. Keys with a replica there wait with their rotation, and no others.
+#[test]
+fn a_token_that_hangs_holds_up_no_rotation_of_keys_that_have_nothing_there() {
+    in_own_process("rotation::a_token_that_hangs_holds_up_no_rotation_of_keys_that_have_nothing_there", |dir| {
+        block_on(async {
+            for label in [LABEL, WEST] {
+                make_token(label);
+            }
+            let (mut settings, shim) = (settings(dir), Shim::in_dir(dir));
+            settings.token.module = module();
+            let (label, regions) = (Some(WEST.to_owned()), vec![WEST.parse().unwrap()]);
+            settings.tokens.insert("west".to_owned(), TokenSettings { label, regions, ..settings.token.clone() });
+            let service = InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap();
+            pair(&service, EAST, WEST).await;
+            let (mut held, mut others) = (Vec::new(), Vec::new());
+            for number in 0..8 {
+                let of_both = number % 2 == 0;
+                let made = service.call("CreateKey", json!({ "MultiRegion": of_both })).await;
+                let key = made["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+                service.call("EnableKeyRotation", json!({ "KeyId": key, "RotationPeriodInDays": 90 })).await;
+                if of_both {
+                    service.call("ReplicateKey", json!({ "KeyId": key, "ReplicaRegion": WEST })).await;
+                }
+                if of_both { &mut held } else { &mut others }.push(key);
+            }
+            let kms = service.app.kms();
+            let materials = |key: &String| {
+                kms.store.key(&EAST.parse().unwrap(), &key.parse().unwrap()).unwrap().record.materials.len()
+            };
+            service.clock.pass(91 * 24 * HOUR);
+            shim.rules(&format!("@{WEST} hang C_FindObjectsInit"));
+            let all_others = async {
+                while others.iter().any(|key| materials(key) == 1) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            tokio::select! {
+                () = all_others => {}
+                () = service.app.housekeep() => assert!(others.iter().all(|key| materials(key) == 2), "they wait"),
+            }
+            assert!(held.iter().all(|key| materials(key) == 1), "no ciphertext that the replica could not open");
+            shim.rules("");
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while held.iter().any(|key| materials(key) == 1) {
+                assert!(Instant::now() < deadline);
+                service.app.housekeep().await;
+            }
+            service.close().await;
+        });
+    });
+}
+
+pub async fn set_state(service: &InProcess, region: &str, key: &str, state: KeyState) {
     let kms = service.app.kms();
     let row = kms.store.key(&region.parse().unwrap(), &key.parse().unwrap()).unwrap();
     let record = KeyRecord { state, ..row.record.clone() };
@@ -266,7 +320,7 @@ async fn on_three_tokens(dir: &Path, profile: Option<PathBuf>) -> InProcess {
 }
 
 /// An operator has confirmed the fingerprints.
-async fn pair(service: &InProcess, one: &str, other: &str) {
+pub async fn pair(service: &InProcess, one: &str, other: &str) {
     let kms = service.app.kms();
     let mut tokens = Vec::new();
     for region in [one, other] {
@@ -303,6 +357,6 @@ async fn decrypted(service: &InProcess, blob: &Value) -> Value {
     service.call("Decrypt", json!({ "CiphertextBlob": blob["CiphertextBlob"] })).await["Plaintext"].clone()
 }
 
-fn soon() -> Instant {
+pub fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }

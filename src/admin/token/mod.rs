@@ -2,6 +2,8 @@
 
 mod give_up_token;
 mod pair_tokens;
+mod unpair_tokens;
 
 pub use give_up_token::GiveUpToken;
 pub use pair_tokens::PairTokens;
+pub use unpair_tokens::UnpairTokens;

@@ -4,8 +4,8 @@
 //! task per custom key store opens or closes its token, one at a time, until that is as the record wants it. What came of
 //! an attempt is recorded where somebody asked for it (`CONNECTING`), or where only somebody can mend it: a password that
 //! was refused is never tried again, not by the next start either, nor when it is set once more after another one. Before
-//! a password is given to a token that is written down, and when it was not refused, that: after a crash in between, the
-//! token itself has to say that it has refused none. Another outage of a custom key store that was connected is waited for.
+//! a password is given to a token that is written down, and when it was taken, that. After a crash in between, or a login
+//! that told no outcome, the token itself has to say that it has refused none. Another outage of a custom key store that was connected is waited for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
@@ -20,7 +20,7 @@ use crate::crypto;
 use crate::kms::{CommitError, End, Error, KeyStore, Kms, Seat};
 use crate::model::{AccountId, ClusterId, ConnectionError, ConnectionState, CustomKeyStoreId};
 use crate::store::{Change, Connection, CustomKeyStoreRecord, PasswordStanding, Row};
-use crate::token::{self, Login, Status, Token};
+use crate::token::{self, Login, Status, Token, TokenEntry};
 
 /// A token for a custom key store, as the settings name it.
 #[derive(Clone, Debug)]
@@ -323,12 +323,12 @@ impl Kms {
             return Err(self.failed(row, ConnectionError::ClusterNotFound, false).await.then(|| waiting(pause)));
         };
         let (mut settings, password) = (cluster.token.clone(), SecretString::from(record.password.as_str()));
-        let (unclear, witness) = (record.is_unclear(), self.witness(row));
+        let witness = self.witness(row);
         // Another token in its place, which has the same label, is none of ours.
         settings.serial = record.serial.clone().or(settings.serial);
         let id = record.id.clone();
         let mut opening = tokio::task::spawn_blocking(move || {
-            Token::connect(&settings, &password, unclear, witness, move || {
+            Token::connect(&settings, &password, witness, move || {
                 tracing::error!(store = %id, "every call into the token of a custom key store hangs; restart the service");
             })
         });
@@ -356,39 +356,37 @@ impl Kms {
     fn witness(
         self: &Arc<Self>,
         row: &Arc<Row<CustomKeyStoreRecord>>,
-    ) -> impl Fn(Login) -> Result<(), token::Error> + Send + Sync + 'static {
+    ) -> impl Fn(&TokenEntry, Login) -> Result<(), token::Error> + Send + Sync + 'static {
         // Of the service, not a share in it: it has the token.
         let (kms, tried, runtime) = (Arc::downgrade(self), row.clone(), tokio::runtime::Handle::current());
         let untold =
             |why| token::Error::Unavailable(format!("a login could not be written down, and was not made: {why}"));
-        move |login| match kms.upgrade() {
-            Some(kms) => {
-                runtime.block_on(kms.note_login(&tried.record, login)).map_err(|error| untold(error.to_string()))
+        move |entry, login| {
+            let kms = kms.upgrade().ok_or_else(|| untold("the service has ended".to_owned()))?;
+            let row = kms.as_tried(&tried.record).map_err(|error| untold(error.to_string()))?;
+            if login == Login::Begins && row.record.is_unclear() {
+                entry.check_unclear()?;
             }
-            None => Err(untold("the service has ended".to_owned())),
+            runtime.block_on(kms.note_login(&tried.record, login)).map_err(|error| untold(error.to_string()))
         }
     }
 
     async fn note_login(&self, tried: &CustomKeyStoreRecord, login: Login) -> Result<(), Error> {
-        let CustomKeyStoreRecord { region, account, id, cluster, password, .. } = tried;
+        let CustomKeyStoreRecord { region, account, id, cluster, .. } = tried;
         loop {
-            let row = self.store.custom_key_store(region, account, id);
-            let is_same = |row: &Arc<Row<CustomKeyStoreRecord>>| {
-                row.record.cluster == *cluster && crypto::equal(row.record.password.as_bytes(), password.as_bytes())
-            };
-            let Some(row) = row.filter(is_same) else {
-                return Err(Error::Internal(format!("custom key store {id} is another one by now")));
-            };
+            let row = self.as_tried(tried)?;
             let mut record = row.record.clone();
             let phase = match login {
                 Login::Begins => {
                     record.begin_try();
                     "begun"
                 }
-                Login::Ends => {
+                Login::Taken => {
                     record.end_try();
                     "ended"
                 }
+                // Written down with what it means for the connection.
+                Login::Refused => return Ok(()),
             };
             let details = json!({ "customKeyStoreId": id, "clusterId": cluster, "phase": phase });
             let (event_id, event) = self.act("CustomKeyStoreLogin", region, account, details);
@@ -400,6 +398,16 @@ impl Kms {
                 }
             }
         }
+    }
+
+    /// The custom key store as it is now, if it is still on the same cluster by the same password.
+    fn as_tried(&self, tried: &CustomKeyStoreRecord) -> Result<Arc<Row<CustomKeyStoreRecord>>, Error> {
+        let CustomKeyStoreRecord { region, account, id, cluster, password, .. } = tried;
+        let is_same = |row: &Arc<Row<CustomKeyStoreRecord>>| {
+            row.record.cluster == *cluster && crypto::equal(row.record.password.as_bytes(), password.as_bytes())
+        };
+        let row = self.store.custom_key_store(region, account, id).filter(is_same);
+        row.ok_or_else(|| Error::Internal(format!("custom key store {id} is another one by now")))
     }
 
     async fn succeeded(&self, tried: &Row<CustomKeyStoreRecord>, token: &Token) {
@@ -416,10 +424,12 @@ impl Kms {
     /// Records a failure that somebody waits for, or that only somebody can mend, and whether the token refused the password;
     /// true of one that is tried again.
     async fn failed(&self, tried: &Row<CustomKeyStoreRecord>, why: ConnectionError, refused: bool) -> bool {
-        let for_good = matches!(
-            why,
-            ConnectionError::InvalidCredentials | ConnectionError::UserLockedOut | ConnectionError::UserNotFound
-        );
+        let for_good = match why {
+            // Else the password was not tried, and may be one day.
+            ConnectionError::InvalidCredentials => refused,
+            ConnectionError::UserLockedOut | ConnectionError::UserNotFound => true,
+            _ => false,
+        };
         self.conclude(tried, |record| {
             if refused {
                 record.refuse();

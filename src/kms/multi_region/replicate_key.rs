@@ -207,6 +207,9 @@ impl Replicated {
                 let replica = KeyRecord { next_material, ..self.replica.clone() };
                 // Whoever counts the replicas and changes the primary key must decide again.
                 let mut change = Change::new(cx.kms.now()).touch(&primary).insert(replica.clone());
+                if let Some(pairing) = cx.kms.pairing_for(&primary.record, &replica)? {
+                    change = change.touch(&pairing);
+                }
                 for name in replica.objects() {
                     change = change.delete(&*cx.kms.creation(&name)?);
                 }

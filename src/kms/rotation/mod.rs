@@ -9,6 +9,7 @@ mod list_key_rotations;
 mod new_material;
 mod pauses;
 mod rotate_key_on_demand;
+mod turns;
 mod worker;
 
 pub use budget::Budgets;
@@ -19,6 +20,7 @@ pub use list_key_rotations::ListKeyRotations;
 pub(in crate::kms) use new_material::rotation_of;
 pub(in crate::kms) use pauses::Pauses;
 pub use rotate_key_on_demand::RotateKeyOnDemand;
+pub(in crate::kms) use turns::Turns;
 pub use worker::is_due;
 
 use super::{Error, KeyRow, arn_of};

@@ -201,7 +201,7 @@ pub(super) fn unwrap_on_token(
 pub(super) fn unwrapped_on_token(
     shared: &Shared,
     session: &Session,
-) -> Result<HashSet<(KeyKind, EncryptionAlgorithm)>, Failure> {
+) -> Result<HashSet<(KeyKind, WrappingAlgorithm)>, Failure> {
     let mut found = HashSet::new();
     if !tries_to_unwrap(&shared.profile) {
         return Ok(found);
@@ -210,9 +210,9 @@ pub(super) fn unwrapped_on_token(
     let (wrapping, public) =
         object::generate(&shared.profile, session, &name, KeyKind::ImportWrapping(TRIED), false, true)?;
     let public = public.ok_or(CryptokiError::InvalidValue)?;
-    for (kind, algorithm, oaep) in tried(shared) {
+    for (kind, algorithm) in tried(shared) {
         if unwraps(shared, session, (wrapping, &public), kind, algorithm)? {
-            found.insert((kind, oaep));
+            found.insert((kind, algorithm));
         }
     }
     session.destroy_object(wrapping)?;
@@ -223,12 +223,12 @@ fn tries_to_unwrap(Profile { imports, sessions, objects, .. }: &Profile) -> bool
     imports.unwrap_secrets && sessions.pairs_made_in_session && objects.in_session
 }
 
-/// What the token may unwrap by itself: all that is not unpadded on the host.
-fn tried(shared: &Shared) -> impl Iterator<Item = (KeyKind, WrappingAlgorithm, EncryptionAlgorithm)> {
-    let oaep = |algorithm: WrappingAlgorithm| {
-        algorithm.encryption().filter(|oaep| probe::decryption(shared, *oaep) != RsaDecryption::Bare)
+/// What the token may unwrap by itself: all secret keys whose RSA part is not unpadded on the host.
+fn tried(shared: &Shared) -> impl Iterator<Item = (KeyKind, WrappingAlgorithm)> {
+    let is_unpadded_there = |algorithm: WrappingAlgorithm| {
+        algorithm.encryption().is_some_and(|oaep| probe::decryption(shared, oaep) != RsaDecryption::Bare)
     };
-    secrets().filter_map(move |(kind, algorithm)| Some((kind, algorithm, oaep(algorithm)?)))
+    secrets().filter(move |(_, algorithm)| is_unpadded_there(*algorithm))
 }
 
 /// Forgets what the token unwraps by itself, if it did not unwrap everything: it may have been out of order.
@@ -236,7 +236,7 @@ pub(super) fn forget_refusals(shared: &Shared) {
     let mut known = shared.unwraps();
     if let Some(found) = &*known
         && tries_to_unwrap(&shared.profile)
-        && !tried(shared).all(|(kind, _, oaep)| found.contains(&(kind, oaep)))
+        && !tried(shared).all(|way| found.contains(&way))
     {
         *known = None;
     }
@@ -261,8 +261,9 @@ fn unwraps(
         let Some(import) = trial(kind, algorithm, public, &material)? else { return Ok(false) };
         let right = match unwrap_secret(shared, session, wrapping, &import) {
             Ok(key) => {
-                let right =
-                    has_length(shared, session, key, kind)? && is_material(shared, session, key, kind, &material)?;
+                // One that passes for the right length, whatever it is, will not do.
+                let right = has_length(shared, session, key, kind)?
+                    && (tried != len || is_material(shared, session, key, kind, &material)?);
                 session.destroy_object(key)?;
                 right
             }
@@ -305,12 +306,11 @@ pub(super) fn try_import(
     shared: &Shared,
     session: &Session,
     wrapping: (ObjectHandle, &PublicKey),
-    on_token: &HashSet<(KeyKind, EncryptionAlgorithm)>,
+    on_token: &HashSet<(KeyKind, WrappingAlgorithm)>,
     kind: KeyKind,
     algorithm: WrappingAlgorithm,
 ) -> Result<Place, Failure> {
-    let oaep = algorithm.encryption().ok_or(Error::Unfit(kind))?;
-    if !algorithm.has_aes_key() && on_token.contains(&(kind, oaep)) {
+    if on_token.contains(&(kind, algorithm)) {
         return Ok(Place::Token);
     }
     let material = match kind.pair() {
@@ -350,10 +350,9 @@ fn algorithms() -> impl Iterator<Item = WrappingAlgorithm> {
     WrappingAlgorithm::ALL.iter().copied().filter(|algorithm| algorithm.encryption().is_some())
 }
 
-/// Every secret material with every algorithm that encrypts it as it is.
+/// Every secret material with every algorithm.
 fn secrets() -> impl Iterator<Item = (KeyKind, WrappingAlgorithm)> {
-    let secret = |(kind, algorithm): &(KeyKind, WrappingAlgorithm)| !kind.is_pair() && !algorithm.has_aes_key();
-    trials().map(|((_, kind), algorithm)| (kind, algorithm)).filter(secret)
+    trials().map(|((_, kind), algorithm)| (kind, algorithm)).filter(|(kind, _)| !kind.is_pair())
 }
 
 /// An import of `material` that the host has wrapped; `None` if that is too much for the algorithm.
@@ -428,30 +427,85 @@ fn try_material(
     }
 }
 
-/// One `C_UnwrapKey` into the session: sensitive, and extractable so that its length can be found.
+/// Unwraps into the session: sensitive, and extractable so that its length can be found.
 ///
-/// Fails with [`Error::BadData`] if the same call goes well with something that was wrapped right, which costs one more.
+/// Fails with [`Error::BadData`] if the same calls go well with something that was wrapped right, which costs as many more.
 fn unwrap_secret(
     shared: &Shared,
     session: &Session,
     wrapping: ObjectHandle,
     import: &Import,
 ) -> Result<ObjectHandle, Failure> {
-    let oaep = import.encryption()?;
-    let mechanism = Mechanism::RsaPkcsOaep(private::oaep_parameters(oaep)?);
-    let mut template = object::import_template(&shared.profile, &import.name, import.kind, false, true);
-    template.push(Attribute::Modifiable(true));
-    let template = shared.profile.fit(template);
-    match session.unwrap_key(&mechanism, wrapping, &import.encrypted, &template) {
-        Err(error) if !matches!(class(&error), Class::LoginLost | Class::DeviceGone) => {
+    match unwrap_to_session(shared, session, wrapping, import) {
+        Err(Failure::Call(error @ CryptokiError::Pkcs11(_, Function::UnwrapKey)))
+            if !matches!(class(&error), Class::LoginLost | Class::DeviceGone) =>
+        {
             let public = object::read_rsa(session, wrapping, import.wrapping_spec)?;
-            let zeros = vec![0; import.kind.secret_len().unwrap_or_default()];
-            let good = crypto::oaep_encrypt(&public, oaep, &zeros).ok_or(CryptokiError::InvalidValue)?;
-            let key = session.unwrap_key(&mechanism, wrapping, &good, &template)?;
+            let zeros = Secret::zeroed(import.kind.secret_len().unwrap_or_default());
+            let good = trial(import.kind, import.algorithm, &public, &zeros)?.ok_or(CryptokiError::InvalidValue)?;
+            let key = unwrap_to_session(shared, session, wrapping, &good)?;
             session.destroy_object(key)?;
             Err(Error::BadData.into())
         }
-        unwrapped => Ok(unwrapped?),
+        unwrapped => unwrapped,
+    }
+}
+
+/// One `C_UnwrapKey`, or two with the caller's AES key between them, which is gone afterwards.
+fn unwrap_to_session(
+    shared: &Shared,
+    session: &Session,
+    wrapping: ObjectHandle,
+    import: &Import,
+) -> Result<ObjectHandle, Failure> {
+    let (rsa, rest) = import.parts()?;
+    let oaep = Mechanism::RsaPkcsOaep(private::oaep_parameters(import.encryption()?)?);
+    let mut template = object::import_template(&shared.profile, &import.name, import.kind, false, true);
+    template.push(Attribute::Modifiable(true));
+    let template = shared.profile.fit(template);
+    if !import.algorithm.has_aes_key() {
+        return Ok(session.unwrap_key(&oaep, wrapping, rsa, &template)?);
+    }
+    let passing = session.unwrap_key(&oaep, wrapping, rsa, &object::passing_key_template())?;
+    let unwrapped = unwrap_by_passing_key(shared, session, passing, import.kind, rest, &template);
+    session.destroy_object(passing)?;
+    unwrapped
+}
+
+/// Unwraps by RFC 5649, as the host would: by an AES key of 128 or 256 bits, and with the length that the wrapped bytes say.
+///
+/// SoftHSM fills what is shorter up with zeros to whole blocks of 8 bytes, and calls that the key. But wrapping is
+/// deterministic: what it wraps to what it came from has the length, too.
+fn unwrap_by_passing_key(
+    shared: &Shared,
+    session: &Session,
+    passing: ObjectHandle,
+    kind: KeyKind,
+    wrapped: &[u8],
+    template: &[Attribute],
+) -> Result<ObjectHandle, Failure> {
+    if !is_wrapping_key(shared, session, passing)? {
+        return Err(Error::BadData.into());
+    }
+    let number = shared.profile.mechanisms.aes_kwp;
+    let key = shared.module.raw.unwrap_plain(session, number, passing, wrapped, template)?;
+    let mut again = vec![0; wrapped.len()];
+    let len = fitting(shared.module.raw.wrap_plain(session, number, passing, key, &mut again));
+    match len.map(|len| len == Some(wrapped.len()) && again == wrapped) {
+        Ok(true) => Ok(key),
+        told => {
+            // If this fails as well, the session is closed.
+            let _ = session.destroy_object(key);
+            told.and(Err(Error::IncorrectMaterial(kind).into()))
+        }
+    }
+}
+
+/// Whether a key that the caller wrapped others with is one that the host would take.
+fn is_wrapping_key(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<bool, Failure> {
+    match told_length(session, key)? {
+        Some(len) => Ok(matches!(len, 16 | 32)),
+        None => Ok(matches!(wrapped_len(shared, session, key, 32 + 8)?, Some(24 | 40))),
     }
 }
 
@@ -462,24 +516,38 @@ fn unwrap_secret(
 /// before this is relied on ([`unwrapped_on_token`]).
 fn has_length(shared: &Shared, session: &Session, key: ObjectHandle, kind: KeyKind) -> Result<bool, Failure> {
     let Some(len) = kind.secret_len() else { return Ok(false) };
+    if let Some(told) = told_length(session, key)? {
+        return Ok(told == len);
+    }
+    let wrapped = len.next_multiple_of(8) + 8;
+    Ok(wrapped_len(shared, session, key, wrapped)? == Some(wrapped) && is_usable(shared, session, key, kind)?)
+}
+
+/// The length of a secret key, if the token tells it.
+fn told_length(session: &Session, key: ObjectHandle) -> Result<Option<usize>, CryptokiError> {
     match session.get_attributes(key, &[AttributeType::ValueLen])?.pop() {
-        Some(Attribute::ValueLen(told)) if *told != 0 => Ok(usize::try_from(*told).ok() == Some(len)),
-        _ => Ok(wraps_to(shared, session, key, len.next_multiple_of(8) + 8)? && is_usable(shared, session, key, kind)?),
+        Some(Attribute::ValueLen(told)) if *told != 0 => Ok(Some(usize::try_from(*told)?)),
+        _ => Ok(None),
     }
 }
 
-/// Whether the key, wrapped by `CKM_AES_KEY_WRAP`, has this length.
-fn wraps_to(shared: &Shared, session: &Session, key: ObjectHandle, len: usize) -> Result<bool, Failure> {
+/// How long the key is, wrapped by `CKM_AES_KEY_WRAP`; nothing if that is more than `room` or no length for it.
+fn wrapped_len(shared: &Shared, session: &Session, key: ObjectHandle, room: usize) -> Result<Option<usize>, Failure> {
     let passing = object::generate_passing_wrapper(session)?;
-    let mut wrapped = vec![0; len];
-    let result = shared.module.raw.wrap(session, &Mechanism::AesKeyWrap, passing, key, &mut wrapped);
+    let wrapped = shared.module.raw.wrap(session, &Mechanism::AesKeyWrap, passing, key, &mut vec![0; room]);
     session.destroy_object(passing)?;
-    match result {
-        Ok(written) => Ok(written == len),
-        Err(CryptokiError::Pkcs11(RvError::BufferTooSmall | RvError::KeySizeRange | RvError::DataLenRange, _)) => {
-            Ok(false)
-        }
-        Err(error) => Err(error.into()),
+    fitting(wrapped)
+}
+
+/// The length of what was wrapped, unless the key has none that fits.
+fn fitting(wrapped: Result<usize, CryptokiError>) -> Result<Option<usize>, Failure> {
+    match wrapped {
+        // SoftHSM does not wrap an empty key.
+        Err(CryptokiError::Pkcs11(
+            RvError::BufferTooSmall | RvError::KeySizeRange | RvError::DataLenRange | RvError::KeyNotWrappable,
+            _,
+        )) => Ok(None),
+        wrapped => Ok(Some(wrapped?)),
     }
 }
 

@@ -93,11 +93,13 @@ pub(super) fn copy_to_token(
     key: ObjectHandle,
     modifiable: bool,
 ) -> Result<ObjectHandle, CryptokiError> {
-    let mut changes = vec![Attribute::Token(true), Attribute::Modifiable(modifiable)];
+    let mut changes = vec![Attribute::Token(true)];
     // SoftHSM refuses to say again what is so.
     if session.get_attributes(key, &[AttributeType::Extractable])? != [Attribute::Extractable(false)] {
         changes.push(Attribute::Extractable(false));
     }
+    // At last: it takes one after the other, and changes nothing more from there on.
+    changes.push(Attribute::Modifiable(modifiable));
     session.copy_object(key, &changes)
 }
 
@@ -129,6 +131,22 @@ pub(super) fn generate_passing_wrapper(session: &Session) -> Result<ObjectHandle
 /// An AES key in the session that wraps other keys, and is itself to be wrapped.
 pub(super) fn generate_passing_key(session: &Session) -> Result<ObjectHandle, CryptokiError> {
     generate_wrapper(session, true)
+}
+
+/// The template of an AES key that came wrapped, and by which a key comes in. It can be wrapped as well, since some tokens
+/// tell the length of a key by nothing else: it is the caller's own.
+pub(super) fn passing_key_template() -> [Attribute; 9] {
+    [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Token(false),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(true),
+        Attribute::Unwrap(true),
+        Attribute::Wrap(true),
+        Attribute::Decrypt(false),
+    ]
 }
 
 /// The public half of a replication key, in the session, for wrapping alone.

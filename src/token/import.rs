@@ -11,7 +11,7 @@ use cryptoki_sys::CKM_AES_ECB;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use super::error::{Class, Error, Failure, class};
+use super::error::{Class, Error, Failure, class, reason};
 use super::iv::HostIv;
 use super::kind::KeyKind;
 use super::mechanism::{Scheme, WrappingKey};
@@ -156,7 +156,7 @@ pub(super) fn create(
     let (numbers, public) = numbers(kind, material)?;
     let mut template = object::import_template(&shared.profile, name, kind, token, false);
     template.extend(kind.curve_attribute());
-    template.push(Attribute::Modifiable(!token || object::modifiable(shared, kind)));
+    template.push(Attribute::Modifiable(!token || object::modifiable(&shared.profile, kind)));
     let mut template = Template(shared.profile.fit(template));
     // In one step, without a copy that a growing vector would leave behind.
     template.0.reserve_exact(numbers.0.len());
@@ -207,8 +207,9 @@ pub(super) fn unwrapped_on_token(
         return Ok(found);
     }
     let name = passing_name(Purpose::ImportWrapping);
-    let (wrapping, public) =
-        object::generate(&shared.profile, session, &name, KeyKind::ImportWrapping(TRIED), false, true)?;
+    let kind = KeyKind::ImportWrapping(TRIED);
+    let modifiable = object::modifiable(&shared.profile, kind);
+    let (wrapping, public) = object::generate(&shared.profile, session, &name, kind, false, modifiable)?;
     let public = public.ok_or(CryptokiError::InvalidValue)?;
     for (kind, algorithm) in tried(shared) {
         if unwraps(shared, session, (wrapping, &public), kind, algorithm)? {
@@ -429,23 +430,22 @@ fn try_material(
 
 /// Unwraps into the session: sensitive, and extractable so that its length can be found.
 ///
-/// Fails with [`Error::BadData`] if the same calls go well with something that was wrapped right, which costs as many more.
+/// Fails with [`Error::BadData`] if it fails again after the same calls went well with something that was wrapped right, while
+/// nothing else fails: which costs twice as many more.
 fn unwrap_secret(
     shared: &Shared,
     session: &Session,
     wrapping: ObjectHandle,
     import: &Import,
 ) -> Result<ObjectHandle, Failure> {
-    match unwrap_to_session(shared, session, wrapping, import) {
-        Err(Failure::Call(error @ CryptokiError::Pkcs11(_, Function::UnwrapKey)))
-            if !matches!(class(&error), Class::LoginLost | Class::DeviceGone) =>
-        {
+    let unwrap = |import: &Import| unwrap_to_session(shared, session, wrapping, import);
+    match unwrap(import) {
+        Err(Failure::Call(error)) if is_of_unwrapping(&error) && !is_lost(&error) => {
             let public = object::read_rsa(session, wrapping, import.wrapping_spec)?;
             let zeros = Secret::zeroed(import.kind.secret_len().unwrap_or_default());
             let good = trial(import.kind, import.algorithm, &public, &zeros)?.ok_or(CryptokiError::InvalidValue)?;
-            let key = unwrap_to_session(shared, session, wrapping, &good)?;
-            session.destroy_object(key)?;
-            Err(Error::BadData.into())
+            session.destroy_object(unwrap(&good)?)?;
+            once_more(shared, session, is_of_unwrapping, || unwrap(import), Error::BadData)
         }
         unwrapped => unwrapped,
     }
@@ -509,6 +509,45 @@ fn is_wrapping_key(shared: &Shared, session: &Session, key: ObjectHandle) -> Res
     }
 }
 
+/// The second try of calls of which one failed that `is_about` the material, which only then says something about that, namely
+/// `verdict`: unless its code is one of the token's own failures, and other calls have failed a moment ago.
+fn once_more<T>(
+    shared: &Shared,
+    session: &Session,
+    is_about: fn(&CryptokiError) -> bool,
+    again: impl FnOnce() -> Result<T, Failure>,
+    verdict: Error,
+) -> Result<T, Failure> {
+    match again() {
+        Ok(done) => {
+            // It was no fault of the material, then.
+            shared.note_trouble();
+            Ok(done)
+        }
+        Err(Failure::Call(error)) if !is_lost(&error) && is_about(&error) => {
+            if shared.is_in_trouble() && !is_verdict(&error) {
+                return Err(Error::Unavailable(reason(&error)).into());
+            }
+            object::require_login(session).and(Err(verdict.into()))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whether it was `C_UnwrapKey` that failed.
+fn is_of_unwrapping(error: &CryptokiError) -> bool {
+    matches!(error, CryptokiError::Pkcs11(_, Function::UnwrapKey))
+}
+
+/// Whether it was the beginning of a key's use that failed.
+fn is_of_use(error: &CryptokiError) -> bool {
+    matches!(error, CryptokiError::Pkcs11(_, Function::SignInit | Function::EncryptInit))
+}
+
+fn is_lost(error: &CryptokiError) -> bool {
+    matches!(class(error), Class::LoginLost | Class::DeviceGone)
+}
+
 /// Whether a secret key in the session, which is extractable, has the length of its kind.
 ///
 /// A token that does not tell (SoftHSM after `C_UnwrapKey`) wraps it under a passing key, which shows the length up to the
@@ -553,18 +592,20 @@ fn fitting(wrapped: Result<usize, CryptokiError>) -> Result<Option<usize>, Failu
 
 /// Whether the token uses the key for what it is for; an outage says nothing about the key.
 fn is_usable(shared: &Shared, session: &Session, key: ObjectHandle, kind: KeyKind) -> Result<bool, Failure> {
-    let used = match kind {
+    let used = || match kind {
         KeyKind::Mac(spec) => private::mac(&shared.module, session, key, spec, LABEL),
         _ => encrypt_blocks(shared, session, key),
     };
-    match used {
-        Ok(_) => Ok(true),
-        Err(CryptokiError::Pkcs11(_, Function::SignInit | Function::EncryptInit))
-            if super::login::is_logged_in(session) =>
-        {
-            Ok(false)
+    let tried = match used() {
+        Err(error) if is_of_use(&error) && super::login::is_logged_in(session) => {
+            once_more(shared, session, is_of_use, || Ok(used()?), Error::IncorrectMaterial(kind))
         }
-        Err(error) => Err(error.into()),
+        used => used.map_err(Failure::from),
+    };
+    match tried {
+        Ok(_) => Ok(true),
+        Err(Failure::Final(Error::IncorrectMaterial(_))) => Ok(false),
+        Err(failure) => Err(failure),
     }
 }
 

@@ -63,7 +63,7 @@ fn generate_by(
     let Some(spec) = kind.pair() else {
         return Ok((session.generate_key(&generation, template)?, None));
     };
-    let public_template = kind.public_template(public_on_token);
+    let public_template = profile.fit_public(kind.public_template(public_on_token));
     let (public, private) = session.generate_key_pair(&generation, &public_template, template)?;
     let read = read_public(session, public, spec);
     session.destroy_object(public)?;
@@ -98,14 +98,15 @@ pub(super) fn copy_to_token(
     if session.get_attributes(key, &[AttributeType::Extractable])? != [Attribute::Extractable(false)] {
         changes.push(Attribute::Extractable(false));
     }
-    // At last: it takes one after the other, and changes nothing more from there on.
+    // The last: SoftHSM changes nothing more in a copy that is not modifiable.
     changes.push(Attribute::Modifiable(modifiable));
     session.copy_object(key, &changes)
 }
 
-/// Whether token objects of this kind are made modifiable, because they are copied to sessions.
-pub(super) fn modifiable(shared: &Shared, kind: KeyKind) -> bool {
-    shared.profile.sessions.session_copies && !kind.is_pair()
+/// Whether token objects of this kind are made modifiable, because they are copied to sessions. What is tried is made so,
+/// too: a token may refuse one of both.
+pub(super) fn modifiable(profile: &Profile, kind: KeyKind) -> bool {
+    profile.sessions.session_copies && !kind.is_pair()
 }
 
 /// The template of a key whose value is not made by the token. `extractable` is for session objects alone.
@@ -150,9 +151,13 @@ pub(super) fn passing_key_template() -> [Attribute; 9] {
 }
 
 /// The public half of a replication key, in the session, for wrapping alone.
-pub(super) fn create_wrapping_public(session: &Session, public: &PublicKey) -> Result<ObjectHandle, CryptokiError> {
+pub(super) fn create_wrapping_public(
+    profile: &Profile,
+    session: &Session,
+    public: &PublicKey,
+) -> Result<ObjectHandle, CryptokiError> {
     let (modulus, exponent) = public.rsa_numbers().ok_or(CryptokiError::InvalidValue)?;
-    session.create_object(&[
+    session.create_object(&profile.fit_public(vec![
         Attribute::Class(ObjectClass::PUBLIC_KEY),
         Attribute::KeyType(KeyType::RSA),
         Attribute::Token(false),
@@ -162,7 +167,7 @@ pub(super) fn create_wrapping_public(session: &Session, public: &PublicKey) -> R
         Attribute::Wrap(true),
         Attribute::Encrypt(false),
         Attribute::Verify(false),
-    ])
+    ]))
 }
 
 fn generate_wrapper(session: &Session, extractable: bool) -> Result<ObjectHandle, CryptokiError> {

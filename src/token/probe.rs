@@ -57,6 +57,7 @@ pub async fn self_test(token: &Token, deadline: Instant) -> Result<Vec<ProbeRow>
 pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
     refuse_to_pile_up(shared, session)?;
     let name = passing_name(Purpose::Kms);
+    // Modifiable, as it is to be copied.
     let key = object::generate(&shared.profile, session, &name, KeyKind::Aes256, shared.passing(), true);
     let key = key.map(|(key, _)| key);
     let mut rows = vec![
@@ -105,7 +106,8 @@ fn import_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Fail
     let on_token = import::unwrapped_on_token(shared, session)?;
     let name = passing_name(Purpose::ImportWrapping);
     let kind = KeyKind::ImportWrapping(KeyPairSpec::Rsa2048);
-    let made = object::generate(&shared.profile, session, &name, kind, shared.passing(), true);
+    let modifiable = object::modifiable(&shared.profile, kind);
+    let made = object::generate(&shared.profile, session, &name, kind, shared.passing(), modifiable);
     let Ok((wrapping, Some(public))) = made else {
         return Ok(vec![row("import: a wrapping key", false, Err("the token does not make one".to_owned()))]);
     };
@@ -240,7 +242,8 @@ fn judged(session: &Session, tried: Result<(), Failure>) -> Result<(Offer, bool)
 fn try_prehash(shared: &Shared, session: &Session) -> Result<(), Failure> {
     let (spec, algorithm) = (KeyPairSpec::EccNistEdwards25519, SigningAlgorithm::Ed25519PhSha512);
     let (name, token) = (passing_name(Purpose::Kms), shared.passing());
-    let (key, public) = object::generate(&shared.profile, session, &name, KeyKind::Sign(spec), token, true)?;
+    let (kind, modifiable) = (KeyKind::Sign(spec), object::modifiable(&shared.profile, KeyKind::Sign(spec)));
+    let (key, public) = object::generate(&shared.profile, session, &name, kind, token, modifiable)?;
     let digest = crypto::digest(algorithm, ASSOCIATED).unwrap_or_default();
     let signature = private::sign(&shared.module, session, key, spec, algorithm, &digest);
     session.destroy_object(key)?;
@@ -287,11 +290,11 @@ pub(super) fn try_pair(
     public: &PublicKey,
 ) -> Result<(), Failure> {
     match kind {
-        KeyKind::Agree(spec) => try_agreement(session, key, spec, public),
+        KeyKind::Agree(spec) => try_agreement(shared, session, key, spec, public),
         KeyKind::Decrypt(spec) | KeyKind::ImportWrapping(spec) => try_decryption(shared, session, key, spec, public),
         KeyKind::Sign(spec) => try_signatures(shared, session, key, spec, public),
         KeyKind::Replication(_) => transfer::try_pair(shared, session, key, public),
-        KeyKind::Decapsulate(_) => try_decapsulation(session, key, public),
+        KeyKind::Decapsulate(_) => try_decapsulation(shared, session, key, public),
         KeyKind::Aes256 | KeyKind::Mac(_) => Ok(()),
     }
 }
@@ -302,8 +305,8 @@ fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Fai
         KeyKind::Replication(_) => Purpose::Replication,
         _ => Purpose::Kms,
     });
-    let token = shared.passing();
-    let (key, public) = object::generate(&shared.profile, session, &name, kind, token, true)?;
+    let (token, modifiable) = (shared.passing(), object::modifiable(&shared.profile, kind));
+    let (key, public) = object::generate(&shared.profile, session, &name, kind, token, modifiable)?;
     let tried = object::prove(shared, session, key, &name, kind, token).and_then(|()| match (kind, &public) {
         // A token that is served has a scheme.
         (KeyKind::Aes256, _) => Ok(()),
@@ -390,25 +393,31 @@ fn try_forgery(
     Err(Error::Wrong(UNTOLD))
 }
 
-fn try_agreement(session: &Session, key: ObjectHandle, spec: KeyPairSpec, public: &PublicKey) -> Result<(), Failure> {
+fn try_agreement(
+    shared: &Shared,
+    session: &Session,
+    key: ObjectHandle,
+    spec: KeyPairSpec,
+    public: &PublicKey,
+) -> Result<(), Failure> {
     let wrong = |_| Error::Wrong("the two sides of a key agreement do not agree");
     let peer = Agreement::new(spec).map_err(wrong)?;
     let (width, point) =
         spec.coordinate_len().zip(peer.public_key.point()).ok_or(Error::Unfit(KeyKind::Agree(spec)))?;
-    let secret = private::agree(session, key, width, point)?;
+    let secret = private::agree(&shared.module, session, key, width, point)?;
     let same = crypto::equal(secret.expose(), peer.agree(public).map_err(wrong)?.expose());
     if same { Ok(()) } else { Err(wrong(InvalidPublicKey(spec)).into()) }
 }
 
 /// What the host encapsulated comes out, and what it did not comes out as something else.
-fn try_decapsulation(session: &Session, key: ObjectHandle, public: &PublicKey) -> Result<(), Failure> {
+fn try_decapsulation(shared: &Shared, session: &Session, key: ObjectHandle, public: &PublicKey) -> Result<(), Failure> {
     let wrong = Error::Wrong("a decapsulated secret is not the one that was encapsulated");
     let Ok(mut made) = crypto::encapsulate(public) else { return Err(wrong.into()) };
-    let same = private::decapsulate(session, key, &made.ciphertext)?;
+    let same = private::decapsulate(&shared.module, session, key, &made.ciphertext)?;
     if let Some(byte) = made.ciphertext.first_mut() {
         *byte ^= 1;
     }
-    let other = private::decapsulate(session, key, &made.ciphertext)?;
+    let other = private::decapsulate(&shared.module, session, key, &made.ciphertext)?;
     let right = |secret: &Secret| crypto::equal(secret.expose(), made.secret.expose());
     if right(&same) && !right(&other) { Ok(()) } else { Err(wrong.into()) }
 }

@@ -109,6 +109,10 @@ pub(super) struct Objects {
     /// the same. They are not proved.
     #[serde(deserialize_with = "attribute_types")]
     pub omit: Vec<AttributeType>,
+    /// Attributes that the token does not take in the template of a public key as they are meant: `private`, which is false,
+    /// where the token has it true or nothing. A public key is read by who is logged in, and is a secret nowhere.
+    #[serde(deserialize_with = "public_attribute_types")]
+    pub omit_public: Vec<AttributeType>,
     /// Attributes that the vendor wants in the template of every key.
     pub add: Vec<VendorAttribute>,
 }
@@ -374,6 +378,12 @@ impl Profile {
         template
     }
 
+    /// As [`Profile::fit`], the template of a public key.
+    pub fn fit_public(&self, mut template: Vec<Attribute>) -> Vec<Attribute> {
+        template.retain(|attribute| !self.objects.omit_public.contains(&attribute.attribute_type()));
+        template
+    }
+
     /// Whether templates go without this attribute.
     pub fn omits(&self, kind: AttributeType) -> bool {
         self.objects.omit.contains(&kind)
@@ -529,7 +539,7 @@ impl Default for Mechanisms {
 
 impl Default for Objects {
     fn default() -> Self {
-        Objects { in_session: true, found_by: Mark::Id, omit: Vec::new(), add: Vec::new() }
+        Objects { in_session: true, found_by: Mark::Id, omit: Vec::new(), omit_public: Vec::new(), add: Vec::new() }
     }
 }
 
@@ -582,10 +592,24 @@ const OMITTABLE: [(&str, AttributeType); 11] = [
     ("derive", AttributeType::Derive),
 ];
 
+/// The same of a public key's.
+const OMITTABLE_PUBLIC: [(&str, AttributeType); 1] = [("private", AttributeType::Private)];
+
 fn attribute_types<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<AttributeType>, D::Error> {
-    let known = |word: &String| OMITTABLE.iter().find(|(name, _)| name == word).map(|(_, kind)| *kind);
+    some_of(&OMITTABLE, from)
+}
+
+fn public_attribute_types<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<AttributeType>, D::Error> {
+    some_of(&OMITTABLE_PUBLIC, from)
+}
+
+fn some_of<'de, D: Deserializer<'de>>(
+    omittable: &[(&str, AttributeType)],
+    from: D,
+) -> Result<Vec<AttributeType>, D::Error> {
+    let known = |word: &String| omittable.iter().find(|(name, _)| name == word).map(|(_, kind)| *kind);
     let unknown = |word: &String| {
-        let names = OMITTABLE.map(|(name, _)| name).join(", ");
+        let names = names(omittable.iter().map(|(name, _)| name));
         serde::de::Error::custom(format!("`{word}` is none of the attributes that can be left out: {names}"))
     };
     Vec::<String>::deserialize(from)?.iter().map(|word| known(word).ok_or_else(|| unknown(word))).collect()
@@ -644,6 +668,8 @@ mod tests {
         assert!(with("[sessions]\nfast_workers = 0").contains("at least 1"));
         assert!(with("[errors]\nauth_failure = [\"GenralError\"]").contains("GenralError"));
         assert!(with("[objects]\nomit = [\"sensitive\"]").contains("`sensitive` is none of"));
+        assert!(with("[objects]\nomit = [\"private\"]").contains("`private` is none of"), "of a key that is secret");
+        assert!(with("[objects]\nomit_public = [\"class\"]").contains("`class` is none of"));
         assert!(with("[objects]\nadd = [{ number = 1, value = \"00\" }]").contains("0x1 is not a vendor's"));
         assert!(with("[objects]\nadd = [{ number = 0x80000001, value = \"0\" }]").contains("Odd number of digits"));
         let numbers =

@@ -81,6 +81,11 @@ impl Station {
         is_logged_in(&self.session)
     }
 
+    /// Whether an object that should be gone may be left in the session.
+    pub fn keeps_an_object(&self) -> bool {
+        self.session.keeps_an_object()
+    }
+
     /// Changes the session for a new one. Proved token objects stay known; their copies went with the old session, which is
     /// closed first: there may be no room for one more.
     pub fn renew(mut self) -> Result<Station, CryptokiError> {
@@ -216,10 +221,10 @@ impl Station {
             }
             (Task::Agree(point), KeyKind::Agree(spec)) => {
                 let len = spec.coordinate_len().ok_or(Error::Unfit(kind))?;
-                Answer::Secret(private::agree(session, key, len, point)?)
+                Answer::Secret(private::agree(module, session, key, len, point)?)
             }
             (Task::Decapsulate(ciphertext), KeyKind::Decapsulate(_)) => {
-                Answer::Secret(private::decapsulate(session, key, ciphertext)?)
+                Answer::Secret(private::decapsulate(module, session, key, ciphertext)?)
             }
             (Task::Decrypt(how, ciphertext), KeyKind::Decrypt(spec)) => {
                 Answer::Secret(self.decrypt(key, spec, *how, ciphertext)?)
@@ -297,10 +302,11 @@ impl Station {
     /// Has the same key unwrap something known on the same session, which must succeed: then the token is well.
     ///
     /// Where nothing is known yet, zeros are wrapped first: once, so that forged ciphertexts cannot use up the key's budget
-    /// of IVs.
+    /// of IVs, of which that one is counted.
     fn probe(&mut self, name: &ObjectName, (scheme, way): (Scheme, Way), key: ObjectHandle) -> Result<(), Failure> {
         if self.held.get(name).is_none_or(|held| held.known.is_none()) {
             self.count();
+            self.shared.extra_ivs.add(name);
             let iv = HostIv::random().map_err(Error::from)?;
             let wrapped = mechanism::wrap(&self.wrapping_key(key), way, &iv, PROBE, &[0; mechanism::SEED_LEN])?;
             self.remember(name, || KnownGood::new(scheme, PROBE, &wrapped));
@@ -396,7 +402,7 @@ impl Station {
     ) -> Result<(), Failure> {
         let (shared, session) = (&self.shared, &self.session);
         self.make_on_token(name, || {
-            let template = transfer::template(shared, name, kind, true, object::modifiable(shared, kind));
+            let template = transfer::template(shared, name, kind, true, object::modifiable(&shared.profile, kind));
             let made = transfer::unwrap(session, own, kind, wrapped, &template)?;
             transfer::prove(shared, session, made, (name, kind), known).map(|()| (made, ()))
         })
@@ -415,10 +421,10 @@ impl Station {
         }
         let (key, told) = make(false)?;
         let copied = self.make_on_token(name, || {
-            let copy = object::copy_to_token(&self.session, key, object::modifiable(&self.shared, kind))?;
+            let copy = object::copy_to_token(&self.session, key, object::modifiable(&self.shared.profile, kind))?;
             self.proved(copy, name, kind, true).map(|()| (copy, told))
         });
-        // The session is closed if this fails, and the key goes with it.
+        // If this fails, the session is closed, and the key goes with it.
         self.session.destroy_object(key)?;
         copied
     }
@@ -451,7 +457,7 @@ impl Station {
         token: bool,
     ) -> Result<(ObjectHandle, Option<PublicKey>), Failure> {
         self.count();
-        let modifiable = !token || object::modifiable(&self.shared, kind);
+        let modifiable = !token || object::modifiable(&self.shared.profile, kind);
         let (made, public) = object::generate(&self.shared.profile, &self.session, name, kind, token, modifiable)?;
         self.proved(made, name, kind, token)?;
         if let Some(public) = &public
@@ -601,7 +607,7 @@ fn number_one(len: usize) -> Vec<u8> {
 }
 
 fn open_session(shared: &Shared, busy: &Arc<Busy>, slot: Slot) -> Result<Session, CryptokiError> {
-    let session = Session::open(&shared.module.context, slot, busy)?;
+    let session = Session::open(&shared.module, slot, busy)?;
     shared.counters.sessions.fetch_add(1, Ordering::Relaxed);
     Ok(session)
 }

@@ -127,7 +127,7 @@ pub(super) fn wrap(
     let wrapped = with(session, material, |material| {
         let passing = object::generate_passing_key(session)?;
         with(session, passing, |passing| {
-            let recipient = object::create_wrapping_public(session, to)?;
+            let recipient = object::create_wrapping_public(&shared.profile, session, to)?;
             let mut first = vec![0; to.spec().modulus_len().unwrap_or_default()];
             let oaep = Mechanism::RsaPkcsOaep(private::oaep_parameters(EncryptionAlgorithm::RsaesOaepSha1)?);
             let len = with(session, recipient, |recipient| {
@@ -236,7 +236,8 @@ pub(super) fn with_trial_key<T>(
     then: impl FnOnce((ObjectHandle, &PublicKey)) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let (name, kind) = (passing_name(Purpose::Replication), KeyKind::Replication(KeyPairSpec::Rsa2048));
-    let (own, to) = object::generate(&shared.profile, session, &name, kind, false, true)?;
+    let modifiable = object::modifiable(&shared.profile, kind);
+    let (own, to) = object::generate(&shared.profile, session, &name, kind, false, modifiable)?;
     with(session, own, |own| then((own, &to.ok_or(CryptokiError::InvalidValue)?)))
 }
 

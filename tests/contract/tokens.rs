@@ -82,7 +82,8 @@ impl Which {
             Which::SoftHsm | Which::Kryoptic | Which::OpenCryptoki => "",
             Which::AwsCloudHsm => {
                 "library_manufacturer Amazon\ngcm_iv zeroed\nvendor_gcm\nbad_tag CKR_ENCRYPTED_DATA_INVALID\n\
-                 sessions 1024\nread_only refused\ndata 16224\nrenumber\nhide 0x2109 0x210a 0x1055 0x1057\n"
+                 sessions 1024\nread_only refused\ndata 16224\nrenumber\nhide 0x2109 0x210a 0x1055 0x1057\n\
+                 refuse_false CKR_TEMPLATE_INCONSISTENT 0x2\n"
             }
             Which::Luna => {
                 "library_manufacturer SafeNet\ngcm_iv appended\nbad_tag CKR_ENCRYPTED_DATA_INVALID\nrenumber\n"

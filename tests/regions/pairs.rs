@@ -160,6 +160,48 @@ fn kept_by(machine: &Machine, key: &str) {
     assert!(code == 1 && told.contains("DeleteConflict") && told.contains(&format!(":key/{key}")), "{code} {told}");
 }
 
+/// What is kept of a multi-Region key is wrapped for the replication key of the token that it was made on.
+#[test]
+fn a_token_that_took_over_goes_on_with_the_replication_key_if_it_has_that_too() {
+    let machine = Machine::new(&["west"]);
+    let settings = machine.settings(&[EAST, WEST], &[machine.token("pacific", "west", &[WEST])]);
+    let service = machine.serve(&settings);
+    let [first, second] = [(); 2].map(|()| {
+        let made = ok(&service, WEST, "CreateKey", json!({ "MultiRegion": true }));
+        made["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned()
+    });
+    let replicate = |key: &str| json!({ "KeyId": key, "ReplicaRegion": EAST });
+    assert!(service.terminate().0.success());
+    let taken_over = |service: &Service| {
+        let line = service.audit().into_iter().rfind(|line| line["event"]["eventName"] == "AssignToken").unwrap();
+        line["event"]["additionalEventData"]["replicationKey"]["takenOver"].clone()
+    };
+    let accepted = || {
+        let serial = machine.renumber("west");
+        machine.serve_as(&mut machine.command(&["serve", "--config", "settings.toml", "--accept-token", &serial]))
+    };
+
+    let service = accepted();
+    assert_eq!(taken_over(&service), true);
+    let (_, message) = refused(&service, WEST, "ReplicateKey", replicate(&first));
+    assert!(message.contains("not paired"), "a pairing is of a serial number: {message}");
+    let [east, west] = fingerprints(&machine);
+    assert_eq!(confirm(&machine, [&east, &west]).0, 0);
+    ok(&service, WEST, "ReplicateKey", replicate(&first));
+    assert_eq!(decrypt(&service, EAST, &encrypt(&service, WEST, &first, "taken over")), "taken over");
+    assert!(service.terminate().0.success());
+
+    let label = machine.objects("west").into_iter().find(|label| label.contains("replication")).unwrap();
+    machine.pkcs11_tool("west", &["--delete-object", "--type", "privkey", "--label", &label]);
+    let service = accepted();
+    assert_eq!(taken_over(&service), false);
+    assert_eq!(decrypt(&service, EAST, &encrypt(&service, WEST, &first, "used")), "used");
+    let (error, message) = refused(&service, WEST, "ReplicateKey", replicate(&second));
+    assert_eq!(error, "UnsupportedOperationException");
+    assert!(message.contains("has not taken over") && message.contains("`west`"), "{message}");
+    assert!(service.terminate().0.success());
+}
+
 /// A token whose new materials would be wrapped under by another scheme: what is there works, and the key gets no material
 /// whose ciphertexts only one of the Regions could open.
 fn another_scheme(machine: &Machine, key: &str) {

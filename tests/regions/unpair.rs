@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hsm_kms::api::admin::answer_here;
-use hsm_kms::kms::{KeyStore, arn_of};
+use hsm_kms::kms::{End, KeyStore, arn_of};
 use hsm_kms::model::KeyState;
 
 use super::*;
@@ -90,7 +90,7 @@ async fn replicated_and_gone(service: &InProcess) -> Duration {
 /// Destroys the replica of a key.
 async fn gone(service: &InProcess, key: &str) {
     set_state(service, NORTH, key, KeyState::Destroying).await;
-    service.app.kms().finish_destructions(&KeyStore::Region(NORTH.parse().unwrap())).await;
+    service.app.kms().finish_destructions(&KeyStore::Region(NORTH.parse().unwrap()), End::Destroyed).await;
 }
 
 /// What an operator is told who takes back a pairing.

@@ -22,6 +22,7 @@
 //! | `id_max N` | making an object with a longer `CKA_ID` is `CKR_ATTRIBUTE_VALUE_INVALID` |
 //! | `no_session_objects` | making an object without `CKA_TOKEN` true is `CKR_ATTRIBUTE_VALUE_INVALID`, but for what `C_DeriveKey` makes |
 //! | `refuse_attribute N…` | making an object with one of these attributes is `CKR_ATTRIBUTE_TYPE_INVALID` |
+//! | `refuse_false CODE N…` | making an object with one of these attributes, false, is this code |
 //! | `refuse_key_type N…` | making a key of one of these types is `CKR_TEMPLATE_INCONSISTENT`, but by `C_DeriveKey` |
 //! | `hmac_types`, `hmac_types lengths` | as YubiHSM: a key for HMAC has the type of its hash, does no other HMAC, and has no `CKA_VALUE_LEN`, neither given nor told (`CKR_ATTRIBUTE_TYPE_INVALID`); as nShield: the same with that length |
 //! | `pairs_are_one` | as YubiHSM: a public half has the private one's label; destroying it does nothing; it goes with the private one |
@@ -630,6 +631,14 @@ unsafe fn room_for(call: &Call, template: *mut CK_ATTRIBUTE, count: CK_ULONG) ->
         attribute(CKA_TOKEN).is_some_and(|attribute| unsafe { *attribute.pValue.cast::<CK_BBOOL>() } == CK_TRUE);
     if template.iter().any(|attribute| call.rules.lists(&call.label, "refuse_attribute", attribute.type_)) {
         return Err(CKR_ATTRIBUTE_TYPE_INVALID);
+    }
+    let is_false = |attribute: &CK_ATTRIBUTE| unsafe { *attribute.pValue.cast::<CK_BBOOL>() } == CK_FALSE;
+    for rule in call.rules.of(&call.label, "refuse_false") {
+        let (code, refused) = rule.arguments.split_first().expect("two arguments");
+        let named = |attribute: &&CK_ATTRIBUTE| refused.iter().any(|refused| rules::number(refused) == attribute.type_);
+        if template.iter().filter(named).any(is_false) {
+            return Err(rules::number(code));
+        }
     }
     let derived = call.function == "C_DeriveKey";
     let key_type = attribute(CKA_KEY_TYPE).map(|attribute| unsafe { *attribute.pValue.cast::<CK_ULONG>() });

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::{PRIMARY, multi_region_key_type};
 use crate::crash_point;
 use crate::crypto::{self, PublicKey};
+use crate::kms::janitor::deadline;
 use crate::kms::{CommitError, Error, KeyRow, Kms};
 use crate::model::{AccountId, KeyId, KeySpec, ObjectName, Purpose, Region};
 use crate::store::{
     Change, IntentKind, IntentRecord, KeyRecord, PairedToken, PairingRecord, ReplicationKeyRecord, Row,
 };
-use crate::token::{REPLICATION, Replication, Token};
+use crate::token::{self, REPLICATION, Replication, Token};
 
 /// What lets material go between two tokens, as it is in the store.
 type PairingRow = Arc<Row<PairingRecord>>;
@@ -58,6 +59,29 @@ impl Kms {
         let public_key = spki.and_then(|spki| PublicKey::from_spki(REPLICATION, &spki).ok());
         let public_key = public_key.ok_or_else(|| Error::Internal("a replication key cannot be read".into()))?;
         Ok(Some(TokenKey { token, own: Replication { name: row.record.object(), public_key } }))
+    }
+
+    /// The replication key of the token with the serial number `before`, by its fingerprint, and the record by which `token`
+    /// goes on with it, if it has it. None if there is nothing to go on with, or `token` has one of its own.
+    pub async fn replication_key_after(
+        &self,
+        before: &str,
+        token: &Token,
+    ) -> Result<Option<(String, Option<ReplicationKeyRecord>)>, Error> {
+        let identity = token.identity();
+        let Some(known) = self.store.replication_key(before) else { return Ok(None) };
+        if self.store.replication_key(&identity.serial).is_some() {
+            return Ok(None);
+        }
+        let has_it = match token.replication_public(&known.record.object(), deadline()).await {
+            Ok(public_key) => hex::encode(public_key.spki()) == known.record.public_key,
+            Err(token::Error::NotFound(_) | token::Error::NotProven { .. } | token::Error::Ambiguous { .. }) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let (serial, label) = (identity.serial.clone(), identity.label.clone());
+        let record = has_it.then(|| ReplicationKeyRecord { serial, label, ..known.record.clone() });
+        let spki = hex::decode(&known.record.public_key).unwrap_or_default();
+        Ok(Some((crypto::hex(&crypto::sha256(&[&spki])), record)))
     }
 
     /// Refuses two tokens between which no material may go: an operator has to confirm the keys that both have now.

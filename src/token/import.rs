@@ -201,7 +201,7 @@ pub(super) fn unwrap_on_token(
 pub(super) fn unwrapped_on_token(
     shared: &Shared,
     session: &Session,
-) -> Result<HashSet<(KeyKind, EncryptionAlgorithm)>, Failure> {
+) -> Result<HashSet<(KeyKind, WrappingAlgorithm)>, Failure> {
     let mut found = HashSet::new();
     if !tries_to_unwrap(&shared.profile) {
         return Ok(found);
@@ -211,9 +211,9 @@ pub(super) fn unwrapped_on_token(
     let modifiable = object::modifiable(&shared.profile, kind);
     let (wrapping, public) = object::generate(&shared.profile, session, &name, kind, false, modifiable)?;
     let public = public.ok_or(CryptokiError::InvalidValue)?;
-    for (kind, algorithm, oaep) in tried(shared) {
+    for (kind, algorithm) in tried(shared) {
         if unwraps(shared, session, (wrapping, &public), kind, algorithm)? {
-            found.insert((kind, oaep));
+            found.insert((kind, algorithm));
         }
     }
     session.destroy_object(wrapping)?;
@@ -224,12 +224,12 @@ fn tries_to_unwrap(Profile { imports, sessions, objects, .. }: &Profile) -> bool
     imports.unwrap_secrets && sessions.pairs_made_in_session && objects.in_session
 }
 
-/// What the token may unwrap by itself: all that is not unpadded on the host.
-fn tried(shared: &Shared) -> impl Iterator<Item = (KeyKind, WrappingAlgorithm, EncryptionAlgorithm)> {
-    let oaep = |algorithm: WrappingAlgorithm| {
-        algorithm.encryption().filter(|oaep| probe::decryption(shared, *oaep) != RsaDecryption::Bare)
+/// What the token may unwrap by itself: all secret keys whose RSA part is not unpadded on the host.
+fn tried(shared: &Shared) -> impl Iterator<Item = (KeyKind, WrappingAlgorithm)> {
+    let is_unpadded_there = |algorithm: WrappingAlgorithm| {
+        algorithm.encryption().is_some_and(|oaep| probe::decryption(shared, oaep) != RsaDecryption::Bare)
     };
-    secrets().filter_map(move |(kind, algorithm)| Some((kind, algorithm, oaep(algorithm)?)))
+    secrets().filter(move |(_, algorithm)| is_unpadded_there(*algorithm))
 }
 
 /// Forgets what the token unwraps by itself, if it did not unwrap everything: it may have been out of order.
@@ -237,7 +237,7 @@ pub(super) fn forget_refusals(shared: &Shared) {
     let mut known = shared.unwraps();
     if let Some(found) = &*known
         && tries_to_unwrap(&shared.profile)
-        && !tried(shared).all(|(kind, _, oaep)| found.contains(&(kind, oaep)))
+        && !tried(shared).all(|way| found.contains(&way))
     {
         *known = None;
     }
@@ -262,8 +262,9 @@ fn unwraps(
         let Some(import) = trial(kind, algorithm, public, &material)? else { return Ok(false) };
         let right = match unwrap_secret(shared, session, wrapping, &import) {
             Ok(key) => {
-                let right =
-                    has_length(shared, session, key, kind)? && is_material(shared, session, key, kind, &material)?;
+                // One that passes for the right length, whatever it is, will not do.
+                let right = has_length(shared, session, key, kind)?
+                    && (tried != len || is_material(shared, session, key, kind, &material)?);
                 session.destroy_object(key)?;
                 right
             }
@@ -306,12 +307,11 @@ pub(super) fn try_import(
     shared: &Shared,
     session: &Session,
     wrapping: (ObjectHandle, &PublicKey),
-    on_token: &HashSet<(KeyKind, EncryptionAlgorithm)>,
+    on_token: &HashSet<(KeyKind, WrappingAlgorithm)>,
     kind: KeyKind,
     algorithm: WrappingAlgorithm,
 ) -> Result<Place, Failure> {
-    let oaep = algorithm.encryption().ok_or(Error::Unfit(kind))?;
-    if !algorithm.has_aes_key() && on_token.contains(&(kind, oaep)) {
+    if on_token.contains(&(kind, algorithm)) {
         return Ok(Place::Token);
     }
     let material = match kind.pair() {
@@ -351,10 +351,9 @@ fn algorithms() -> impl Iterator<Item = WrappingAlgorithm> {
     WrappingAlgorithm::ALL.iter().copied().filter(|algorithm| algorithm.encryption().is_some())
 }
 
-/// Every secret material with every algorithm that encrypts it as it is.
+/// Every secret material with every algorithm.
 fn secrets() -> impl Iterator<Item = (KeyKind, WrappingAlgorithm)> {
-    let secret = |(kind, algorithm): &(KeyKind, WrappingAlgorithm)| !kind.is_pair() && !algorithm.has_aes_key();
-    trials().map(|((_, kind), algorithm)| (kind, algorithm)).filter(secret)
+    trials().map(|((_, kind), algorithm)| (kind, algorithm)).filter(|(kind, _)| !kind.is_pair())
 }
 
 /// An import of `material` that the host has wrapped; `None` if that is too much for the algorithm.
@@ -429,40 +428,94 @@ fn try_material(
     }
 }
 
-/// One `C_UnwrapKey` into the session: sensitive, and extractable so that its length can be found.
+/// Unwraps into the session: sensitive, and extractable so that its length can be found.
 ///
-/// Fails with [`Error::BadData`] if it fails again after the same call went well with something that was wrapped right, while
-/// nothing else fails: which costs two more.
+/// Fails with [`Error::BadData`] if it fails again after the same calls went well with something that was wrapped right, while
+/// nothing else fails: which costs twice as many more.
 fn unwrap_secret(
     shared: &Shared,
     session: &Session,
     wrapping: ObjectHandle,
     import: &Import,
 ) -> Result<ObjectHandle, Failure> {
-    let oaep = import.encryption()?;
-    let mechanism = Mechanism::RsaPkcsOaep(private::oaep_parameters(oaep)?);
-    let mut template = object::import_template(&shared.profile, &import.name, import.kind, false, true);
-    template.push(Attribute::Modifiable(true));
-    let template = shared.profile.fit(template);
-    let unwrap = |wrapped: &[u8]| session.unwrap_key(&mechanism, wrapping, wrapped, &template);
-    match unwrap(&import.encrypted) {
-        Err(error) if !is_lost(&error) => {
+    let unwrap = |import: &Import| unwrap_to_session(shared, session, wrapping, import);
+    match unwrap(import) {
+        Err(Failure::Call(error)) if is_of_unwrapping(&error) && !is_lost(&error) => {
             let public = object::read_rsa(session, wrapping, import.wrapping_spec)?;
-            let zeros = vec![0; import.kind.secret_len().unwrap_or_default()];
-            let good = crypto::oaep_encrypt(&public, oaep, &zeros).ok_or(CryptokiError::InvalidValue)?;
+            let zeros = Secret::zeroed(import.kind.secret_len().unwrap_or_default());
+            let good = trial(import.kind, import.algorithm, &public, &zeros)?.ok_or(CryptokiError::InvalidValue)?;
             session.destroy_object(unwrap(&good)?)?;
-            once_more(shared, session, || unwrap(&import.encrypted), Error::BadData)
+            once_more(shared, session, is_of_unwrapping, || unwrap(import), Error::BadData)
         }
-        unwrapped => Ok(unwrapped?),
+        unwrapped => unwrapped,
     }
 }
 
-/// The second try of a call that failed, which only then says something about the material, namely `verdict`: unless its code
-/// is one of the token's own failures, and other calls have failed a moment ago.
+/// One `C_UnwrapKey`, or two with the caller's AES key between them, which is gone afterwards.
+fn unwrap_to_session(
+    shared: &Shared,
+    session: &Session,
+    wrapping: ObjectHandle,
+    import: &Import,
+) -> Result<ObjectHandle, Failure> {
+    let (rsa, rest) = import.parts()?;
+    let oaep = Mechanism::RsaPkcsOaep(private::oaep_parameters(import.encryption()?)?);
+    let mut template = object::import_template(&shared.profile, &import.name, import.kind, false, true);
+    template.push(Attribute::Modifiable(true));
+    let template = shared.profile.fit(template);
+    if !import.algorithm.has_aes_key() {
+        return Ok(session.unwrap_key(&oaep, wrapping, rsa, &template)?);
+    }
+    let passing = session.unwrap_key(&oaep, wrapping, rsa, &object::passing_key_template())?;
+    let unwrapped = unwrap_by_passing_key(shared, session, passing, import.kind, rest, &template);
+    session.destroy_object(passing)?;
+    unwrapped
+}
+
+/// Unwraps by RFC 5649, as the host would: by an AES key of 128 or 256 bits, and with the length that the wrapped bytes say.
+///
+/// SoftHSM fills what is shorter up with zeros to whole blocks of 8 bytes, and calls that the key. But wrapping is
+/// deterministic: what it wraps to what it came from has the length, too.
+fn unwrap_by_passing_key(
+    shared: &Shared,
+    session: &Session,
+    passing: ObjectHandle,
+    kind: KeyKind,
+    wrapped: &[u8],
+    template: &[Attribute],
+) -> Result<ObjectHandle, Failure> {
+    if !is_wrapping_key(shared, session, passing)? {
+        return Err(Error::BadData.into());
+    }
+    let number = shared.profile.mechanisms.aes_kwp;
+    let key = shared.module.raw.unwrap_plain(session, number, passing, wrapped, template)?;
+    let mut again = vec![0; wrapped.len()];
+    let len = fitting(shared.module.raw.wrap_plain(session, number, passing, key, &mut again));
+    match len.map(|len| len == Some(wrapped.len()) && again == wrapped) {
+        Ok(true) => Ok(key),
+        told => {
+            // If this fails as well, the session is closed.
+            let _ = session.destroy_object(key);
+            told.and(Err(Error::IncorrectMaterial(kind).into()))
+        }
+    }
+}
+
+/// Whether a key that the caller wrapped others with is one that the host would take.
+fn is_wrapping_key(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<bool, Failure> {
+    match told_length(session, key)? {
+        Some(len) => Ok(matches!(len, 16 | 32)),
+        None => Ok(matches!(wrapped_len(shared, session, key, 32 + 8)?, Some(24 | 40))),
+    }
+}
+
+/// The second try of calls of which one failed that `is_about` the material, which only then says something about that, namely
+/// `verdict`: unless its code is one of the token's own failures, and other calls have failed a moment ago.
 fn once_more<T>(
     shared: &Shared,
     session: &Session,
-    again: impl FnOnce() -> Result<T, CryptokiError>,
+    is_about: fn(&CryptokiError) -> bool,
+    again: impl FnOnce() -> Result<T, Failure>,
     verdict: Error,
 ) -> Result<T, Failure> {
     match again() {
@@ -471,10 +524,24 @@ fn once_more<T>(
             shared.note_trouble();
             Ok(done)
         }
-        Err(error) if is_lost(&error) => Err(error.into()),
-        Err(error) if shared.is_in_trouble() && !is_verdict(&error) => Err(Error::Unavailable(reason(&error)).into()),
-        Err(_) => object::require_login(session).and(Err(verdict.into())),
+        Err(Failure::Call(error)) if !is_lost(&error) && is_about(&error) => {
+            if shared.is_in_trouble() && !is_verdict(&error) {
+                return Err(Error::Unavailable(reason(&error)).into());
+            }
+            object::require_login(session).and(Err(verdict.into()))
+        }
+        Err(failure) => Err(failure),
     }
+}
+
+/// Whether it was `C_UnwrapKey` that failed.
+fn is_of_unwrapping(error: &CryptokiError) -> bool {
+    matches!(error, CryptokiError::Pkcs11(_, Function::UnwrapKey))
+}
+
+/// Whether it was the beginning of a key's use that failed.
+fn is_of_use(error: &CryptokiError) -> bool {
+    matches!(error, CryptokiError::Pkcs11(_, Function::SignInit | Function::EncryptInit))
 }
 
 fn is_lost(error: &CryptokiError) -> bool {
@@ -488,24 +555,38 @@ fn is_lost(error: &CryptokiError) -> bool {
 /// before this is relied on ([`unwrapped_on_token`]).
 fn has_length(shared: &Shared, session: &Session, key: ObjectHandle, kind: KeyKind) -> Result<bool, Failure> {
     let Some(len) = kind.secret_len() else { return Ok(false) };
+    if let Some(told) = told_length(session, key)? {
+        return Ok(told == len);
+    }
+    let wrapped = len.next_multiple_of(8) + 8;
+    Ok(wrapped_len(shared, session, key, wrapped)? == Some(wrapped) && is_usable(shared, session, key, kind)?)
+}
+
+/// The length of a secret key, if the token tells it.
+fn told_length(session: &Session, key: ObjectHandle) -> Result<Option<usize>, CryptokiError> {
     match session.get_attributes(key, &[AttributeType::ValueLen])?.pop() {
-        Some(Attribute::ValueLen(told)) if *told != 0 => Ok(usize::try_from(*told).ok() == Some(len)),
-        _ => Ok(wraps_to(shared, session, key, len.next_multiple_of(8) + 8)? && is_usable(shared, session, key, kind)?),
+        Some(Attribute::ValueLen(told)) if *told != 0 => Ok(Some(usize::try_from(*told)?)),
+        _ => Ok(None),
     }
 }
 
-/// Whether the key, wrapped by `CKM_AES_KEY_WRAP`, has this length.
-fn wraps_to(shared: &Shared, session: &Session, key: ObjectHandle, len: usize) -> Result<bool, Failure> {
+/// How long the key is, wrapped by `CKM_AES_KEY_WRAP`; nothing if that is more than `room` or no length for it.
+fn wrapped_len(shared: &Shared, session: &Session, key: ObjectHandle, room: usize) -> Result<Option<usize>, Failure> {
     let passing = object::generate_passing_wrapper(session)?;
-    let mut wrapped = vec![0; len];
-    let result = shared.module.raw.wrap(session, &Mechanism::AesKeyWrap, passing, key, &mut wrapped);
+    let wrapped = shared.module.raw.wrap(session, &Mechanism::AesKeyWrap, passing, key, &mut vec![0; room]);
     session.destroy_object(passing)?;
-    match result {
-        Ok(written) => Ok(written == len),
-        Err(CryptokiError::Pkcs11(RvError::BufferTooSmall | RvError::KeySizeRange | RvError::DataLenRange, _)) => {
-            Ok(false)
-        }
-        Err(error) => Err(error.into()),
+    fitting(wrapped)
+}
+
+/// The length of what was wrapped, unless the key has none that fits.
+fn fitting(wrapped: Result<usize, CryptokiError>) -> Result<Option<usize>, Failure> {
+    match wrapped {
+        // SoftHSM does not wrap an empty key.
+        Err(CryptokiError::Pkcs11(
+            RvError::BufferTooSmall | RvError::KeySizeRange | RvError::DataLenRange | RvError::KeyNotWrappable,
+            _,
+        )) => Ok(None),
+        wrapped => Ok(Some(wrapped?)),
     }
 }
 
@@ -516,10 +597,8 @@ fn is_usable(shared: &Shared, session: &Session, key: ObjectHandle, kind: KeyKin
         _ => encrypt_blocks(shared, session, key),
     };
     let tried = match used() {
-        Err(CryptokiError::Pkcs11(_, Function::SignInit | Function::EncryptInit))
-            if super::login::is_logged_in(session) =>
-        {
-            once_more(shared, session, used, Error::IncorrectMaterial(kind))
+        Err(error) if is_of_use(&error) && super::login::is_logged_in(session) => {
+            once_more(shared, session, is_of_use, || Ok(used()?), Error::IncorrectMaterial(kind))
         }
         used => used.map_err(Failure::from),
     };

@@ -323,8 +323,8 @@ impl Token {
         algorithm: WrappingAlgorithm,
         deadline: Instant,
     ) -> Result<Place, Error> {
-        let oaep = algorithm.encryption().ok_or(Error::Unfit(kind))?;
-        if kind.is_pair() || algorithm.has_aes_key() {
+        algorithm.encryption().ok_or(Error::Unfit(kind))?;
+        if kind.is_pair() {
             return Ok(Place::Host);
         }
         let shared = self.shared();
@@ -332,7 +332,7 @@ impl Token {
             shared.ask(LaneName::Making, Request::TryImports, deadline).await?;
         }
         match &*shared.unwraps() {
-            Some(known) if known.contains(&(kind, oaep)) => Ok(Place::Token),
+            Some(known) if known.contains(&(kind, algorithm)) => Ok(Place::Token),
             Some(_) => Ok(Place::Host),
             None => Err(Error::Unavailable("its sessions were lost while that was tried".to_owned())),
         }

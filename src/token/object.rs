@@ -134,6 +134,22 @@ pub(super) fn generate_passing_key(session: &Session) -> Result<ObjectHandle, Cr
     generate_wrapper(session, true)
 }
 
+/// The template of an AES key that came wrapped, and by which a key comes in. It can be wrapped as well, since some tokens
+/// tell the length of a key by nothing else: it is the caller's own.
+pub(super) fn passing_key_template() -> [Attribute; 9] {
+    [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Token(false),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(true),
+        Attribute::Unwrap(true),
+        Attribute::Wrap(true),
+        Attribute::Decrypt(false),
+    ]
+}
+
 /// The public half of a replication key, in the session, for wrapping alone.
 pub(super) fn create_wrapping_public(
     profile: &Profile,

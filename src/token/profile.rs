@@ -70,7 +70,7 @@ pub(super) struct Profile {
 pub(super) struct Mechanisms {
     /// The GCM that puts its IV before the ciphertext, for the scheme `aes_gcm_prepended_iv`.
     pub gcm_prepended_iv: CK_MECHANISM_TYPE,
-    /// RFC 5649 by `C_Encrypt`, for the scheme `aes_kwp`.
+    /// RFC 5649: by `C_Encrypt` for the scheme `aes_kwp`, and by `C_UnwrapKey` for imports.
     pub aes_kwp: CK_MECHANISM_TYPE,
 }
 
@@ -199,8 +199,9 @@ pub(super) struct HmacGeneration {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Imports {
-    /// Whether it is tried that the token unwraps AES and HMAC keys by itself: into a session object, whose length is
-    /// found without reading it, and which is then copied to the token. It needs `pairs_made_in_session`.
+    /// Whether it is tried that the token unwraps AES and HMAC keys by itself, from RSA alone or from an AES key that is
+    /// unwrapped before: into a session object, whose length is found without reading it, and which is then copied to the
+    /// token. It needs `pairs_made_in_session`.
     pub unwrap_secrets: bool,
 }
 

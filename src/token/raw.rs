@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, Rv};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::object::ObjectHandle;
+use cryptoki::object::{Attribute, ObjectHandle};
 
 use cryptoki::slot::Slot;
 use cryptoki_sys::{
@@ -309,17 +309,73 @@ impl Raw {
         key: ObjectHandle,
         output: &mut [u8],
     ) -> Result<usize, CryptokiError> {
-        let wrap = self.functions.C_WrapKey.ok_or(CryptokiError::NullFunctionPointer)?;
         let mut mechanism = CK_MECHANISM::from(mechanism);
+        // SAFETY: `mechanism` points into the caller's `Mechanism`, which outlives the call.
+        unsafe { self.wrap_by(session, &mut mechanism, wrapping, key, output) }
+    }
+
+    /// As [`Raw::wrap`], by a mechanism without parameters.
+    pub fn wrap_plain(
+        &self,
+        session: &Session,
+        number: CK_MECHANISM_TYPE,
+        wrapping: ObjectHandle,
+        key: ObjectHandle,
+        output: &mut [u8],
+    ) -> Result<usize, CryptokiError> {
+        let mut mechanism = without_parameters(number);
+        // SAFETY: `mechanism` points to nothing.
+        unsafe { self.wrap_by(session, &mut mechanism, wrapping, key, output) }
+    }
+
+    /// # Safety
+    ///
+    /// As for `encrypt_by`.
+    unsafe fn wrap_by(
+        &self,
+        session: &Session,
+        mechanism: &mut CK_MECHANISM,
+        wrapping: ObjectHandle,
+        key: ObjectHandle,
+        output: &mut [u8],
+    ) -> Result<usize, CryptokiError> {
+        let wrap = self.functions.C_WrapKey.ok_or(CryptokiError::NullFunctionPointer)?;
         let mut written = length(output.len())?;
-        // SAFETY: `mechanism` points into the caller's `Mechanism`, which outlives the call; `output` is valid for the
-        // length given, and the module writes at most that. `session` is this thread's alone.
+        // SAFETY: the caller keeps what `mechanism` points to; `output` is valid for the length given, and the module writes
+        // at most that. `session` is this thread's alone.
         session.call(|session| {
             let (wrapping, key) = (wrapping.handle(), key.handle());
-            let code = unsafe { wrap(session, &mut mechanism, wrapping, key, output.as_mut_ptr(), &mut written) };
+            let code = unsafe { wrap(session, mechanism, wrapping, key, output.as_mut_ptr(), &mut written) };
             check(code, Function::WrapKey)
         })?;
         within(written, output)
+    }
+
+    /// One `C_UnwrapKey` by a mechanism without parameters, which `cryptoki` may not know.
+    ///
+    /// Source: PKCS#11 v3.0 §5.18.4.
+    pub fn unwrap_plain(
+        &self,
+        session: &Session,
+        number: CK_MECHANISM_TYPE,
+        unwrapping: ObjectHandle,
+        wrapped: &[u8],
+        template: &[Attribute],
+    ) -> Result<ObjectHandle, CryptokiError> {
+        let unwrap = self.functions.C_UnwrapKey.ok_or(CryptokiError::NullFunctionPointer)?;
+        let mut mechanism = without_parameters(number);
+        let mut attributes: Vec<CK_ATTRIBUTE> = template.iter().map(CK_ATTRIBUTE::from).collect();
+        let (from, len, count) = (wrapped.as_ptr().cast_mut(), length(wrapped.len())?, length(attributes.len())?);
+        let mut key = 0;
+        // SAFETY: `attributes` point into `template`, which outlives the call and is not written to; `wrapped` is valid for
+        // the length given and only read; the module writes one handle to `key`.
+        session.call(|session| {
+            let (unwrapping, to) = (unwrapping.handle(), attributes.as_mut_ptr());
+            let code = unsafe { unwrap(session, &mut mechanism, unwrapping, from, len, to, count, &mut key) };
+            check(code, Function::UnwrapKey)
+        })?;
+        // SAFETY: the handle is what the module gave.
+        Ok(unsafe { ObjectHandle::new_from_raw(key) })
     }
 
     /// One `C_DecryptInit` and one `C_Decrypt` with a private key. Returns the length written to `output`.

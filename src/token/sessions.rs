@@ -29,7 +29,7 @@ use super::transfer::{Done, Step};
 use super::turn::Turn;
 use super::{Counts, Objects, Status};
 use crate::crypto::PublicKey;
-use crate::model::{EncryptionAlgorithm, ObjectName, Secret};
+use crate::model::{ObjectName, Secret, WrappingAlgorithm};
 
 /// What a worker is asked to do. Everything is a value, so that the module can move to another process one day.
 pub(super) enum Request {
@@ -208,7 +208,7 @@ pub(super) struct Shared {
     /// Whether the token signs by Ed25519ph, once that was tried.
     pub prehashes: Mutex<Option<Offer>>,
     /// Which material the token unwraps by itself, once that was tried.
-    pub unwraps: Mutex<Option<HashSet<(KeyKind, EncryptionAlgorithm)>>>,
+    pub unwraps: Mutex<Option<HashSet<(KeyKind, WrappingAlgorithm)>>>,
     pub pool: Arc<Pool>,
     pub extra_ivs: ExtraIvs,
     pub counters: Counters,
@@ -375,7 +375,7 @@ impl Shared {
     }
 
     /// Which material the token unwraps by itself, once that was tried; locked.
-    pub fn unwraps(&self) -> MutexGuard<'_, Option<HashSet<(KeyKind, EncryptionAlgorithm)>>> {
+    pub fn unwraps(&self) -> MutexGuard<'_, Option<HashSet<(KeyKind, WrappingAlgorithm)>>> {
         self.unwraps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

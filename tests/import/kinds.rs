@@ -170,7 +170,10 @@ fn check(
     assert_eq!((&metadata["KeyState"], &metadata["Origin"]), (&json!("Enabled"), &json!("EXTERNAL")), "{what}");
     assert_eq!(metadata["ExpirationModel"], "KEY_MATERIAL_DOES_NOT_EXPIRE", "{what}");
     assert_eq!(metadata.get("ValidTo"), None, "{what}");
-    recorded(service, &answer, &metadata, &what);
+    // SoftHSM unwraps secret keys by itself where OAEP has SHA-1.
+    let on_token =
+        ["SYMMETRIC_DEFAULT", "HMAC_256", "HMAC_384", "HMAC_512"].contains(&spec) && algorithm.ends_with("_1");
+    recorded(service, &answer, &metadata, if on_token { "token" } else { "host" }, &what);
     match (usage, material) {
         ("ENCRYPT_DECRYPT", Material::Secret(secret)) => {
             assert_eq!(metadata["CurrentKeyMaterialId"], told["KeyMaterialId"], "{what}");
@@ -218,12 +221,11 @@ fn use_pair(service: &Service, oracle: &mut Oracle, (key, spec, usage): (&str, &
 }
 
 /// The record says what was done, and where; DescribeKey says the same.
-fn recorded(service: &Service, answer: &Answer, metadata: &Value, what: &str) {
+fn recorded(service: &Service, answer: &Answer, metadata: &Value, place: &str, what: &str) {
     let id = answer.header("x-amzn-requestid").unwrap();
     let events: Vec<Value> = service.audit().into_iter().map(|line| line["event"].clone()).collect();
     let event = events.iter().find(|event| event["requestID"] == id).unwrap_or_else(|| panic!("{what}: no record"));
-    let place = event["additionalEventData"]["unwrappedOn"].as_str().unwrap();
-    assert!(["token", "host"].contains(&place), "{what}: {place}");
+    assert_eq!(event["additionalEventData"]["unwrappedOn"], place, "{what}");
     assert_eq!(metadata["HsmKmsImportUnwrappedOn"], place.to_uppercase(), "{what}");
     assert_eq!(event["responseElements"]["keyId"], metadata["Arn"], "{what}");
     assert_eq!(event["requestParameters"]["expirationModel"], "KEY_MATERIAL_DOES_NOT_EXPIRE", "{what}");

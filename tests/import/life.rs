@@ -297,7 +297,7 @@ fn the_host_unwraps_only_if_it_may() {
                 json!({ "KeyId": key, "WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_2048" });
             let answer = service.call("GetParametersForImport", body).await;
             let mut import = request(&key, &answer, &MATERIAL, None);
-            import["EncryptedKeyMaterial"] = wrapped_by_sha256(&answer, &MATERIAL).into();
+            import["EncryptedKeyMaterial"] = wrapped_by("RSAES_OAEP_SHA_256", &answer, &MATERIAL).into();
             let (status, refused) = service.try_call("ImportKeyMaterial", &import).await;
             let message = "The token cannot unwrap RSAES_OAEP_SHA_256 by itself, and the setting import.host_unwrap does \
                            not allow the host to.";
@@ -309,6 +309,15 @@ fn the_host_unwraps_only_if_it_may() {
             let token = parameters(&service, &key).await;
             self::import(&service, &key, &token, None).await;
             assert_eq!(described(&service, &key).await["HsmKmsImportUnwrappedOn"], "TOKEN");
+            let by_aes = external_key(&service).await;
+            let body = json!({
+                "KeyId": by_aes, "WrappingAlgorithm": "RSA_AES_KEY_WRAP_SHA_1", "WrappingKeySpec": "RSA_2048",
+            });
+            let answer = service.call("GetParametersForImport", body).await;
+            let mut two_steps = request(&by_aes, &answer, &MATERIAL, None);
+            two_steps["EncryptedKeyMaterial"] = wrapped_by("RSA_AES_KEY_WRAP_SHA_1", &answer, &MATERIAL).into();
+            service.call("ImportKeyMaterial", two_steps).await;
+            assert_eq!(described(&service, &by_aes).await["HsmKmsImportUnwrappedOn"], "TOKEN");
             service.close().await;
 
             let mut allowed = settings(dir);
@@ -441,7 +450,7 @@ async fn external_key(service: &InProcess) -> String {
     made["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned()
 }
 
-/// Parameters of the one algorithm that SoftHSM unwraps by itself.
+/// Parameters of an algorithm that SoftHSM unwraps by itself.
 async fn parameters(service: &InProcess, key: &str) -> Value {
     let body = json!({ "KeyId": key, "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" });
     service.call("GetParametersForImport", body).await
@@ -487,9 +496,9 @@ async fn wrapping_keys(service: &InProcess) -> Vec<String> {
     labels(service, "hsm-kms/import-wrapping/").await
 }
 
-fn wrapped_by_sha256(parameters: &Value, material: &[u8]) -> String {
+fn wrapped_by(algorithm: &str, parameters: &Value, material: &[u8]) -> String {
     let mut oracle = crate::Oracle::new();
-    oracle.wrap("RSAES_OAEP_SHA_256", parameters["PublicKey"].as_str().unwrap(), material)
+    oracle.wrap(algorithm, parameters["PublicKey"].as_str().unwrap(), material)
 }
 
 fn events(dir: &Path, name: &str) -> Vec<Value> {

@@ -229,15 +229,30 @@ fn what_does_not_unwrap_is_told_alike() {
             assert_eq!(unwrapped.place, place(KeyKind::Aes256, algorithm));
             block_on(token.destroy(&good.name, soon())).unwrap();
         }
-        // An AES key of a length that is none.
-        for len in [0, 15, 24, 31, 33] {
-            let rsa = openssl_encrypts(dir, "sha256", &vec![1; len]);
-            let algorithm = WrappingAlgorithm::RsaAesKeyWrapSha256;
+        // An AES key of a length that is none: on the host, and on the token.
+        for (algorithm, hash) in
+            [(WrappingAlgorithm::RsaAesKeyWrapSha256, "sha256"), (WrappingAlgorithm::RsaAesKeyWrapSha1, "sha1")]
+        {
+            for len in [0, 1, 8, 15, 24, 31, 33, 40, 64] {
+                let rsa = openssl_encrypts(dir, hash, &vec![1; len]);
+                let import = Import {
+                    encrypted: [rsa, vec![0; 40]].concat(),
+                    ..import(dir, 1, KeyKind::Aes256, spec, algorithm, &[7; 32])
+                };
+                bad_data(&import, &format!("an AES key of {len} bytes by {algorithm}"));
+            }
+            // Others would take 192 bits.
+            let rsa = openssl_encrypts(dir, hash, &[1; 24]);
             let import = Import {
-                encrypted: [rsa, vec![0; 40]].concat(),
+                encrypted: [rsa, openssl_wraps(dir, &[1; 24], &[7; 32])].concat(),
                 ..import(dir, 1, KeyKind::Aes256, spec, algorithm, &[7; 32])
             };
-            bad_data(&import, &format!("an AES key of {len} bytes"));
+            bad_data(&import, "well wrapped by an AES key of 192 bits");
+            let rsa = openssl_encrypts(dir, hash, &[1; 16]);
+            let import = Import { encrypted: [rsa, openssl_wraps(dir, &[1; 16], &[7; 32])].concat(), ..import };
+            let unwrapped = block_on(token.unwrap_key(&import, soon())).unwrap();
+            assert_eq!(unwrapped.place, place(KeyKind::Aes256, algorithm));
+            block_on(token.destroy(&import.name, soon())).unwrap();
         }
         // Wrapped for another key.
         let good = import(dir, 1, KeyKind::Aes256, spec, WrappingAlgorithm::RsaesOaepSha1, &[7; 32]);
@@ -537,7 +552,8 @@ fn ways(kind: KeyKind, wrapping: KeyPairSpec) -> Vec<WrappingAlgorithm> {
 /// Where SoftHSM's profile has the material unwrapped.
 fn place(kind: KeyKind, algorithm: WrappingAlgorithm) -> Place {
     let secret = kind_pair(kind).is_none() && kind != KeyKind::Mac(HmacSpec::Hmac224);
-    if secret && algorithm == WrappingAlgorithm::RsaesOaepSha1 { Place::Token } else { Place::Host }
+    let by_sha_1 = [WrappingAlgorithm::RsaesOaepSha1, WrappingAlgorithm::RsaAesKeyWrapSha1].contains(&algorithm);
+    if secret && by_sha_1 { Place::Token } else { Place::Host }
 }
 
 fn make_wrapping_key(token: &Token, dir: &Path, spec: KeyPairSpec) {
@@ -580,11 +596,12 @@ fn wrapped(public: &PublicKey, algorithm: WrappingAlgorithm, material: &[u8]) ->
     }
 }
 
-fn openssl_wraps(dir: &Path, aes_key: &[u8; 32], material: &[u8]) -> Vec<u8> {
+fn openssl_wraps(dir: &Path, aes_key: &[u8], material: &[u8]) -> Vec<u8> {
     std::fs::write(dir.join("material"), material).unwrap();
     let key = hex::encode(aes_key);
+    let cipher = format!("-id-aes{}-wrap-pad", aes_key.len() * 8);
     let files = ["-in", "material", "-out", "wrapped"];
-    openssl(dir, &[&["enc", "-id-aes256-wrap-pad", "-e", "-K", &key, "-iv", "A65959A6"], &files[..]].concat());
+    openssl(dir, &[&["enc", &cipher, "-e", "-K", &key, "-iv", "A65959A6"], &files[..]].concat());
     std::fs::read(dir.join("wrapped")).unwrap()
 }
 

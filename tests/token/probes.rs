@@ -4,8 +4,8 @@ use std::path::Path;
 
 use cryptoki::context::Pkcs11;
 use cryptoki::object::{Attribute, ObjectClass};
-use hsm_kms::crypto::{Agreement, oaep_encrypt};
-use hsm_kms::model::{EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Purpose, WrappingAlgorithm};
+use hsm_kms::crypto::{Agreement, aes_wrap, oaep_encrypt};
+use hsm_kms::model::{EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Purpose, Secret, WrappingAlgorithm};
 use hsm_kms::token::{Error, Import, KeyKind, Offer, Place, Settings, Token, init_token};
 
 use super::kinds::later;
@@ -74,6 +74,59 @@ fn a_failure_that_passes_sends_no_import_through_the_host() {
         });
         assert_eq!(place(&token).unwrap(), Place::Token);
         assert_eq!(block_on(token.offers(kind, soon())).unwrap(), Offer::Yes);
+    });
+}
+
+/// An outage between the steps of an import is no fault of the material, and leaves nothing: neither the key nor what it was
+/// wrapped by.
+#[test]
+fn an_outage_within_an_import_is_told_as_one() {
+    in_own_process("probes::an_outage_within_an_import_is_told_as_one", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        let unwrapping = "[sessions]\npairs_made_in_session = true\n[imports]\nunwrap_secrets = true\n\
+                          [mechanisms]\naes_kwp = 0x210a\n";
+        let token = open_on_shim(dir, unwrapping);
+        let (spec, algorithm) = (KeyPairSpec::Rsa2048, WrappingAlgorithm::RsaAesKeyWrapSha1);
+        let wrapping = ObjectName { purpose: Purpose::ImportWrapping, ..name(99) };
+        let public = block_on(token.generate_key(&wrapping, KeyKind::ImportWrapping(spec), later())).unwrap().unwrap();
+        let [aes_key, material] = [5, 7].map(|byte| Secret::new(vec![byte; 32]));
+        let rsa = oaep_encrypt(&public, EncryptionAlgorithm::RsaesOaepSha1, aes_key.expose()).unwrap();
+        let import = Import {
+            name: ObjectName { purpose: Purpose::Imported, ..name(1) },
+            of_key: name(1).key_id,
+            kind: KeyKind::Aes256,
+            wrapping,
+            wrapping_spec: spec,
+            algorithm,
+            encrypted: [rsa, aes_wrap(&aes_key, &material).unwrap()].concat(),
+            allow_host: true,
+        };
+        assert_eq!(block_on(token.unwraps(import.kind, algorithm, later())).unwrap(), Place::Token);
+        for rule in [
+            "fail CKR_FUNCTION_FAILED C_UnwrapKey",
+            "fail CKR_FUNCTION_FAILED C_UnwrapKey from 2",
+            "fail CKR_FUNCTION_FAILED C_WrapKey nth 1",
+            "fail CKR_FUNCTION_FAILED C_WrapKey nth 2",
+            "fail CKR_FUNCTION_FAILED C_WrapKey nth 3",
+            "fail CKR_FUNCTION_FAILED C_CopyObject nth 1",
+            // What is tried anew after a recovery meets it, too.
+            "fail CKR_DEVICE_ERROR C_UnwrapKey from 2",
+            "fail CKR_SESSION_HANDLE_INVALID C_WrapKey",
+        ] {
+            shim.rules(rule);
+            let told = block_on(token.unwrap_key(&import, soon())).unwrap_err();
+            assert!(matches!(told, Error::Unavailable(_)), "{rule}: {told}");
+            shim.rules("");
+            until("it has recovered", || token.status().is_ready());
+            assert!(!block_on(token.exists(&import.name, soon())).unwrap(), "{rule}");
+        }
+        assert_eq!(block_on(token.unwrap_key(&import, soon())).unwrap().place, Place::Token);
+        assert_eq!(
+            block_on(token.objects(soon())).unwrap().ours.len(),
+            2,
+            "the key, and the one that it was wrapped for"
+        );
     });
 }
 

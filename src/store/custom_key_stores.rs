@@ -98,7 +98,7 @@ impl CustomKeyStoreRecord {
         self.note_try(false);
     }
 
-    /// Takes that back: the token has not refused it.
+    /// Takes that back: the token has taken it.
     pub fn end_try(&mut self) {
         let of = self.try_of();
         self.tries.retain(|known| known.of != of || known.refused);
@@ -111,7 +111,8 @@ impl CustomKeyStoreRecord {
         self.standing = PasswordStanding::Refused;
     }
 
-    /// Whether the password was given to the token by a run that ended before it knew what came of it.
+    /// Whether the password was given to the token and nobody knows what came of it: the run ended before, or the call told
+    /// no outcome.
     pub fn is_unclear(&self) -> bool {
         self.tries.iter().any(|known| !known.refused && known.of == self.try_of())
     }

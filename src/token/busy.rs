@@ -1,7 +1,7 @@
 //! Whether a thread is inside a call, and since when: a PKCS#11 call cannot be cancelled, so it is watched.
 //!
 //! Every call into the module goes through [`Busy::watch`]. So each has its own time, however many of them a request
-//! takes; and who was written off makes no other call, as by then his session and his handles may be somebody else's.
+//! takes; and who was written off makes no other call than to close his session: by then his handles may be somebody else's.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -24,13 +24,20 @@ pub(super) struct Busy {
     generation: Duration,
 }
 
+/// Whether who is recalled makes a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Recalled {
+    Calls,
+    Stays,
+}
+
 impl Busy {
     /// For a thread that is idle.
     pub fn new(limits: &Limits) -> Busy {
         Busy {
             start: Instant::now(),
             since: AtomicU64::new(IDLE),
-            limit: AtomicU64::new(0),
+            limit: AtomicU64::new(millis(limits.call())),
             recalled: AtomicBool::new(false),
             call: limits.call(),
             generation: limits.generation(),
@@ -53,40 +60,33 @@ impl Busy {
     /// Fails without it if this thread was written off or recalled. If it was written off during the call, what that
     /// came to is not told: its handles may have been somebody else's.
     pub fn watch<T>(&self, call: impl FnOnce() -> Result<T, CryptokiError>) -> Result<T, CryptokiError> {
-        self.watch_for(self.call, call)
+        self.watch_for(self.call, Recalled::Stays, call)
     }
 
     /// As [`Busy::watch`], for what `cryptoki` makes two calls of.
     pub fn watch_two<T>(&self, calls: impl FnOnce() -> Result<T, CryptokiError>) -> Result<T, CryptokiError> {
-        self.watch_for(self.call * 2, calls)
+        self.watch_for(self.call * 2, Recalled::Stays, calls)
     }
 
     /// As [`Busy::watch`], for making a key pair.
     pub fn watch_generation<T>(&self, call: impl FnOnce() -> Result<T, CryptokiError>) -> Result<T, CryptokiError> {
-        self.watch_for(self.generation, call)
+        self.watch_for(self.generation, Recalled::Stays, call)
+    }
+
+    /// As [`Busy::watch`], for the calls that close a session: also after a recall, or it would stay open for ever.
+    pub fn watch_closing<T>(&self, call: impl FnOnce() -> Result<T, CryptokiError>) -> Result<T, CryptokiError> {
+        self.watch_for(self.call, Recalled::Calls, call)
     }
 
     fn watch_for<T>(
         &self,
         limit: Duration,
+        recalled: Recalled,
         call: impl FnOnce() -> Result<T, CryptokiError>,
     ) -> Result<T, CryptokiError> {
-        if self.recalled.load(Ordering::Acquire) {
+        if recalled == Recalled::Stays && self.recalled.load(Ordering::Acquire) {
             return Err(not_called());
         }
-        self.watch_to_its_end(limit, call)
-    }
-
-    /// As [`Busy::watch`], for the calls that close a session: also after a recall, or it would stay open for ever.
-    pub fn watch_closing<T>(&self, call: impl FnOnce() -> Result<T, CryptokiError>) -> Result<T, CryptokiError> {
-        self.watch_to_its_end(self.call, call)
-    }
-
-    fn watch_to_its_end<T>(
-        &self,
-        limit: Duration,
-        call: impl FnOnce() -> Result<T, CryptokiError>,
-    ) -> Result<T, CryptokiError> {
         let idle = self.since.load(Ordering::Acquire) == IDLE;
         self.set(self.now(), limit)?;
         let result = call();
@@ -137,7 +137,7 @@ impl Busy {
         self.since.load(Ordering::Acquire) == WRITTEN_OFF
     }
 
-    /// Undoes that: the thread is back, and nothing that it has was lost meanwhile.
+    /// Undoes that: the thread is back, to close its session and to end.
     pub fn take_back(&self) {
         self.since.store(self.now(), Ordering::Release);
     }

@@ -110,10 +110,10 @@ pub enum Error {
     /// The token's PIN is locked or has one try left; it was not tried.
     #[error("the PIN of the token is locked or has its last try left; it was not tried: let the SO reset it")]
     PinLocked,
-    /// An earlier process gave the token this PIN and ended before it knew what came of it, and the token has refused one.
+    /// The token was given this PIN, nobody knows what came of it, and the token has refused one; it was not tried again.
     #[error(
-        "the PIN was not tried: an earlier process tried it and ended before it knew what came of it, and the token {label} \
-         has refused a PIN since the last login; log in to it by its vendor's tool, or give another PIN"
+        "the PIN was not tried: it was tried before, it is not known what came of that, and the token {label} has refused a \
+         PIN since the last login; log in to it by its vendor's tool, or give another PIN"
     )]
     PinUnclear {
         /// The token's label.
@@ -221,6 +221,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the token answered, and will not do what was asked.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Error::Refused { .. })
+    }
+
     /// A worker gave an answer of another kind than was asked for: our mistake.
     pub(super) fn mixed_up() -> Error {
         Error::Unavailable("a worker gave an answer to another question".to_owned())

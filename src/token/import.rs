@@ -163,7 +163,7 @@ pub(super) fn create(
     let mut numbers = numbers;
     template.0.append(&mut numbers.0);
     let key = session.create_object(&template.0)?;
-    let tried = object::prove(&shared.profile, session, key, name, kind, token)
+    let tried = object::prove(shared, session, key, name, kind, token)
         .and_then(|()| try_material(shared, session, key, kind, public.as_ref()))
         .and_then(|()| fingerprint(shared, session, key, of_key, kind, public.as_ref()));
     match tried {

@@ -1,6 +1,26 @@
 //! The one login of a token, on a session that is never used for work. Nothing in the process logs in to a token twice at a
 //! time, whoever wants it: the turn goes with the token and not with its user.
+//!
+//! A token counts wrong PINs and locks, so that a PIN that it has refused is never given to it again. What a login came to
+//! is not always known: the process may be killed inside the call, the call may not return, and an error such as
+//! `CKR_DEVICE_ERROR` or `CKR_PIN_LOCKED` does not say whether the token had looked at the PIN. So a PIN counts as tried from
+//! before the call on, and until the token has taken it:
+//!
+//! | the call | what is known of the PIN | what follows |
+//! |---|---|---|
+//! | succeeds | it is right; what was not known before is settled | nothing |
+//! | says that the PIN is wrong | it is refused | it is never given to this token again |
+//! | anything else, or never returns | it may have been refused | it is given again only while the token does not say that it has refused a PIN since the last login (`CKF_USER_PIN_COUNT_LOW`), nor that one try is left |
+//!
+//! An outage in the middle of a login with the right PIN leaves that flag as it was: mostly clear, and then the next login
+//! is as good as the first. Where somebody else had tried a wrong PIN before, the flag says nothing of ours; then it is
+//! looked at again and again, until somebody's login by the vendor's tool clears it. A token may leave the flag clear for
+//! ever (PKCS#11 v3.0 §3.2): there a wrong PIN can be tried once more for each login whose outcome nobody knows, with pauses
+//! that grow to a minute.
+//!
+//! The process knows this of every PIN that it has tried; a [`Witness`] can know it for longer.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,15 +42,26 @@ use super::softhsm_files::{self, Directory};
 use crate::crypto;
 
 /// Who is told of a login, and may refuse it.
-pub(super) type Witness = Box<dyn Fn(Login) -> Result<(), Error> + Send + Sync>;
+pub(super) type Witness = Box<dyn Fn(&TokenEntry, Login) -> Result<(), Error> + Send + Sync>;
 
-/// What is told of a login.
+/// What is told of a login. Where the outcome is not known, the beginning is all that is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Login {
     /// The token is about to be given the PIN.
     Begins,
-    /// It has not refused the PIN.
-    Ends,
+    /// It has taken the PIN.
+    Taken,
+    /// It has refused the PIN, which counts already: this cannot be refused.
+    Refused,
+}
+
+/// What is known of a PIN that was given to a token and was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It may have been refused: the call has not come back, or told no outcome.
+    Unclear,
+    /// The token refused it.
+    Refused,
 }
 
 /// Everything that is needed to log in, now and again after a loss.
@@ -44,8 +75,6 @@ pub(super) struct Door {
     pub pin: SecretString,
     /// Whether the first login must be this one: only then does it prove the PIN.
     pub alone: bool,
-    /// Whether an earlier process may have given the token this PIN and not heard what came of it.
-    pub unclear: bool,
     /// Told of every login.
     pub witness: Option<Witness>,
     /// How often `C_Login` was called.
@@ -67,8 +96,7 @@ impl Door {
     /// Finds the token, and logs in unless this process is logged in there already.
     pub fn open(&self) -> Result<Anchor, Error> {
         let token = self.find()?;
-        may_try(&token, self.unclear)?;
-        self.refuse_known_pin(&token)?;
+        self.may_try(&token)?;
         let files = self.files(&token)?;
         if let (Some(directory), Some(copies)) = (&files, &self.copies_dir)
             && self.profile.files.keep_token_object_copy
@@ -78,8 +106,7 @@ impl Door {
             }
             directory.keep_copy(copies)?;
         }
-        let context = &self.lease.module().context;
-        let session = Session::open(context, token.slot, &self.busy).map_err(|error| outcome(&error))?;
+        let session = Session::open(self.lease.module(), token.slot, &self.busy).map_err(|error| outcome(&error))?;
         let synced = |()| files.map_or(Ok(()), |directory| directory.sync_token_object());
         if let Err(error) = self.log_in(&token, &session).and_then(synced) {
             close(session);
@@ -112,7 +139,7 @@ impl Door {
 
     /// Whether the token is there and opens a session, which needs no login.
     pub fn is_there(&self) -> bool {
-        let open = |token: Listed| Session::open(&self.lease.module().context, token.slot, &self.busy).ok();
+        let open = |token: Listed| Session::open(self.lease.module(), token.slot, &self.busy).ok();
         self.find().ok().and_then(open).map(close).is_some()
     }
 
@@ -128,55 +155,60 @@ impl Door {
             return self.logged_in_already(token);
         }
         // It may have been refused while this one waited.
-        self.refuse_known_pin(token)?;
-        self.tell(Login::Begins)?;
+        self.may_try(token)?;
+        self.tell(token, Login::Begins)?;
+        let fingerprint = self.fingerprint(token);
+        lock_tried().insert(fingerprint, Standing::Unclear);
         self.logins.fetch_add(1, Ordering::Relaxed);
-        let done = match session.login(UserType::User, Some(&self.pin)) {
-            Ok(()) => Ok(()),
+        match session.login(UserType::User, Some(&self.pin)) {
+            Ok(()) => {
+                lock_tried().remove(&fingerprint);
+                self.tell(token, Login::Taken)
+            }
             Err(CryptokiError::Pkcs11(RvError::UserAlreadyLoggedIn, Function::Login)) => self.logged_in_already(token),
-            Err(error) => Err(self.login_failed(token, &error)),
-        };
-        // A refusal is for whoever tries to write down.
-        if !matches!(done, Err(Error::PinIncorrect)) {
-            self.tell(Login::Ends)?;
+            Err(error) => {
+                let failed = login_failed(token, &error);
+                if matches!(failed, Error::PinIncorrect) {
+                    lock_tried().insert(fingerprint, Standing::Refused);
+                    // Who cannot write it down has the beginning on record.
+                    let _ = self.tell(token, Login::Refused);
+                }
+                Err(failed)
+            }
         }
-        done
     }
 
-    fn tell(&self, login: Login) -> Result<(), Error> {
-        self.witness.as_ref().map_or(Ok(()), |witness| witness(login))
+    fn tell(&self, token: &Listed, login: Login) -> Result<(), Error> {
+        self.witness.as_ref().map_or(Ok(()), |witness| witness(&token.entry, login))
     }
 
     fn logged_in_already(&self, token: &Listed) -> Result<(), Error> {
         if self.alone { Err(Error::LoggedIn { label: token.entry.label.clone() }) } else { Ok(()) }
     }
 
-    fn login_failed(&self, token: &Listed, error: &CryptokiError) -> Error {
-        match error {
-            // A PIN that the token calls too long or expired will not be better at the next try either.
-            CryptokiError::Pkcs11(
-                RvError::PinIncorrect | RvError::PinLenRange | RvError::PinInvalid | RvError::PinExpired,
-                _,
-            ) => {
-                lock_refused().push(self.fingerprint(token));
-                Error::PinIncorrect
-            }
-            CryptokiError::Pkcs11(RvError::PinLocked, _) => Error::PinLocked,
-            CryptokiError::Pkcs11(RvError::UserPinNotInitialized, _) => {
-                Error::PinNotSet { label: token.entry.label.clone() }
-            }
-            error => outcome(error),
+    /// Whether the token's flags and what is known of the PIN allow to try it.
+    fn may_try(&self, token: &Listed) -> Result<(), Error> {
+        check_flags(token)?;
+        let standing = lock_tried().get(&self.fingerprint(token)).copied();
+        match standing {
+            Some(Standing::Refused) => Err(Error::PinIncorrect),
+            Some(Standing::Unclear) => token.entry.check_unclear(),
+            None => Ok(()),
         }
-    }
-
-    fn refuse_known_pin(&self, token: &Listed) -> Result<(), Error> {
-        let refused = lock_refused().contains(&self.fingerprint(token));
-        if refused { Err(Error::PinIncorrect) } else { Ok(()) }
     }
 
     /// Tells this PIN on this token from others, for as long as the process lives.
     fn fingerprint(&self, token: &Listed) -> [u8; 32] {
         crypto::sha256(&[token.entry.serial.as_bytes(), &[0], self.pin.expose_secret().as_bytes()])
+    }
+}
+
+impl TokenEntry {
+    /// Whether a PIN of which nobody knows whether the token has refused it may be tried.
+    ///
+    /// Fails with [`Error::PinUnclear`] if the token says that it has refused one since the last login.
+    pub fn check_unclear(&self) -> Result<(), Error> {
+        if self.flags.pin_count_low { Err(Error::PinUnclear { label: self.label.clone() }) } else { Ok(()) }
     }
 }
 
@@ -221,20 +253,33 @@ pub(super) fn close(session: Session) {
     let _ = session.close();
 }
 
-/// Whether the token's flags allow to try the PIN (PKCS#11 v3.0 §3.2).
-fn may_try(token: &Listed, unclear: bool) -> Result<(), Error> {
-    let TokenFlags { pin_initialized, pin_count_low, pin_final_try, pin_locked, .. } = token.entry.flags;
+fn login_failed(token: &Listed, error: &CryptokiError) -> Error {
+    match error {
+        // A PIN that the token calls too long or expired will not be better at the next try either.
+        CryptokiError::Pkcs11(
+            RvError::PinIncorrect | RvError::PinLenRange | RvError::PinInvalid | RvError::PinExpired,
+            _,
+        ) => Error::PinIncorrect,
+        CryptokiError::Pkcs11(RvError::PinLocked, _) => Error::PinLocked,
+        CryptokiError::Pkcs11(RvError::UserPinNotInitialized, _) => {
+            Error::PinNotSet { label: token.entry.label.clone() }
+        }
+        error => outcome(error),
+    }
+}
+
+/// Whether the token's flags allow to try a PIN (PKCS#11 v3.0 §3.2).
+fn check_flags(token: &Listed) -> Result<(), Error> {
+    let TokenFlags { pin_initialized, pin_final_try, pin_locked, .. } = token.entry.flags;
     if pin_locked || pin_final_try {
         return Err(Error::PinLocked);
-    }
-    if unclear && pin_count_low {
-        return Err(Error::PinUnclear { label: token.entry.label.clone() });
     }
     if pin_initialized { Ok(()) } else { Err(Error::PinNotSet { label: token.entry.label.clone() }) }
 }
 
-fn lock_refused() -> MutexGuard<'static, Vec<[u8; 32]>> {
-    REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock_tried() -> MutexGuard<'static, BTreeMap<[u8; 32], Standing>> {
+    // Entries are put in and taken out in single steps.
+    TRIED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The tokens that somebody is logging in to, and the news that one is free again.
@@ -242,8 +287,9 @@ static TAKEN: Mutex<Vec<[String; 3]>> = Mutex::new(Vec::new());
 static GIVEN_BACK: Condvar = Condvar::new();
 /// More than a login takes that comes back.
 const TURN_TIME: Duration = Duration::from_secs(2);
-/// The PINs that were refused in this process, and by which token: a token counts tries, not processes' excuses.
-static REFUSED: Mutex<Vec<[u8; 32]>> = Mutex::new(Vec::new());
+/// The PINs that this process has given to a token, by which, and that were not taken: a token counts tries, not users'
+/// excuses.
+static TRIED: Mutex<BTreeMap<[u8; 32], Standing>> = Mutex::new(BTreeMap::new());
 
 #[cfg(test)]
 mod tests {
@@ -264,14 +310,14 @@ mod tests {
             max_sessions: None,
         };
         let usable = TokenFlags { initialized: true, pin_initialized: true, ..TokenFlags::default() };
-        assert!(may_try(&token(usable), true).is_ok());
+        assert!(check_flags(&token(usable)).is_ok() && token(usable).entry.check_unclear().is_ok());
         let wrong_once = TokenFlags { pin_count_low: true, ..usable };
-        assert!(may_try(&token(wrong_once), false).is_ok());
-        assert!(matches!(may_try(&token(wrong_once), true), Err(Error::PinUnclear { .. })));
+        assert!(check_flags(&token(wrong_once)).is_ok());
+        assert!(matches!(token(wrong_once).entry.check_unclear(), Err(Error::PinUnclear { .. })));
         for flags in [TokenFlags { pin_locked: true, ..usable }, TokenFlags { pin_final_try: true, ..usable }] {
-            assert!(matches!(may_try(&token(flags), false), Err(Error::PinLocked)));
+            assert!(matches!(check_flags(&token(flags)), Err(Error::PinLocked)));
         }
         let unset = TokenFlags { pin_initialized: false, ..usable };
-        assert!(matches!(may_try(&token(unset), false), Err(Error::PinNotSet { .. })));
+        assert!(matches!(check_flags(&token(unset)), Err(Error::PinNotSet { .. })));
     }
 }

@@ -11,6 +11,7 @@ use cryptoki::error::{Error as CryptokiError, RvError};
 
 use super::error::{Error, reason};
 use super::raw::{self, Raw};
+use super::session::Handles;
 
 /// A loaded and initialised module.
 pub(super) struct Module {
@@ -20,6 +21,8 @@ pub(super) struct Module {
     pub context: Pkcs11,
     /// The way in for the rest.
     pub raw: Raw,
+    /// Whose is which session.
+    pub sessions: Handles,
     /// What the vendor wants in `pReserved`.
     reserved: String,
 }
@@ -112,7 +115,8 @@ impl Module {
         let failed = |error: CryptokiError| Error::Module { path: path.to_owned(), reason: reason(&error) };
         let context = Pkcs11::new(path).map_err(failed)?;
         let raw = Raw::open(path).map_err(failed)?;
-        Ok(Module { path: path.to_owned(), context, raw, reserved: reserved.to_owned() })
+        let (path, reserved) = (path.to_owned(), reserved.to_owned());
+        Ok(Module { path, context, raw, sessions: Handles::default(), reserved })
     }
 
     fn finalise(&self) {

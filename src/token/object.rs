@@ -4,13 +4,15 @@ use cryptoki::context::Function;
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki_sys::CK_KEY_TYPE;
 
 use super::error::{Class, Error, Failure, class, not_logged_in, reason};
-use super::kind::{KeyKind, OID_ED25519};
+use super::kind::{KEY_TYPE, KeyKind, OID_ED25519};
 use super::login::is_logged_in;
 use super::probe::{PASSING_PURPOSES, passing_name};
 use super::profile::Profile;
 use super::session::Session;
+use super::sessions::Shared;
 use super::{FoundObject, Objects};
 use crate::crypto::PublicKey;
 use crate::model::{KeyPairSpec, ObjectName};
@@ -57,11 +59,12 @@ fn generate_by(
     template: &[Attribute],
     public_on_token: bool,
 ) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
+    let generation = kind.generation(&profile.hmac)?;
     let Some(spec) = kind.pair() else {
-        return Ok((session.generate_key(&kind.generation(), template)?, None));
+        return Ok((session.generate_key(&generation, template)?, None));
     };
     let public_template = profile.fit_public(kind.public_template(public_on_token));
-    let (public, private) = session.generate_key_pair(&kind.generation(), &public_template, template)?;
+    let (public, private) = session.generate_key_pair(&generation, &public_template, template)?;
     let read = read_public(session, public, spec);
     session.destroy_object(public)?;
     match read {
@@ -240,21 +243,41 @@ pub(super) fn refuse_to_pile_up(left: usize) -> Result<(), Failure> {
 ///
 /// Fails with [`Error::NotProven`], which says which attribute is wrong.
 pub(super) fn prove(
-    profile: &Profile,
+    shared: &Shared,
     session: &Session,
     object: ObjectHandle,
     name: &ObjectName,
     kind: KeyKind,
     token: bool,
 ) -> Result<(), Failure> {
+    let profile = &shared.profile;
     let mut wanted = proof(profile, name, kind, token);
-    wanted.retain(|attribute| !profile.omits(attribute.attribute_type()));
+    wanted.retain(|attribute| !profile.omits(attribute.attribute_type()) && attribute.attribute_type() != KEY_TYPE);
     require(session, object, name, &wanted)?;
+    if let Some(wanted) = kind.own_type(&profile.hmac) {
+        prove_type(shared, session, object, name, wanted)?;
+    }
     match (kind.modulus_len(), kind.secret_len()) {
         (Some(len), _) => prove_modulus(session, object, name, len),
         (None, Some(len)) if !name.purpose.is_made_in_place() => prove_length(session, object, name, len),
         _ => Ok(()),
     }
+}
+
+/// The type of a key for HMAC where that is its hash's own.
+fn prove_type(
+    shared: &Shared,
+    session: &Session,
+    object: ObjectHandle,
+    name: &ObjectName,
+    wanted: CK_KEY_TYPE,
+) -> Result<(), Failure> {
+    let found = shared.module.raw.key_type(session, object)?;
+    if found == wanted {
+        return Ok(());
+    }
+    let (wanted, found) = (format!("number {wanted}"), format!("number {found}"));
+    Err(Error::NotProven { name: *name, attribute: "CKA_KEY_TYPE", wanted, found }.into())
 }
 
 /// The length of a key that was unwrapped, where the token tells it: SoftHSM tells 0 after `C_UnwrapKey`, and the length was
@@ -382,7 +405,7 @@ pub(super) fn require_login(session: &Session) -> Result<(), Failure> {
 
 /// The template of a secret or private key; `token` is false for session objects.
 fn template(profile: &Profile, name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
-    let mut template = kind.type_attributes();
+    let mut template = kind.type_attributes(&profile.hmac);
     template.extend(profile.marks(name));
     template.extend([
         Attribute::Token(token),

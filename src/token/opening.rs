@@ -16,7 +16,7 @@ use super::module::{Lease, Place};
 use super::profile::Profile;
 use super::random::Pool;
 use super::sessions::{Counters, Crew, Shared};
-use super::slot::Wanted;
+use super::slot::{TokenEntry, Wanted};
 use super::turn::Turn;
 use super::{Identity, Inner, Settings, Status, Token, keeper, softhsm_files, watchdog};
 
@@ -24,8 +24,8 @@ use super::{Identity, Inner, Settings, Status, Token, keeper, softhsm_files, wat
 struct Key<P> {
     /// The PIN as the profile makes it.
     pin: P,
-    unclear: bool,
-    /// Of a password that must have been taken itself.
+    /// Whether the token must take this very PIN at the first login.
+    alone: bool,
     witness: Option<Witness>,
 }
 
@@ -42,23 +42,22 @@ impl Token {
         pin: SecretString,
         on_hopeless: impl FnOnce() + Send + 'static,
     ) -> Result<Token, Error> {
-        Token::start(settings, Key { pin: |_: &Profile| pin, unclear: false, witness: None }, Box::new(on_hopeless))
+        Token::start(settings, Key { pin: |_: &Profile| pin, alone: false, witness: None }, Box::new(on_hopeless))
     }
 
     /// As [`Token::open`], by the password of a custom key store, of which the profile makes the PIN. The token must have
     /// taken this very password: fails with [`Error::LoggedIn`] if the process is logged in there already.
     ///
-    /// `witness` is told before and after every login, now and later, and may refuse it. `unclear` says that it was told of
-    /// the beginning of one by this password, and not of the end: then [`Error::PinUnclear`], if the token says that it has
-    /// refused a PIN since the last login.
+    /// `witness` is told before and after every login, now and later, with the token and its flags as they were before, and
+    /// may refuse it. Of a login whose outcome is not known it is told the beginning alone: whoever remembers that refuses the
+    /// next one by [`TokenEntry::check_unclear`].
     pub fn connect(
         settings: &Settings,
         password: &SecretString,
-        unclear: bool,
-        witness: impl Fn(Login) -> Result<(), Error> + Send + Sync + 'static,
+        witness: impl Fn(&TokenEntry, Login) -> Result<(), Error> + Send + Sync + 'static,
         on_hopeless: impl FnOnce() + Send + 'static,
     ) -> Result<Token, Error> {
-        let key = Key { pin: |profile: &Profile| profile.pin(password), unclear, witness: Some(Box::new(witness)) };
+        let key = Key { pin: |profile: &Profile| profile.pin(password), alone: true, witness: Some(Box::new(witness)) };
         Token::start(settings, key, Box::new(on_hopeless))
     }
 
@@ -86,8 +85,7 @@ impl Token {
             },
             copies_dir: settings.copies_dir.clone(),
             pin,
-            alone: key.witness.is_some(),
-            unclear: key.unclear,
+            alone: key.alone,
             witness: key.witness,
             logins: Arc::clone(&counters.logins),
             first: settings.known_serial.clone().map_or_else(OnceLock::new, OnceLock::from),
@@ -95,7 +93,7 @@ impl Token {
         };
         let anchor = door.open_or_heal()?;
         // Later logins repair this one.
-        (door.alone, door.unclear) = (false, false);
+        door.alone = false;
         let entry = anchor.token.entry.clone();
         let identity = Identity {
             label: entry.label,

@@ -42,8 +42,8 @@ pub enum Offer {
     No(String),
 }
 
-/// Tries everything that symmetric keys need, and then one of every kind of keys and of imports, on session objects that
-/// are gone afterwards. RSA is tried with 2,048 bits, which takes seconds here.
+/// Tries everything that symmetric keys need, and then one of every kind of keys, of imports and of multi-Region keys, on
+/// session objects that are gone afterwards. RSA is tried with 2,048 bits, which takes seconds here.
 ///
 /// Fails only if the token cannot be asked at all; what does not work is told in its row.
 pub async fn self_test(token: &Token, deadline: Instant) -> Result<Vec<ProbeRow>, Error> {
@@ -86,6 +86,7 @@ pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, F
     };
     rows.push(ProbeRow { what: "Ed25519ph".to_owned(), needed: false, failure, place: None });
     rows.extend(import_rows(shared, session)?);
+    rows.extend(transfer_rows(shared, session)?);
     Ok(rows)
 }
 
@@ -123,6 +124,34 @@ fn import_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Fail
     Ok(rows)
 }
 
+/// A row for each kind of multi-Region keys: whether the token can give such material to another one, and take it. One alone
+/// if it has no key for which others would wrap it.
+fn transfer_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
+    let rows = transfer::with_trial_key(shared, session, |own| {
+        let mut rows = vec![transfer_row("AES-256", transfer_offer(shared, session, own, KeyKind::Aes256)?)];
+        for (what, kind) in KINDS {
+            let offered = match offer(shared, session, kind)? {
+                Offer::Yes => transfer_offer(shared, session, own, kind)?,
+                no => no,
+            };
+            rows.push(transfer_row(what, offered));
+        }
+        Ok(rows)
+    });
+    match rows {
+        Ok(rows) => Ok(rows),
+        Err(failure) => Ok(vec![transfer_row("a replication key", judged(session, Err(failure))?.0)]),
+    }
+}
+
+fn transfer_row(what: &str, offer: Offer) -> ProbeRow {
+    let failure = match offer {
+        Offer::Yes => None,
+        Offer::No(why) => Some(why),
+    };
+    ProbeRow { what: format!("multi-Region keys: {what}"), needed: false, failure, place: None }
+}
+
 /// Whether the token makes such a key and does with it what it is for; found out once.
 ///
 /// All sizes of RSA are tried with 2,048 bits, since the largest takes up to ten seconds to make. What a key pair is for
@@ -145,12 +174,32 @@ pub(super) fn offer_transfer(shared: &Shared, session: &Session, kind: KeyKind) 
     if let Some(known) = known_transfer(shared, kind) {
         return Ok(known);
     }
+    transfer::with_trial_key(shared, session, |own| transfer_offer(shared, session, own, kind)).or_else(|failure| {
+        let (offer, for_good) = judged(session, Err(failure))?;
+        Ok(keep_transfer(shared, smallest(kind), offer, for_good))
+    })
+}
+
+/// As [`offer_transfer`], with a replication key that is there.
+fn transfer_offer(
+    shared: &Shared,
+    session: &Session,
+    own: (ObjectHandle, &PublicKey),
+    kind: KeyKind,
+) -> Result<Offer, Failure> {
+    if let Some(known) = known_transfer(shared, kind) {
+        return Ok(known);
+    }
     let kind = smallest(kind);
-    let (offer, for_good) = judged(session, transfer::try_kind(shared, session, kind))?;
+    let (offer, for_good) = judged(session, transfer::try_kind(shared, session, own, kind))?;
+    Ok(keep_transfer(shared, kind, offer, for_good))
+}
+
+fn keep_transfer(shared: &Shared, kind: KeyKind, offer: Offer, for_good: bool) -> Offer {
     if for_good {
         shared.transfers().insert(kind, offer.clone());
     }
-    Ok(offer)
+    offer
 }
 
 /// What was found out about transfers of a kind before.
@@ -258,7 +307,7 @@ fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Fai
     });
     let (token, modifiable) = (shared.passing(), object::modifiable(&shared.profile, kind));
     let (key, public) = object::generate(&shared.profile, session, &name, kind, token, modifiable)?;
-    let tried = object::prove(&shared.profile, session, key, &name, kind, token).and_then(|()| match (kind, &public) {
+    let tried = object::prove(shared, session, key, &name, kind, token).and_then(|()| match (kind, &public) {
         // A token that is served has a scheme.
         (KeyKind::Aes256, _) => Ok(()),
         (KeyKind::Mac(spec), _) => try_mac(shared, session, key, spec),
@@ -423,7 +472,7 @@ fn random(session: &Session) -> Result<(), String> {
 }
 
 fn proof(shared: &Shared, session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
-    object::prove(&shared.profile, session, key, name, KeyKind::Aes256, shared.passing()).map_err(told)
+    object::prove(shared, session, key, name, KeyKind::Aes256, shared.passing()).map_err(told)
 }
 
 fn wrong_tag(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<(), String> {
@@ -453,7 +502,7 @@ fn unreadable(session: &Session, key: ObjectHandle) -> Result<(), String> {
 
 fn copy(shared: &Shared, session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
     let copy = object::copy_to_session(session, key).map_err(|error| reason(&error))?;
-    let proved = object::prove(&shared.profile, session, copy, name, KeyKind::Aes256, false).map_err(told);
+    let proved = object::prove(shared, session, copy, name, KeyKind::Aes256, false).map_err(told);
     session.destroy_object(copy).map_err(|error| reason(&error))?;
     proved
 }

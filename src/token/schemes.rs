@@ -37,7 +37,7 @@ impl Schemes {
     /// Tries every scheme with a key that is thrown away. Fails as the token does if it cannot be asked, or does no more what
     /// it did `before` for a reason that may pass; and with [`Error::NoScheme`] if new materials would get none.
     pub fn find(
-        module: &Module,
+        module: &Arc<Module>,
         profile: &Profile,
         slot: Slot,
         busy: &Arc<Busy>,
@@ -108,7 +108,7 @@ impl fmt::Display for Schemes {
 }
 
 fn find_from(
-    module: &Module,
+    module: &Arc<Module>,
     profile: &Profile,
     slot: Slot,
     busy: &Arc<Busy>,
@@ -124,7 +124,7 @@ fn find_from(
 }
 
 fn try_each(
-    module: &Module,
+    module: &Arc<Module>,
     profile: &Profile,
     slot: Slot,
     busy: &Arc<Busy>,
@@ -158,7 +158,7 @@ fn try_each(
 
 /// On a session of its own: a token whose output is longer than expected leaves the operation open.
 fn try_alone(
-    module: &Module,
+    module: &Arc<Module>,
     profile: &Profile,
     slot: Slot,
     busy: &Arc<Busy>,
@@ -172,7 +172,7 @@ fn try_alone(
 }
 
 fn try_scheme(
-    module: &Module,
+    module: &Arc<Module>,
     profile: &Profile,
     session: &Session,
     key: &ThrowAwayKey,
@@ -236,8 +236,8 @@ fn forgeries(scheme: Scheme, wrapped: &[u8]) -> Vec<(&'static [u8], Vec<u8>)> {
     forgeries
 }
 
-fn open(module: &Module, slot: Slot, busy: &Arc<Busy>) -> Result<Session, Error> {
-    Session::open(&module.context, slot, busy).map_err(|error| outcome(&error))
+fn open(module: &Arc<Module>, slot: Slot, busy: &Arc<Busy>) -> Result<Session, Error> {
+    Session::open(module, slot, busy).map_err(|error| outcome(&error))
 }
 
 /// Whether a later try may go better.

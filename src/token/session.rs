@@ -1,11 +1,11 @@
 //! A session of which every call is watched.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cryptoki::context::Pkcs11;
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
@@ -15,23 +15,67 @@ use cryptoki::types::AuthPin;
 use cryptoki_sys::CK_SESSION_HANDLE;
 
 use super::busy::Busy;
+use super::module::Module;
 
 /// One session, used by one thread. There is no way to it but by calls that [`Busy`] watches, and dropping it makes none:
 /// the handle of a lost session may be somebody else's.
 pub(super) struct Session {
     bare: BareSession,
     busy: Arc<Busy>,
+    module: Arc<Module>,
+    /// Which one it is of those that have had its handle.
+    number: u64,
     /// Whether an object was not destroyed that should have been: it may be one of the session.
     keeps_an_object: Cell<bool>,
 }
 
+/// Which session of a module has which handle: that of a lost one may be given to another one.
+#[derive(Default)]
+pub(super) struct Handles(Mutex<Owners>);
+
+#[derive(Default)]
+struct Owners {
+    last: u64,
+    by_handle: HashMap<CK_SESSION_HANDLE, u64>,
+}
+
+impl Handles {
+    /// A session was opened that has this handle. Who had it before, has it no more.
+    fn enter(&self, handle: CK_SESSION_HANDLE) -> u64 {
+        let mut owners = self.owners();
+        owners.last += 1;
+        let number = owners.last;
+        owners.by_handle.insert(handle, number);
+        number
+    }
+
+    /// A session gives its handle up. False if it is another one's by now.
+    fn leave(&self, handle: CK_SESSION_HANDLE, number: u64) -> bool {
+        let mut owners = self.owners();
+        let own = owners.by_handle.get(&handle) == Some(&number);
+        if own {
+            owners.by_handle.remove(&handle);
+        }
+        own
+    }
+
+    fn owners(&self) -> MutexGuard<'_, Owners> {
+        // A number that is given to nobody does no harm.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Session {
     /// Opens one for the thread whose `busy` this is. Read-write for all: some tokens have no other kind.
-    pub fn open(context: &Pkcs11, slot: Slot, busy: &Arc<Busy>) -> Result<Session, CryptokiError> {
+    pub fn open(module: &Arc<Module>, slot: Slot, busy: &Arc<Busy>) -> Result<Session, CryptokiError> {
         let mut bare = None;
-        let watched = busy.watch(|| context.open_rw_session_no_drop(slot).map(|opened| bare = Some(opened)));
+        let watched = busy.watch(|| module.context.open_rw_session_no_drop(slot).map(|opened| bare = Some(opened)));
         // One that was opened too late is there all the same, and to be closed by whoever may.
-        let session = bare.map(|bare| Session { bare, busy: Arc::clone(busy), keeps_an_object: Cell::new(false) });
+        let session = bare.map(|bare| {
+            let number = module.sessions.enter(bare.handle());
+            let (busy, module) = (Arc::clone(busy), Arc::clone(module));
+            Session { bare, busy, module, number, keeps_an_object: Cell::new(false) }
+        });
         session.map_or_else(|| watched.and(Err(CryptokiError::InvalidValue)), Ok)
     }
 
@@ -53,9 +97,13 @@ impl Session {
         self.busy.watch(|| self.bare.login(user, pin))
     }
 
-    /// `C_CloseSession`, if `C_GetSessionInfo` says that it is open. A thread that is recalled closes it, too.
+    /// `C_CloseSession`, if `C_GetSessionInfo` says that it is open, and no other session has its handle by now. A thread
+    /// that is recalled closes it, too.
     pub fn close(self) -> Result<(), CryptokiError> {
-        let Session { bare, busy, .. } = self;
+        let Session { bare, busy, module, number, .. } = self;
+        if !module.sessions.leave(bare.handle(), number) {
+            return Ok(());
+        }
         busy.watch_closing(|| bare.get_session_info())?;
         busy.watch_closing(|| bare.close())
     }
@@ -164,3 +212,18 @@ impl Session {
 
 /// Handles that one `C_FindObjects` may bring: a round trip each on a network HSM.
 const HANDLES_PER_CALL: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_lost_his_handle_to_another_one_has_nothing_to_close() {
+        let handles = Handles::default();
+        let (lost, other) = (handles.enter(7), handles.enter(8));
+        let new = handles.enter(7);
+        assert!(!handles.leave(7, lost), "a lost session's handle is the new one's");
+        assert!(handles.leave(8, other) && handles.leave(7, new));
+        assert!(!handles.leave(7, new), "once");
+    }
+}

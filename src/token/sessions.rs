@@ -147,6 +147,8 @@ pub(super) struct Hand {
     pub lane: LaneName,
     pub control: Sender<Control>,
     pub busy: Arc<Busy>,
+    /// Whether the token gave it no session; it is told to enter again until it gets one.
+    pub shut_out: Arc<AtomicBool>,
     pub thread: JoinHandle<()>,
 }
 
@@ -236,6 +238,13 @@ impl Hand {
     pub fn order(&self, order: Control) {
         let _ = self.control.send(order);
         self.thread.thread().unpark();
+    }
+
+    /// Has it enter alone, if the token is served. Nobody waits for its answer.
+    pub fn enter(&self, serving: Option<&Serving>) {
+        if let Some(serving) = serving {
+            self.order(Control::Enter(serving.clone(), bounded(1).0));
+        }
     }
 }
 
@@ -496,19 +505,18 @@ impl Crew {
 
     /// Whether the lane has a worker that answers.
     pub fn serves(&self, lane: LaneName) -> bool {
-        self.hands.iter().any(|hand| hand.lane == lane)
+        self.hands.iter().any(|hand| hand.lane == lane && !hand.shut_out.load(Ordering::Acquire))
     }
 
-    /// Makes a worker that was written off one of the crew again, for whom a recovery waits, if nothing has been lost since
-    /// its epoch began.
-    pub fn take_back(&mut self, busy: &Arc<Busy>, epoch: u64) -> bool {
-        let same = self.serving.as_ref().is_some_and(|serving| serving.epoch == epoch);
-        let index = self.lost.iter().position(|hand| same && Arc::ptr_eq(&hand.busy, busy));
-        let Some(index) = index else { return false };
-        busy.take_back();
-        let hand = self.lost.swap_remove(index);
-        self.hands.push(hand);
-        true
+    /// Has those enter that the token gave no session: there may be room now.
+    pub fn let_in(&self) {
+        let shut_out = self.hands.iter().filter(|hand| hand.shut_out.load(Ordering::Acquire));
+        shut_out.for_each(|hand| hand.enter(self.serving.as_ref()));
+    }
+
+    /// Strikes a worker off the list that was written off, came back, and has nothing at the token any more.
+    pub fn dismiss(&mut self, busy: &Arc<Busy>) {
+        self.lost.retain(|hand| !Arc::ptr_eq(&hand.busy, busy));
     }
 }
 

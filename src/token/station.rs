@@ -471,7 +471,7 @@ impl Station {
 
     /// Proves a new key, which must not stay if it is not what was asked for.
     fn proved(&self, made: ObjectHandle, name: &ObjectName, kind: KeyKind, token: bool) -> Result<(), Failure> {
-        object::prove(&self.shared.profile, &self.session, made, name, kind, token).inspect_err(|_| {
+        object::prove(&self.shared, &self.session, made, name, kind, token).inspect_err(|_| {
             // If this fails as well, the key's intent names it.
             let _ = self.session.destroy_object(made);
         })
@@ -523,7 +523,7 @@ impl Station {
         let _turn = self.turn();
         let found = self.find(name)?;
         if let Some(object) = found {
-            object::prove(&self.shared.profile, &self.session, object, name, kind, true)?;
+            object::prove(&self.shared, &self.session, object, name, kind, true)?;
         }
         Ok(Answer::Exists(found.is_some()))
     }
@@ -557,12 +557,12 @@ impl Station {
     fn search(&self, name: &ObjectName, kind: KeyKind) -> Result<ObjectHandle, Failure> {
         let _turn = self.turn();
         if let Some(object) = self.shared.index.one(&self.shared.profile.mark_bytes(name))
-            && object::prove(&self.shared.profile, &self.session, object, name, kind, true).is_ok()
+            && object::prove(&self.shared, &self.session, object, name, kind, true).is_ok()
         {
             return Ok(object);
         }
         let object = self.find(name)?.ok_or(Error::NotFound(*name))?;
-        object::prove(&self.shared.profile, &self.session, object, name, kind, true)?;
+        object::prove(&self.shared, &self.session, object, name, kind, true)?;
         Ok(object)
     }
 
@@ -575,7 +575,7 @@ impl Station {
         }
         self.count();
         match object::copy_to_session(&self.session, object) {
-            Ok(copy) => object::prove(&self.shared.profile, &self.session, copy, name, kind, false).map(|()| copy),
+            Ok(copy) => object::prove(&self.shared, &self.session, copy, name, kind, false).map(|()| copy),
             Err(error) if matches!(class(&error), Class::Refused | Class::Full) => Ok(object),
             Err(error) => Err(error.into()),
         }
@@ -607,7 +607,7 @@ fn number_one(len: usize) -> Vec<u8> {
 }
 
 fn open_session(shared: &Shared, busy: &Arc<Busy>, slot: Slot) -> Result<Session, CryptokiError> {
-    let session = Session::open(&shared.module.context, slot, busy)?;
+    let session = Session::open(&shared.module, slot, busy)?;
     shared.counters.sessions.fetch_add(1, Ordering::Relaxed);
     Ok(session)
 }

@@ -1,6 +1,7 @@
 //! One worker: a thread with a session, which takes jobs from its lane and orders from the keeper.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, SendError, unbounded};
@@ -9,18 +10,20 @@ use cryptoki::error::Error as CryptokiError;
 use super::busy::Busy;
 use super::error::{Class, Error, Failure, class, outcome, reason};
 use super::lane::Next;
-use super::sessions::{Control, Hand, Job, LaneName, Request, Shared};
+use super::sessions::{Control, Hand, Job, LaneName, Request, Serving, Shared};
 use super::station::Station;
 
 /// Starts a worker for this lane. It waits for [`Control::Enter`].
 pub(super) fn hire(shared: &Arc<Shared>, lane: LaneName) -> Result<Hand, Error> {
     let (control, orders) = unbounded();
     let busy = Arc::new(Busy::new(&shared.profile.limits));
+    let shut_out = Arc::new(AtomicBool::new(false));
     let worker = Worker {
         shared: Arc::clone(shared),
         lane,
         orders,
         busy: Arc::clone(&busy),
+        shut_out: Arc::clone(&shut_out),
         station: None,
         epoch: 0,
         waiting: None,
@@ -33,7 +36,7 @@ pub(super) fn hire(shared: &Arc<Shared>, lane: LaneName) -> Result<Hand, Error> 
     };
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || worker.run());
     let thread = thread.map_err(|error| Error::System(format!("a thread for the token: {error}")))?;
-    Ok(Hand { lane, control, busy, thread })
+    Ok(Hand { lane, control, busy, shut_out, thread })
 }
 
 struct Worker {
@@ -41,6 +44,7 @@ struct Worker {
     lane: LaneName,
     orders: Receiver<Control>,
     busy: Arc<Busy>,
+    shut_out: Arc<AtomicBool>,
     /// `None` while the keeper recovers.
     station: Option<Station>,
     epoch: u64,
@@ -57,10 +61,11 @@ impl Worker {
                 Next::Order(order) => self.obey(order),
             }
             if self.busy.is_written_off() {
-                return self.vanish();
+                break;
             }
         }
-        self.leave();
+        // It may have been when it was told to stop.
+        if self.busy.is_written_off() { self.vanish() } else { self.leave() }
     }
 
     fn next(&mut self) -> Next {
@@ -84,15 +89,12 @@ impl Worker {
                 let _ = done.send(());
             }
             Control::Enter(serving, done) => {
-                let epoch = serving.epoch;
-                self.busy.begin();
-                let opened = Station::open(&self.shared, &self.busy, serving);
-                self.busy.end();
-                self.epoch = epoch;
-                let entered = opened.map(|station| self.station = Some(station));
-                // A replacement enters alone, with nobody waiting for its answer.
-                if let Err(SendError(Err(error))) = done.send(entered) {
-                    self.shared.report_lost(epoch, error.to_string());
+                let entered = self.enter(serving);
+                // A replacement enters alone, with nobody waiting for its answer. That it gets no session is its own loss.
+                if let Err(SendError(Err(error))) = done.send(entered)
+                    && !error.is_refusal()
+                {
+                    self.shared.report_lost(self.epoch, error.to_string());
                 }
             }
             Control::GiveUp => {
@@ -110,6 +112,23 @@ impl Worker {
             // Handled by the loop, which ends.
             Control::Stop => {}
         }
+    }
+
+    fn enter(&mut self, serving: Serving) -> Result<(), Error> {
+        // It was told twice while it was on its way.
+        if self.station.is_some() && self.epoch == serving.epoch {
+            return Ok(());
+        }
+        self.epoch = serving.epoch;
+        self.busy.begin();
+        let opened = Station::open(&self.shared, &self.busy, serving);
+        self.busy.end();
+        let refused = opened.as_ref().err().filter(|error| error.is_refusal());
+        let was_shut_out = self.shut_out.swap(refused.is_some(), Ordering::AcqRel);
+        if let Some(error) = refused.filter(|_| !was_shut_out) {
+            tracing::warn!(lane = ?self.lane, reason = %error, "a worker gets no session; trying again every second");
+        }
+        opened.map(|station| self.station = Some(station))
     }
 
     fn serve(&mut self, mut job: Job) {
@@ -240,14 +259,20 @@ impl Worker {
         }
     }
 
-    /// Ends after having been written off. The session is closed only if it can still be this worker's own.
+    /// Ends after having been written off. It closes its session, and is one of the lost until then: it may hold copies.
     fn vanish(mut self) {
         if let Some(job) = self.waiting.take() {
             self.shared.lane(self.lane).put(job);
         }
-        let taken_back = self.shared.crew().take_back(&self.busy, self.epoch);
-        if taken_back {
-            self.leave();
+        self.busy.take_back();
+        self.leave();
+        self.shared.crew().dismiss(&self.busy);
+        // From when it was one of the crew. Nobody gives it any more.
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Control::Leave(done) | Control::Forget(_, done) => drop(done.send(())),
+                Control::Enter(..) | Control::GiveUp | Control::Stop => {}
+            }
         }
     }
 }

@@ -139,6 +139,56 @@ fn a_password_that_was_refused_is_known_after_a_crash_and_after_another_one() {
     });
 }
 
+/// The token hears the password, and nobody the token: after that a wrong one is not tried again, by the next process
+/// either, and a right one is.
+#[test]
+fn a_password_whose_refusal_was_not_heard_is_not_tried_again() {
+    let test = "passwords::a_password_whose_refusal_was_not_heard_is_not_tried_again";
+    let Some(dir) = dir_of(test) else {
+        let dir = softhsm_dir();
+        for role in ["first", "second"] {
+            assert_passed(test, &again(test, role, dir.path()).output().unwrap());
+        }
+        return;
+    };
+    let mut settings = crate::in_process::settings(&dir);
+    settings.token.module = module();
+    settings.clusters.values_mut().for_each(|cluster| cluster.module = module());
+    let shim = Shim::in_dir(&dir);
+    let tries = || shim.calls_of(crate::in_process::CLUSTER_LABEL, "C_Login");
+    let unheard = format!("@{} fail_after CKR_DEVICE_ERROR C_Login", crate::in_process::CLUSTER_LABEL);
+    let failed = |code: &str| ("FAILED".to_owned(), json!(code));
+    block_on(async {
+        if role() == "first" {
+            crate::make_cluster(&dir);
+            crate::process::make_token(crate::process::LABEL);
+        }
+        let service = InProcess::try_open(settings, MovedClock::at(START), Default::default()).await.unwrap();
+        if role() == "first" {
+            let store = KeyStore::create(&service, "not the password").await;
+            std::fs::write(dir.join("store"), &store.id).unwrap();
+            shim.rules(&unheard);
+            assert_eq!(store.connect().await, failed("NETWORK_ERRORS"));
+            shim.rules("");
+            store.disconnected().await;
+        }
+        let store = KeyStore::named(&service, &std::fs::read_to_string(dir.join("store")).unwrap());
+        assert_eq!(store.connect().await, failed("INVALID_CREDENTIALS"));
+        assert_eq!(tries(), 1, "the token says that it has refused one");
+        store.disconnected().await;
+        if role() == "second" {
+            store.update(json!({ "KeyStorePassword": PASSWORD })).await;
+            shim.rules(&unheard);
+            assert_eq!(store.connect().await, failed("NETWORK_ERRORS"));
+            shim.rules("");
+            store.disconnected().await;
+            store.connected().await;
+            assert_eq!(tries(), 3);
+        }
+        service.close().await;
+    });
+}
+
 /// What cannot be a password of the vendor's is not tried, and so it is not refused.
 #[test]
 fn a_password_of_the_wrong_form_is_none_that_was_refused() {

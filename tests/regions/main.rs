@@ -5,6 +5,8 @@ mod deletion;
 #[path = "../support/in_process.rs"]
 mod in_process;
 mod machine;
+#[path = "../support/noise.rs"]
+mod noise;
 mod pairs;
 #[path = "../token/process.rs"]
 #[allow(dead_code)]
@@ -12,9 +14,12 @@ mod process;
 mod race;
 mod replicas;
 mod rotation;
+#[path = "../support/shim.rs"]
+mod shim;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
+mod unpair;
 
 use std::time::{Duration, Instant};
 

@@ -24,6 +24,7 @@
 //! | `refuse_attribute N…` | making an object with one of these attributes is `CKR_ATTRIBUTE_TYPE_INVALID` |
 //! | `refuse_false CODE N…` | making an object with one of these attributes, false, is this code |
 //! | `refuse_key_type N…` | making a key of one of these types is `CKR_TEMPLATE_INCONSISTENT`, but by `C_DeriveKey` |
+//! | `hmac_types`, `hmac_types lengths` | as YubiHSM: a key for HMAC has the type of its hash, does no other HMAC, and has no `CKA_VALUE_LEN`, neither given nor told (`CKR_ATTRIBUTE_TYPE_INVALID`); as nShield: the same with that length |
 //! | `pairs_are_one` | as YubiHSM: a public half has the private one's label; destroying it does nothing; it goes with the private one |
 //! | `blind` | a search finds nothing, at once: for making many keys, each of which is searched for before |
 //! | `renumber` | objects' handles are small numbers that begin anew at every login, so that an old one is another's |
@@ -51,6 +52,7 @@
 
 mod call;
 mod gcm;
+mod hmac;
 mod rules;
 mod shared;
 mod state;
@@ -391,6 +393,8 @@ unsafe extern "C" fn C_CreateObject(
 ) -> CK_RV {
     let call = begin!(Call::on_session("C_CreateObject", session));
     begin!(unsafe { room_for(&call, template, count) });
+    let mut template = begin!(unsafe { hmac::beneath(&call, template, count) });
+    let (template, count) = (template.as_mut_ptr(), template.len() as CK_ULONG);
     let code = call.pass(|list| list.C_CreateObject.map(|f| unsafe { f(session, template, count, object) }));
     unsafe { numbered(&call, code, &[object]) }
 }
@@ -439,7 +443,10 @@ unsafe extern "C" fn C_GetAttributeValue(
 ) -> CK_RV {
     let call = begin!(Call::on_session("C_GetAttributeValue", session));
     let object = call.object(object);
-    call.pass(|list| list.C_GetAttributeValue.map(|f| unsafe { f(session, object, template, count) }))
+    let code = call.pass(|list| list.C_GetAttributeValue.map(|f| unsafe { f(session, object, template, count) }));
+    let told =
+        if template.is_null() { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(template, count as usize) } };
+    unsafe { hmac::tell(&call, object, code, told) }
 }
 
 unsafe extern "C" fn C_SetAttributeValue(
@@ -503,6 +510,8 @@ unsafe extern "C" fn C_GenerateKey(
     let call = begin!(Call::on_session("C_GenerateKey", session));
     let mut mechanism = begin!(unsafe { shown(&call, mechanism) });
     begin!(unsafe { room_for(&call, template, count) });
+    let mut template = begin!(unsafe { hmac::beneath(&call, template, count) });
+    let (template, count) = (template.as_mut_ptr(), template.len() as CK_ULONG);
     let code =
         call.pass(|list| list.C_GenerateKey.map(|f| unsafe { f(session, &mut mechanism, template, count, key) }));
     unsafe { numbered(&call, code, &[key]) }
@@ -563,6 +572,8 @@ unsafe extern "C" fn C_UnwrapKey(
     let call = begin!(Call::on_session("C_UnwrapKey", session));
     let mut mechanism = begin!(unsafe { shown(&call, mechanism) });
     begin!(unsafe { room_for(&call, template, count) });
+    let mut template = begin!(unsafe { hmac::beneath(&call, template, count) });
+    let (template, count) = (template.as_mut_ptr(), template.len() as CK_ULONG);
     let unwrapping = call.object(unwrapping);
     let code = call.pass(|list| {
         list.C_UnwrapKey

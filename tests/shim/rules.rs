@@ -199,6 +199,7 @@ const WORDS: [(&str, usize); 34] = [
     ("objects", 1),
     ("id_max", 1),
     ("no_session_objects", 0),
+    ("hmac_types", 0),
     ("pairs_are_one", 0),
     ("refuse_attribute", 1),
     ("refuse_false", 2),

@@ -153,7 +153,7 @@ fn a_profile_with_too_many_workers_leaves_nobody_logged_in() {
         let _other = Token::open(&settings("other", ""), pin(PIN), || panic!("hopeless")).unwrap();
         shim.rules(&format!("@{LABEL} sessions 20"));
         let connect =
-            |more: &str| Token::connect(&settings(LABEL, more), &pin(PIN), false, |_| Ok(()), || panic!("hopeless"));
+            |more: &str| Token::connect(&settings(LABEL, more), &pin(PIN), |_, _| Ok(()), || panic!("hopeless"));
         for _ in 0..2 {
             let refused = connect("[sessions]\nfast_workers = 40\n").unwrap_err();
             assert!(matches!(refused, Error::TooManyWorkers { wanted: 44, max: 20, .. }), "{refused}");

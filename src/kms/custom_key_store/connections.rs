@@ -4,8 +4,8 @@
 //! task per custom key store opens or closes its token, one at a time, until that is as the record wants it. What came of
 //! an attempt is recorded where somebody asked for it (`CONNECTING`), or where only somebody can mend it: a password that
 //! was refused is never tried again, not by the next start either, nor when it is set once more after another one. Before
-//! a password is given to a token that is written down, and when it was not refused, that: after a crash in between, the
-//! token itself has to say that it has refused none. Another outage of a custom key store that was connected is waited for.
+//! a password is given to a token that is written down, and when it was taken, that. After a crash in between, or a login
+//! that told no outcome, the token itself has to say that it has refused none. Another outage of a custom key store that was connected is waited for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
@@ -17,10 +17,10 @@ use serde_json::json;
 use super::TrustAnchor;
 use crate::crash_point;
 use crate::crypto;
-use crate::kms::{CommitError, Error, KeyStore, Kms};
+use crate::kms::{CommitError, End, Error, KeyStore, Kms, Seat};
 use crate::model::{AccountId, ClusterId, ConnectionError, ConnectionState, CustomKeyStoreId};
 use crate::store::{Change, Connection, CustomKeyStoreRecord, PasswordStanding, Row};
-use crate::token::{self, Login, Status, Token};
+use crate::token::{self, Login, Status, Token, TokenEntry};
 
 /// A token for a custom key store, as the settings name it.
 #[derive(Clone, Debug)]
@@ -58,11 +58,20 @@ enum Link {
     Waiting { until: Instant, pause: Duration },
 }
 
+/// Whether a token that was opened is used.
+enum Use {
+    Begun,
+    /// Nobody wants it any more.
+    Unwanted,
+    /// A Region has it.
+    Elsewhere,
+}
+
 /// What to do next, and only by whoever was told.
 enum Step {
     Open(Arc<Row<CustomKeyStoreRecord>>, Duration),
     /// It is connected, and the record does not say so yet.
-    Record(Arc<Row<CustomKeyStoreRecord>>),
+    Record(Arc<Row<CustomKeyStoreRecord>>, Token),
     /// The token took the password once, and does no more.
     Refused(Arc<Row<CustomKeyStoreRecord>>, Token, ConnectionError),
     Close(Token),
@@ -198,9 +207,9 @@ impl Kms {
             (Some(Link::Open(token)), Some(row)) => match lost(&token) {
                 Some(why) => Some(Step::Refused(row, token, why)),
                 None => {
-                    links.by_id.insert(id.clone(), Link::Open(token));
+                    links.by_id.insert(id.clone(), Link::Open(token.clone()));
                     let unrecorded = row.record.connection == Connection::Connecting;
-                    return unrecorded.then_some(Step::Record(row));
+                    return unrecorded.then_some(Step::Record(row, token));
                 }
             },
             (Some(Link::Waiting { until, pause }), Some(_)) if until > Instant::now() => {
@@ -219,18 +228,12 @@ impl Kms {
         let mut next = Some(first);
         while let Some(step) = next {
             match step {
-                Step::Open(row, pause) => {
-                    let link = self.open(&row, pause).await;
-                    let opened = matches!(link, Some(Link::Open(_)));
-                    // Before anybody is told: who reads that it is connected may use it.
-                    self.custom_key_stores.settle(&id, link);
-                    if opened {
-                        self.succeeded(&row).await;
-                        self.clone().reconcile_soon(&id);
-                    }
-                }
+                Step::Open(row, pause) => match self.open(&row, pause).await {
+                    Ok(token) => self.put_to_use(&row, token, pause).await,
+                    Err(link) => self.custom_key_stores.settle(&id, link),
+                },
                 // Once: if it fails, the next round tries again.
-                Step::Record(row) => return self.succeeded(&row).await,
+                Step::Record(row, token) => return self.succeeded(&row, &token).await,
                 Step::Refused(row, token, why) => {
                     self.failed(&row, why, why == ConnectionError::InvalidCredentials).await;
                     close(token).await;
@@ -246,27 +249,86 @@ impl Kms {
         }
     }
 
-    /// Opens the token of a custom key store once. `pause` is how long was waited for it before.
-    async fn open(self: &Arc<Self>, row: &Arc<Row<CustomKeyStoreRecord>>, pause: Duration) -> Option<Link> {
+    /// Uses a token that was opened, or closes it.
+    async fn put_to_use(self: &Arc<Self>, row: &Row<CustomKeyStoreRecord>, token: Token, pause: Duration) {
+        let (id, cluster) = (&row.record.id, &row.record.cluster);
+        let link = match self.begin_use(&row.record, &token) {
+            Use::Begun => {
+                tracing::info!(store = %id, %cluster, "a custom key store is connected");
+                self.succeeded(row, &token).await;
+                return self.clone().reconcile_soon(id);
+            }
+            Use::Unwanted => {
+                self.succeeded(row, &token).await;
+                None
+            }
+            Use::Elsewhere => {
+                tracing::error!(store = %id, ?token, "the settings name the token of a cluster elsewhere, too");
+                self.failed(row, ConnectionError::InternalError, false).await.then(|| waiting(pause))
+            }
+        };
+        close(token).await;
+        self.custom_key_stores.settle(id, link);
+    }
+
+    /// Has a token be used from now on, before anybody is told: who reads that it is connected may use it. Not one of which
+    /// somebody was told, while it was opened, that it is disconnected.
+    fn begin_use(&self, tried: &CustomKeyStoreRecord, token: &Token) -> Use {
+        let mut links = self.custom_key_stores.links();
+        let row = self.store.custom_key_store(&tried.region, &tried.account, &tried.id);
+        if self.tokens().iter().any(|other| other.identity() == token.identity()) {
+            return Use::Elsewhere;
+        }
+        if links.ended || row.is_none_or(|row| !row.record.connection.is_wanted()) {
+            return Use::Unwanted;
+        }
+        links.by_id.insert(tried.id.clone(), Link::Open(token.clone()));
+        Use::Begun
+    }
+
+    /// Gives the token of Regions its place, unless a custom key store is connected to it: the settings must name every
+    /// token once. Gives the cluster then.
+    pub fn take_seat(&self, seat: &Seat, token: Token) -> Result<(), ClusterId> {
+        let links = self.custom_key_stores.links();
+        let has_it = |row: &Arc<Row<CustomKeyStoreRecord>>| match links.by_id.get(&row.record.id) {
+            Some(Link::Open(other)) => other.identity() == token.identity(),
+            _ => false,
+        };
+        match self.store.custom_key_stores().iter().find(|row| has_it(row)) {
+            Some(row) => Err(row.record.cluster.clone()),
+            None => {
+                seat.take(token);
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens the token of a custom key store once; what becomes of the connection if that fails. `pause` is how long was
+    /// waited for it before.
+    async fn open(
+        self: &Arc<Self>,
+        row: &Arc<Row<CustomKeyStoreRecord>>,
+        pause: Duration,
+    ) -> Result<Token, Option<Link>> {
         let record = &row.record;
         if record.standing == PasswordStanding::Refused {
             self.failed(row, ConnectionError::InvalidCredentials, true).await;
-            return None;
+            return Err(None);
         }
         let Some(cluster) = self.custom_key_stores.cluster_for(&record.account, &record.cluster) else {
             tracing::error!(
                 cluster = %record.cluster, store = %record.id, account = %record.account,
                 "the settings name no such cluster for the account"
             );
-            return self.failed(row, ConnectionError::ClusterNotFound, false).await.then(|| waiting(pause));
+            return Err(self.failed(row, ConnectionError::ClusterNotFound, false).await.then(|| waiting(pause)));
         };
         let (mut settings, password) = (cluster.token.clone(), SecretString::from(record.password.as_str()));
-        let (unclear, witness) = (record.is_unclear(), self.witness(row));
+        let witness = self.witness(row);
         // Another token in its place, which has the same label, is none of ours.
         settings.serial = record.serial.clone().or(settings.serial);
         let id = record.id.clone();
         let mut opening = tokio::task::spawn_blocking(move || {
-            Token::connect(&settings, &password, unclear, witness, move || {
+            Token::connect(&settings, &password, witness, move || {
                 tracing::error!(store = %id, "every call into the token of a custom key store hangs; restart the service");
             })
         });
@@ -281,17 +343,11 @@ impl Kms {
         crash_point::reached("custom-key-store-opened");
         let opened = opened.unwrap_or_else(|error| Err(token::Error::System(error.to_string())));
         match opened {
-            Ok(token) if self.serves_otherwise(&token) => {
-                tracing::error!(store = %record.id, ?token, "the settings name the token of a cluster elsewhere, too");
-                self.failed(row, ConnectionError::InternalError, false).await;
-                close(token).await;
-                None
-            }
-            Ok(token) => Some(Link::Open(token)),
+            Ok(token) => Ok(token),
             Err(error) => {
                 tracing::warn!(store = %record.id, cluster = %record.cluster, %error, "a custom key store is not connected");
                 let refused = matches!(error, token::Error::PinIncorrect);
-                self.failed(row, connection_error(&error), refused).await.then(|| waiting(pause))
+                Err(self.failed(row, connection_error(&error), refused).await.then(|| waiting(pause)))
             }
         }
     }
@@ -300,39 +356,37 @@ impl Kms {
     fn witness(
         self: &Arc<Self>,
         row: &Arc<Row<CustomKeyStoreRecord>>,
-    ) -> impl Fn(Login) -> Result<(), token::Error> + Send + Sync + 'static {
+    ) -> impl Fn(&TokenEntry, Login) -> Result<(), token::Error> + Send + Sync + 'static {
         // Of the service, not a share in it: it has the token.
         let (kms, tried, runtime) = (Arc::downgrade(self), row.clone(), tokio::runtime::Handle::current());
         let untold =
             |why| token::Error::Unavailable(format!("a login could not be written down, and was not made: {why}"));
-        move |login| match kms.upgrade() {
-            Some(kms) => {
-                runtime.block_on(kms.note_login(&tried.record, login)).map_err(|error| untold(error.to_string()))
+        move |entry, login| {
+            let kms = kms.upgrade().ok_or_else(|| untold("the service has ended".to_owned()))?;
+            let row = kms.as_tried(&tried.record).map_err(|error| untold(error.to_string()))?;
+            if login == Login::Begins && row.record.is_unclear() {
+                entry.check_unclear()?;
             }
-            None => Err(untold("the service has ended".to_owned())),
+            runtime.block_on(kms.note_login(&tried.record, login)).map_err(|error| untold(error.to_string()))
         }
     }
 
     async fn note_login(&self, tried: &CustomKeyStoreRecord, login: Login) -> Result<(), Error> {
-        let CustomKeyStoreRecord { region, account, id, cluster, password, .. } = tried;
+        let CustomKeyStoreRecord { region, account, id, cluster, .. } = tried;
         loop {
-            let row = self.store.custom_key_store(region, account, id);
-            let is_same = |row: &Arc<Row<CustomKeyStoreRecord>>| {
-                row.record.cluster == *cluster && crypto::equal(row.record.password.as_bytes(), password.as_bytes())
-            };
-            let Some(row) = row.filter(is_same) else {
-                return Err(Error::Internal(format!("custom key store {id} is another one by now")));
-            };
+            let row = self.as_tried(tried)?;
             let mut record = row.record.clone();
             let phase = match login {
                 Login::Begins => {
                     record.begin_try();
                     "begun"
                 }
-                Login::Ends => {
+                Login::Taken => {
                     record.end_try();
                     "ended"
                 }
+                // Written down with what it means for the connection.
+                Login::Refused => return Ok(()),
             };
             let details = json!({ "customKeyStoreId": id, "clusterId": cluster, "phase": phase });
             let (event_id, event) = self.act("CustomKeyStoreLogin", region, account, details);
@@ -346,17 +400,20 @@ impl Kms {
         }
     }
 
-    /// Whether a Region has its keys on the token: the settings must name every token once.
-    fn serves_otherwise(&self, token: &Token) -> bool {
-        self.tokens().iter().any(|other| other.identity() == token.identity())
+    /// The custom key store as it is now, if it is still on the same cluster by the same password.
+    fn as_tried(&self, tried: &CustomKeyStoreRecord) -> Result<Arc<Row<CustomKeyStoreRecord>>, Error> {
+        let CustomKeyStoreRecord { region, account, id, cluster, password, .. } = tried;
+        let is_same = |row: &Arc<Row<CustomKeyStoreRecord>>| {
+            row.record.cluster == *cluster && crypto::equal(row.record.password.as_bytes(), password.as_bytes())
+        };
+        let row = self.store.custom_key_store(region, account, id).filter(is_same);
+        row.ok_or_else(|| Error::Internal(format!("custom key store {id} is another one by now")))
     }
 
-    async fn succeeded(&self, tried: &Row<CustomKeyStoreRecord>) {
-        tracing::info!(store = %tried.record.id, cluster = %tried.record.cluster, "a custom key store is connected");
-        let serial = self.custom_token(&tried.record.id).map(|token| token.identity().serial.clone());
+    async fn succeeded(&self, tried: &Row<CustomKeyStoreRecord>, token: &Token) {
         self.conclude(tried, |record| {
             record.standing = PasswordStanding::Proven;
-            record.serial = record.serial.take().or(serial.clone());
+            record.serial.get_or_insert_with(|| token.identity().serial.clone());
             if record.connection == Connection::Connecting {
                 record.connection = Connection::Connected;
             }
@@ -367,10 +424,12 @@ impl Kms {
     /// Records a failure that somebody waits for, or that only somebody can mend, and whether the token refused the password;
     /// true of one that is tried again.
     async fn failed(&self, tried: &Row<CustomKeyStoreRecord>, why: ConnectionError, refused: bool) -> bool {
-        let for_good = matches!(
-            why,
-            ConnectionError::InvalidCredentials | ConnectionError::UserLockedOut | ConnectionError::UserNotFound
-        );
+        let for_good = match why {
+            // Else the password was not tried, and may be one day.
+            ConnectionError::InvalidCredentials => refused,
+            ConnectionError::UserLockedOut | ConnectionError::UserNotFound => true,
+            _ => false,
+        };
         self.conclude(tried, |record| {
             if refused {
                 record.refuse();
@@ -436,8 +495,8 @@ impl Kms {
         tokio::spawn(async move {
             let key_store = KeyStore::Custom(id.clone());
             self.undo_others_creations(&key_store).await;
-            self.finish_destructions(&key_store).await;
-            self.finish_removals(&key_store).await;
+            self.finish_destructions(&key_store, End::Destroyed).await;
+            self.finish_removals(&key_store, End::Destroyed).await;
             if let Err(error) = self.reconcile_custom_key_store(&id).await {
                 tracing::error!(%error, store = %id, "what is on the token could not be held against the store");
             }

@@ -1,5 +1,6 @@
 //! Claiming blocks of wraps, and what follows when a material nears the end of its budget.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,32 +9,43 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::budget::{Budget, Taken};
 use super::new_material::rotation_of;
-use super::worker::{Reason, place};
+use super::turns::Tokens;
+use super::worker::{Reason, is_of_the_token, place};
 use crate::crash_point;
 use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::model::{KeyState, Origin};
 use crate::store::{Change, KeyRecord, Material, Row, RunsRecord, WrapCountRecord};
 
 impl Kms {
-    /// Writes down that a run begins; `restored` if the store was put back to an older state on purpose.
+    /// Writes down that a run begins.
+    pub async fn begin_run(&self) -> Result<(), Error> {
+        let count = self.runs_so_far().count + 1;
+        self.commit(self.with_runs(Change::new(self.now()), count)).await?;
+        self.budgets.set_run(count);
+        Ok(())
+    }
+
+    /// Counts the wraps that are unknown where the store was put back to an older state on purpose, with the change that
+    /// accepts that: no later start knows of it.
     ///
     /// Nobody knows how often keys were used in the time that a restore took back. But no wrap was answered without a
     /// line in the audit log, which was not put back: as many lines as came since are counted for every material.
-    pub async fn begin_run(&self, restored: bool) -> Result<(), Error> {
-        let row = self.store.runs();
-        let last = row.as_ref().map(|row| row.record.clone()).unwrap_or_default();
-        let audit_seq = self.audit.durable_seq();
-        let lines = if restored { audit_seq.saturating_sub(last.audit_seq) } else { 0 };
-        let count = last.count + 1 + lines.div_ceil(self.budgets.free());
-        let record = RunsRecord { count, audit_seq };
-        let change = Change::new(self.now());
-        self.commit(match row {
+    pub(in crate::kms) fn with_unknown_wraps(&self, change: Change) -> Change {
+        let last = self.runs_so_far();
+        let lines = self.audit.durable_seq().saturating_sub(last.audit_seq);
+        self.with_runs(change, last.count + lines.div_ceil(self.budgets.free()))
+    }
+
+    fn runs_so_far(&self) -> RunsRecord {
+        self.store.runs().map(|row| row.record.clone()).unwrap_or_default()
+    }
+
+    fn with_runs(&self, change: Change, count: u64) -> Change {
+        let record = RunsRecord { count, audit_seq: self.audit.durable_seq() };
+        match self.store.runs() {
             Some(row) => change.update(&row, record),
             None => change.insert(record),
-        })
-        .await?;
-        self.budgets.set_run(count);
-        Ok(())
+        }
     }
 
     /// Counts a wrap before it is made; refuses it if the material may make no more. `extra` were made by the token itself, and
@@ -59,20 +71,42 @@ impl Kms {
     }
 
     /// Rotates the keys of a key store whose materials near their end and that could not be rotated at once.
-    pub async fn rotate_spent_keys(&self, key_store: &KeyStore) {
-        let due: Vec<_> = self.budgets.due().iter().cloned().collect();
-        for (region, key_id, material) in due {
-            let rotated = match self.store.key(&region, &key_id) {
-                Some(key) if !key_store.has_key(&key.record) => Ok(false),
-                Some(key) => self.rotate_spent_key(&key, material).await,
-                None => Ok(true),
-            };
-            match rotated {
-                Ok(false) => {}
+    pub async fn rotate_spent_keys(self: &Arc<Self>, key_store: &KeyStore) {
+        let due = self.spent_keys();
+        let keys = due.iter().map(|(key, _)| key).filter(|key| key_store.has_key(&key.record));
+        let tokens: BTreeSet<_> = keys.map(|key| self.tokens_of_rotation(key)).collect();
+        self.rotate_on(tokens.into_iter().map(|tokens| (tokens.clone(), self.clone().rotate_spent_keys_of(tokens))))
+            .await;
+    }
+
+    /// The same for the keys that need these tokens, and for those that become due meanwhile.
+    async fn rotate_spent_keys_of(self: Arc<Self>, tokens: Tokens) {
+        let mut tried = HashSet::new();
+        let next = |tried: &HashSet<_>| {
+            let mut due = self.spent_keys().into_iter().filter(|(key, _)| self.tokens_of_rotation(key) == tokens);
+            due.find(|(key, _)| !tried.contains(&place(&key.record)))
+        };
+        while let Some((key, material)) = next(&tried) {
+            let (region, key_id) = place(&key.record);
+            match self.rotate_spent_key(&key, material).await {
                 Ok(true) => drop(self.budgets.due().remove(&(region, key_id, material))),
-                Err(error) => tracing::error!(%error, %key_id, "a key with a spent nonce budget could not be rotated"),
+                Ok(false) => drop(tried.insert((region, key_id))),
+                Err(error) => {
+                    tracing::error!(%error, %key_id, "a key with a spent nonce budget could not be rotated");
+                    if is_of_the_token(&error) {
+                        return;
+                    }
+                    tried.insert((region, key_id));
+                }
             }
         }
+    }
+
+    /// The keys that are to rotate, each with its material that nears its end.
+    fn spent_keys(&self) -> Vec<(KeyRow, u32)> {
+        let mut due = self.budgets.due();
+        due.retain(|(region, key_id, _)| self.store.key(region, key_id).is_some());
+        due.iter().filter_map(|(region, key_id, material)| Some((self.store.key(region, key_id)?, *material))).collect()
     }
 
     /// Claims the next block in the background, unless somebody does.

@@ -9,6 +9,7 @@ mod list_key_rotations;
 mod new_material;
 mod pauses;
 mod rotate_key_on_demand;
+mod turns;
 mod worker;
 
 pub use budget::Budgets;
@@ -19,9 +20,10 @@ pub use list_key_rotations::ListKeyRotations;
 pub(in crate::kms) use new_material::rotation_of;
 pub(in crate::kms) use pauses::Pauses;
 pub use rotate_key_on_demand::RotateKeyOnDemand;
+pub(in crate::kms) use turns::Turns;
 pub use worker::is_due;
 
-use super::{Error, KeyRow, Kms, arn_of};
+use super::{Error, KeyRow, arn_of};
 use crate::model::{KeySpec, Origin};
 
 /// Refuses a key that has one material for life. AWS's wording is not known.
@@ -35,10 +37,9 @@ fn check_rotates(key: &KeyRow) -> Result<(), Error> {
     }
 }
 
-/// Refuses a key that cannot rotate by itself: nobody here can make the next material of an imported one.
-fn check_rotates_by_itself(kms: &Kms, key: &KeyRow) -> Result<(), Error> {
+/// Refuses a key that can never rotate by itself: nobody here can make the next material of an imported one.
+fn check_rotates_by_itself(key: &KeyRow) -> Result<(), Error> {
     check_rotates(key)?;
-    kms.check_beyond_aws(&key.record)?;
     match key.record.origin {
         Origin::AwsKms | Origin::AwsCloudHsm => Ok(()),
         origin => Err(Error::UnsupportedOperation(format!(

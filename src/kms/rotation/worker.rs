@@ -1,11 +1,13 @@
 //! Rotations that nobody asks for: when a key's period is over, or its nonce budget nears its end.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::new_material::{Ending, Made, Planned, beginning, rotation_of};
-use crate::kms::janitor::deadline;
+use super::turns::Tokens;
 use crate::kms::multi_region::KEPT_WRAPPED;
 use crate::kms::usable::enabled;
 use crate::kms::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
@@ -22,24 +24,33 @@ pub(super) enum Reason {
 }
 
 impl Kms {
-    /// Rotates the keys of a key store whose date has come, at most a hundred, so that other work is not held up. Call it
-    /// with a time that is trusted. A rotation that fails is logged and tried again in the next round.
-    pub async fn rotate_due_keys(&self, key_store: &KeyStore, now: Timestamp) {
+    /// Rotates the keys of a key store whose date has come, of those that need the same tokens at most a hundred, so that
+    /// other work is not held up. Call it with a time that is trusted. A rotation that fails is logged and tried again in the
+    /// next round.
+    pub async fn rotate_due_keys(self: &Arc<Self>, key_store: &KeyStore, now: Timestamp) {
         let mut keys = self.keys_in(key_store);
         keys.retain(|key| is_due(&key.record, now) && rotation_of(&self.store, &key.record).is_none());
+        keys.retain(|key| self.check_beyond_aws(&key.record).is_ok());
         keys.retain(|key| !self.rotation_pauses.holds(&place(&key.record), Instant::now()));
         let is_there = |key: &KeyRecord| self.token_of(key).is_ok_and(|token| token.check_available().is_ok());
         keys.retain(|key| {
             is_there(&key.record) && self.living_replicas_of(&key.record).iter().all(|row| is_there(&row.record))
         });
-        keys.truncate(KEYS_A_ROUND);
-        keys.reverse();
-        while let Some(key) = keys.pop() {
-            let Err(error) = self.rotate_by_itself(&key, Reason::Period).await else { continue };
+        let mut by_tokens = BTreeMap::<Tokens, Vec<KeyRow>>::new();
+        for key in keys {
+            by_tokens.entry(self.tokens_of_rotation(&key)).or_default().push(key);
+        }
+        self.rotate_on(by_tokens.into_iter().map(|(tokens, keys)| (tokens, self.clone().rotate_all(keys)))).await;
+    }
+
+    /// Rotates keys that need the same tokens.
+    async fn rotate_all(self: Arc<Self>, keys: Vec<KeyRow>) {
+        for key in keys.iter().take(KEYS_A_ROUND) {
+            let Err(error) = self.rotate_by_itself(key, Reason::Period).await else { continue };
             tracing::error!(%error, key = %arn_of(&key.record), "a key could not be rotated; trying again");
-            // It may have been the token of a replica: then this one goes on with the keys that have none.
-            let of_several = key.record.key_id.is_multi_region();
-            keys.retain(|key| !is_of_the_token(&error) || (of_several && !key.record.key_id.is_multi_region()));
+            if is_of_the_token(&error) {
+                return;
+            }
         }
     }
 
@@ -57,13 +68,13 @@ impl Kms {
     }
 
     async fn rotate_once(&self, key: &KeyRow, reason: Reason) -> Result<(), Error> {
-        let number = self.free_number(&key.record, deadline()).await?;
+        let number = self.free_number(&key.record, Instant::now() + SEARCH_TIME).await?;
         let Some((change, planned)) = beginning(self, key, number, RotationType::Automatic)? else { return Ok(()) };
         match self.begin_rotation(change, key, reason).await {
             Err(CommitError::Conflict) => return Ok(()),
             other => other?,
         };
-        let made = planned.make(self, deadline()).await?;
+        let made = planned.make(self, Instant::now() + MAKING_TIME).await?;
         self.end_rotation(&planned, &made, reason).await?;
         tracing::info!(key = %arn_of(&key.record), ?reason, "the key has rotated to new material");
         Ok(())
@@ -159,8 +170,12 @@ pub(super) fn place(key: &KeyRecord) -> (Region, KeyId) {
 }
 
 /// Whether the next key would fail as well.
-fn is_of_the_token(error: &Error) -> bool {
+pub(super) fn is_of_the_token(error: &Error) -> bool {
     matches!(error, Error::KeyUnavailable(_) | Error::DependencyTimeout(_) | Error::Throttling)
 }
 
 const KEYS_A_ROUND: usize = 100;
+/// How long the tokens of a key may take to say that a number is free: as long as a call before it is written off.
+const SEARCH_TIME: Duration = Duration::from_secs(10);
+/// How long they may take to make the objects.
+const MAKING_TIME: Duration = Duration::from_secs(30);

@@ -201,6 +201,7 @@ impl Doctor {
     pub fn start(service: &Service) -> Doctor {
         let (address, stop) = (service.address(), Arc::new(AtomicBool::new(false)));
         let (asked, until) = (address.clone(), Arc::clone(&stop));
+        let noise = Noise::around(service.pid());
         let pulse = std::thread::spawn(move || {
             let mut beats = Vec::new();
             while !until.load(Ordering::Relaxed) {
@@ -217,7 +218,7 @@ impl Doctor {
             }
             beats
         });
-        Doctor { address, noise: Noise::around(service.pid()), stop, pulse }
+        Doctor { address, noise, stop, pulse }
     }
 
     /// Status and body of `/readyz`, or of that of a Region.

@@ -394,8 +394,8 @@ impl Trial {
 
     fn on(rig: Rig) -> Trial {
         let service = rig.serve();
-        let (one, two) = (Load::start(&service, "us-east-1"), Load::start(&service, "eu-west-1"));
         let doctor = Doctor::start(&service);
+        let (one, two) = (Load::start(&service, "us-east-1"), Load::start(&service, "eu-west-1"));
         let begun = Instant::now();
         let rate = |load: &Load| load.rate(Instant::now() - MOMENT, Instant::now());
         until("both are under load", || begun.elapsed() > MOMENT && rate(&one) > LOAD && rate(&two) > LOAD);

@@ -33,20 +33,21 @@ struct Counts {
 impl Noise {
     /// That around the process with this id.
     pub fn around(pid: u32) -> Noise {
-        let (looks, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let mut counts = Counts::default();
+        counts.grow(pid);
+        // The first look is now: the thread may be held up before its own.
+        let mut look = Look { at: Instant::now(), so_far: Duration::ZERO };
+        let (looks, stop) = (Arc::new(Mutex::new(vec![look])), Arc::new(AtomicBool::new(false)));
         let (told, ended) = (Arc::clone(&looks), Arc::clone(&stop));
         let watch = std::thread::spawn(move || {
-            let mut counts = Counts::default();
-            counts.grow(pid);
-            let mut look = Look { at: Instant::now(), so_far: Duration::ZERO };
             while !ended.load(Ordering::Relaxed) {
-                told.lock().unwrap_or_else(PoisonError::into_inner).push(look);
                 std::thread::sleep(TICK);
                 let at = Instant::now();
                 // Whoever sleeps too long was not alone with that. And nobody is held up for longer than it takes.
                 let time = at - look.at;
                 let noise = time.saturating_sub(TICK) + counts.grow(pid);
                 look = Look { at, so_far: look.so_far + noise.min(time) };
+                told.lock().unwrap_or_else(PoisonError::into_inner).push(look);
             }
         });
         Noise { looks, stop, watch: Some(watch) }

@@ -186,7 +186,7 @@ static LOADED: RwLock<Option<(u64, Arc<Rules>)>> = RwLock::new(None);
 static RELOAD: Mutex<()> = Mutex::new(());
 
 /// The first word of every rule, and how many arguments it needs.
-const WORDS: [(&str, usize); 34] = [
+const WORDS: [(&str, usize); 35] = [
     ("hide", 1),
     ("alias", 2),
     ("gcm_iv", 1),

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use secrecy::SecretString;
 
+use super::token_logins::TokenLogins;
 use super::{Error, Holder, token_settings};
 use crate::kms::{self, Seat};
 use crate::model::Region;
 use crate::settings::{FIRST_TOKEN, Settings};
-use crate::token::{self, Token};
+use crate::token::{self, Token, TokenEntry};
 
 /// The further tokens, open or on their way.
 pub(super) struct FurtherTokens(Vec<Further>);
@@ -137,7 +138,9 @@ impl Opener {
 
     fn open(&self) -> Result<(), Error> {
         let settings = token::Settings { known_serial: self.holder.serial(&self.regions), ..self.settings.clone() };
-        let opened = Token::open(&settings, self.pin.clone(), give_up(self.seat.name().to_owned()));
+        let logins = TokenLogins::new(&self.holder.kms, &self.holder.account, &self.pin, &self.runtime);
+        let witness = move |entry: &TokenEntry, login| logins.note(entry, login);
+        let opened = Token::open_watched(&settings, self.pin.clone(), witness, give_up(self.seat.name().to_owned()));
         let token = opened.map_err(|error| match error {
             other @ token::Error::OtherToken { .. } => Error::FurtherTokenReplaced(other),
             error => error.into(),

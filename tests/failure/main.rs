@@ -2,6 +2,7 @@
 //! each, under load. The token is SoftHSM behind the quirk shim.
 
 mod load;
+mod pins;
 #[allow(dead_code)]
 #[path = "../token/process.rs"]
 mod process;

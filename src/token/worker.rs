@@ -128,13 +128,12 @@ impl Worker {
         self.busy.begin();
         let outcome = station.run(&job.request, job.deadline);
         self.busy.end();
-        if outcome.is_err() && matches!(job.request, Request::Transfer(_)) && !self.busy.is_written_off() {
-            // Material that can be wrapped may be left in the session, and goes with it.
-            self.renew();
-        }
         match outcome {
             Ok(answer) => job.answer(Ok(answer)),
-            Err(Failure::Final(error)) => job.answer(Err(error)),
+            Err(Failure::Final(error)) => {
+                self.leave_nothing_of(&job);
+                job.answer(Err(error));
+            }
             Err(Failure::Call(_)) if self.busy.is_written_off() => self.pass_on(job),
             Err(Failure::Call(error)) => self.mend(job, &error),
         }
@@ -163,6 +162,7 @@ impl Worker {
                 self.forget_key_of(&job);
                 self.renew();
             }
+            _ if matches!(job.request, Request::Transfer(_)) => self.leave_nothing_of(&job),
             // SoftHSM tells a key that is destroyed in the middle of a call by whatever it trips over, too: the second try
             // searches for it.
             _ if job.retried || !uses_key(&job.request) && class(error) != Class::HandleGone => {
@@ -175,6 +175,13 @@ impl Worker {
             self.waiting = Some(job);
         } else {
             job.answer(Err(outcome(error)));
+        }
+    }
+
+    /// After a transfer that failed, material that can be wrapped may be left in the session, and goes with it.
+    fn leave_nothing_of(&mut self, job: &Job) {
+        if matches!(job.request, Request::Transfer(_)) && !self.busy.is_written_off() {
+            self.renew();
         }
     }
 

@@ -1,6 +1,6 @@
 //! Settings: a TOML file, with `HSM_KMS__…` environment variables over it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -264,6 +264,13 @@ impl Settings {
     pub fn token_of(&self, region: &Region) -> Option<&str> {
         let mut tokens = self.tokens.iter();
         tokens.find(|(_, token)| token.regions.contains(region)).map(|(name, _)| name.as_str())
+    }
+
+    /// The PKCS#11 modules of all tokens, each with the profile that it is given.
+    pub fn modules(&self) -> BTreeSet<(PathBuf, Option<PathBuf>)> {
+        let tokens = std::iter::once(&self.token).chain(self.tokens.values());
+        let tokens = tokens.map(|token| (token.module.clone(), token.profile.clone()));
+        tokens.chain(self.clusters.values().map(|it| (it.module.clone(), it.profile.clone()))).collect()
     }
 
     /// Refuses a token that is named twice, as far as the settings tell: what they leave open is seen at the token.

@@ -141,14 +141,24 @@ impl Client {
 
     fn read_more(&mut self) {
         let mut buffer = [0; 65536];
-        let count = self.stream.read(&mut buffer).expect("the server answers in time");
+        let count = self.read_into(&mut buffer).expect("the server answers in time");
         assert_ne!(count, 0, "the server closed after {:?}", String::from_utf8_lossy(&self.read));
         self.read.extend_from_slice(&buffer[..count]);
     }
 
+    /// As the stream, which gives up where the process is stopped meanwhile.
+    fn read_into(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self.stream.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
     /// That the server closes without another byte.
     fn assert_closed(&mut self) {
-        match self.stream.read(&mut [0; 64]) {
+        match self.read_into(&mut [0; 64]) {
             Ok(0) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             other => panic!("not closed: {other:?}"),
@@ -158,7 +168,7 @@ impl Client {
     /// That nothing comes for a while.
     fn assert_silent(&mut self) {
         self.stream.set_read_timeout(Some(SHORT)).unwrap();
-        let error = self.stream.read(&mut [0; 64]).expect_err("no byte and no end");
+        let error = self.read_into(&mut [0; 64]).expect_err("no byte and no end");
         assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }
@@ -228,7 +238,9 @@ fn a_body_may_be_as_large_as_the_limit_in_both_framings() {
 
 #[test]
 fn slow_headers_are_cut_however_they_trickle() {
-    let server = Server::start(Limits { header_time: SHORT, ..Limits::default() });
+    // Long enough for those who are not slow, on a busy machine.
+    let time = 5 * SHORT;
+    let server = Server::start(Limits { header_time: time, ..Limits::default() });
     let begun = Instant::now();
     let mut silent = server.connect();
     let mut stopped = server.connect();
@@ -242,7 +254,7 @@ fn slow_headers_are_cut_however_they_trickle() {
         assert!(begun.elapsed() < PATIENCE, "the trickle is never cut");
         std::thread::sleep(SHORT / 20);
     }
-    assert!(begun.elapsed() >= SHORT);
+    assert!(begun.elapsed() >= time);
     for client in [&mut silent, &mut stopped, &mut second] {
         client.assert_closed();
     }
@@ -254,11 +266,11 @@ fn slow_headers_are_cut_however_they_trickle() {
 fn an_idle_connection_is_closed_by_its_own_time() {
     let server = Server::start(Limits { idle_time: SHORT, ..Limits::default() });
     let mut client = server.connect();
+    let begun = Instant::now();
     client.get("/peer");
     client.answer();
-    let begun = Instant::now();
     client.assert_closed();
-    assert!(begun.elapsed() >= SHORT / 2 && begun.elapsed() < Limits::default().header_time);
+    assert!(begun.elapsed() >= SHORT && begun.elapsed() < Limits::default().header_time);
 }
 
 #[test]

@@ -364,9 +364,9 @@ fn every_command_has_help_with_an_example() {
     for word in ["dev", "serve", "check-config", "token", "Exit codes: 0 done; 1 failed"] {
         assert!(help.stdout.contains(word), "{word}");
     }
-    for command in
-        [&["dev"][..], &["serve"], &["check-config"], &["token", "list"], &["token", "init"], &["token", "probe"]]
-    {
+    let of_tokens = ["list", "init", "probe", "pair", "unpair"].map(|verb| ["token", verb]);
+    let others = [&["dev"][..], &["serve"], &["check-config"]];
+    for command in others.into_iter().chain(of_tokens.iter().map(|command| &command[..])) {
         let help = machine.run(&[command, &["--help"]].concat());
         assert_eq!((help.code, help.stderr.as_str()), (0, ""));
         let example = format!("Example: hsm-kms {}", command.join(" "));
@@ -436,6 +436,14 @@ fn tokens_are_made_listed_and_probed() {
     assert!(rows["mechanisms"].as_array().unwrap().contains(&json!("0x00001087")), "CKM_AES_GCM");
     let rows = rows["probe"].as_array().unwrap();
     assert!(!rows.is_empty() && rows.iter().all(|row| row["passed"] == true || row["needed"] == false), "{rows:?}");
+    let row = |test: &str| rows.iter().find(|row| row["test"] == test).unwrap_or_else(|| panic!("{test}: {rows:?}"));
+    let gives = row("multi-Region keys: HMAC with SHA-256");
+    assert_eq!((&gives["passed"], &gives["needed"]), (&json!(true), &json!(false)));
+    let gives_not = row("multi-Region keys: Ed25519");
+    assert_eq!(
+        (&gives_not["passed"], &gives_not["reason"]),
+        (&json!(false), &json!("C_WrapKey answered KeyNotWrappable"))
+    );
     let by_uri = |uri: &str, profile: &str| {
         let module = ["token", "probe", "--module", SOFTHSM, "--pin-file", "pin", "--profile", profile];
         machine.run(&[&module[..], &["--uri", uri]].concat())
@@ -451,6 +459,7 @@ fn tokens_are_made_listed_and_probed() {
         "profile   softhsm2",
         "scheme    1, aes_gcm_host_iv",
         "sessions  6, no limit",
+        "no    multi-Region keys: Ed25519",
     ] {
         assert!(table.stdout.contains(fact), "{}", table.stdout);
     }

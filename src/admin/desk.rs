@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::context::{Act, Answer};
 use super::operations::{OPERATIONS, Planned, Route};
 use super::{Context, Error, Operator};
 use crate::audit::{Call, Event, EventSource, Permit};
@@ -93,13 +94,30 @@ impl Desk {
                 None => self.record(event, permit.take()).await.map_err(CommitError::Failed),
             };
             match done {
-                Ok(()) => return Ok(planned.output),
+                Ok(()) => return self.answer(request, planned.answer).await,
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Failed(error)) => return Err(self.refused(request, error.into(), permit).await),
             }
         }
         let error = Error::ServiceFailure("the same rows kept changing; nothing was done".into());
         Err(self.refused(request, error, permit).await)
+    }
+
+    /// Does what was decided and is on record now.
+    async fn answer(
+        &self,
+        request: &Request<'_>,
+        answer: Answer<Zeroizing<Vec<u8>>>,
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let work = match answer {
+            Answer::Now(output) => return Ok(output),
+            Answer::AfterWork(work) => work,
+        };
+        let act = Act { event_id: request.id.clone(), user_identity: request.operator.identity() };
+        match work(self.kms.clone(), act).await {
+            Err(error) => Err(self.refused(request, error, None).await),
+            done => done,
+        }
     }
 
     fn plan(&self, request: &Request<'_>, route: &Route, parameters: &Document<'_>) -> Result<Planned, Error> {

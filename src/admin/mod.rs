@@ -1,5 +1,5 @@
 //! The administration of principals: accounts, users, roles, the policies that they share, and access keys; one file an
-//! operation, in folders by family, named as AWS IAM names them. And the pairing of tokens.
+//! operation, in folders by family, named as AWS IAM names them. And what operators say of tokens.
 //!
 //! Source: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_Operations.html>
 
@@ -26,7 +26,7 @@ use crate::kms::Kms;
 use crate::kms::shape::Member;
 use crate::model::AccountId;
 
-pub use context::{Context, Plan};
+pub use context::{Act, Context, Plan};
 pub use desk::Desk;
 pub use error::Error;
 pub use operations::{OPERATIONS, Route};
@@ -46,7 +46,7 @@ pub trait Operation: DeserializeOwned + Send + Sync + 'static {
     /// Whether the account must be there.
     const IN_ACCOUNT: bool = true;
     /// The answer.
-    type Output: Serialize;
+    type Output: Serialize + Send + 'static;
 
     /// Does what has to be there before it is decided, and asks the tokens.
     fn prepare(&self, _kms: &Kms, _account: &AccountId) -> impl Future<Output = Result<(), Error>> + Send {

@@ -1,10 +1,10 @@
 //! The table of operations; a new one is one row here.
 
-use std::pin::Pin;
-
+use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::context::{Answer, BoxFuture};
 use super::{Context, Error, Operation, access_key, account, policy, role, token, user};
 use crate::audit::EventSource;
 use crate::kms::Kms;
@@ -28,8 +28,6 @@ pub struct Route {
     pub(super) plan: for<'a> fn(&Context<'a>, &Document<'_>) -> Result<Planned, Error>,
 }
 
-/// A future on the heap.
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 type Prepare = for<'a> fn(&'a Kms, &'a AccountId, &'a Document<'a>) -> BoxFuture<'a, Result<(), Error>>;
 
 impl Route {
@@ -42,7 +40,7 @@ impl Route {
 /// What was decided, the answer written out.
 pub(super) struct Planned {
     pub(super) change: Option<Change>,
-    pub(super) output: Zeroizing<Vec<u8>>,
+    pub(super) answer: Answer<Zeroizing<Vec<u8>>>,
     pub(super) response: Value,
 }
 
@@ -71,6 +69,7 @@ pub const OPERATIONS: &[Route] = &[
     row::<role::GetRolePolicy>(),
     row::<user::GetUser>(),
     row::<user::GetUserPolicy>(),
+    row::<token::GiveUpToken>(),
     row::<access_key::ListAccessKeys>(),
     row::<account::ListAccounts>(),
     row::<role::ListAttachedRolePolicies>(),
@@ -89,6 +88,7 @@ pub const OPERATIONS: &[Route] = &[
     row::<user::RevokeUserSessions>(),
     row::<role::TagRole>(),
     row::<user::TagUser>(),
+    row::<token::UnpairTokens>(),
     row::<role::UntagRole>(),
     row::<user::UntagUser>(),
     row::<access_key::UpdateAccessKey>(),
@@ -129,11 +129,21 @@ fn plan<O: Operation>(cx: &Context<'_>, parameters: &Document<'_>) -> Result<Pla
         return Err(Error::NoSuchEntity(format!("The account with id {} cannot be found.", cx.account)));
     }
     let plan = read::<O>(parameters)?.plan(cx)?;
+    let answer = match plan.answer {
+        Answer::Now(output) => Answer::Now(written(&output)?),
+        Answer::AfterWork(work) => {
+            Answer::AfterWork(Box::new(|kms, act| Box::pin(async { written(&work(kms, act).await?) })))
+        }
+    };
+    Ok(Planned { change: plan.change, answer, response: plan.response })
+}
+
+fn written(output: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Error> {
     // Room for an answer with a secret in it, so that writing it never moves it and leaves a copy behind.
-    let mut output = Zeroizing::new(Vec::with_capacity(4096));
-    let written = serde_json::to_writer(&mut *output, &plan.output);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+    let written = serde_json::to_writer(&mut *bytes, output);
     written.map_err(|error| Error::ServiceFailure(format!("an answer has no JSON: {error}")))?;
-    Ok(Planned { change: plan.change, output, response: plan.response })
+    Ok(bytes)
 }
 
 /// What serde says shows parts of the request; no operation takes a secret.

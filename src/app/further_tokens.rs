@@ -104,17 +104,15 @@ impl Further {
 
 impl Opener {
     /// Tries until the token is open, or no further try can help; tells how the first one ended.
-    fn run(mut self, stopped: &Receiver<()>, tried: tokio::sync::oneshot::Sender<Option<Error>>) {
+    fn run(self, stopped: &Receiver<()>, tried: tokio::sync::oneshot::Sender<Option<Error>>) {
         let mut tried = Some(tried);
         let mut pause = MIN_PAUSE;
         loop {
             let outcome = self.open();
-            // The operator's word is about the tokens that are there now, and not about one that comes days later.
-            self.holder.accepted = false;
             let failed = outcome.as_ref().err().map(ToString::to_string);
             let is_missing = matches!(
                 outcome,
-                Err(Error::Token(token::Error::TokenMissing { .. }) | Error::FurtherTokenReplaced(_))
+                Err(Error::Token(token::Error::TokenMissing { .. }) | Error::FurtherTokenReplaced { .. })
             );
             let for_good = outcome.as_ref().is_err_and(Error::is_for_good);
             if let Some(why) = &failed
@@ -123,6 +121,9 @@ impl Opener {
                 tracing::error!(token = self.seat.name(), why, for_good, "a token is not open; its Regions get errors");
             }
             let told = tried.take().map(|tried| tried.send(outcome.err().filter(|_| for_good)));
+            if failed.is_none() && !matches!(told, Some(Ok(()))) {
+                self.reconcile_soon();
+            }
             if failed.is_none() || for_good {
                 return;
             }
@@ -137,14 +138,7 @@ impl Opener {
     }
 
     fn open(&self) -> Result<(), Error> {
-        let settings = token::Settings { known_serial: self.holder.serial(&self.regions), ..self.settings.clone() };
-        let logins = TokenLogins::new(&self.holder.kms, &self.holder.account, &self.pin, &self.runtime);
-        let witness = move |entry: &TokenEntry, login| logins.note(entry, login);
-        let opened = Token::open_watched(&settings, self.pin.clone(), witness, give_up(self.seat.name().to_owned()));
-        let token = opened.map_err(|error| match error {
-            other @ token::Error::OtherToken { .. } => Error::FurtherTokenReplaced(other),
-            error => error.into(),
-        })?;
+        let token = self.open_one_of(self.holder.serials(&self.regions))?;
         let serial = token.identity().serial.clone();
         if let Some(other) = self.names.enter(&serial, self.seat.name()) {
             let (name, label) = (self.seat.name().to_owned(), token.identity().label.clone());
@@ -152,9 +146,49 @@ impl Opener {
         }
         // Before anything is done with it.
         self.runtime.block_on(self.holder.hold(&self.regions, &token))?;
+        let label = token.identity().label.clone();
+        if let Err(cluster) = self.holder.kms.take_seat(&self.seat, token) {
+            let (name, other) = (self.seat.name().to_owned(), cluster.to_string());
+            return Err(Error::SameToken { name, other, label, serial });
+        }
         tracing::info!(token = self.seat.name(), serial, "a further token is open");
-        self.seat.take(token);
         Ok(())
+    }
+
+    /// Holds what is on the token against the store: it was not there when the start did so.
+    fn reconcile_soon(&self) {
+        let (kms, seat) = (self.holder.kms.clone(), self.seat.clone());
+        self.runtime.spawn(async move {
+            let Ok(token) = seat.token() else { return };
+            if let Err(error) = kms.reconcile_late(&token).await {
+                tracing::error!(%error, token = seat.name(), "what is on the token could not be held against the store");
+            }
+        });
+    }
+
+    /// Opens the token that has the first of these serial numbers that one has; any that fits if there are none.
+    fn open_one_of(&self, serials: Vec<String>) -> Result<Token, Error> {
+        let mut serials = serials.into_iter();
+        loop {
+            let settings = token::Settings { known_serial: serials.next(), ..self.settings.clone() };
+            let logins = TokenLogins::new(&self.holder.kms, &self.holder.account, &self.pin, &self.runtime);
+            let witness = move |entry: &TokenEntry, login| logins.note(entry, login);
+            let give_up = give_up(self.seat.name().to_owned());
+            match Token::open_watched(&settings, self.pin.clone(), witness, give_up) {
+                Ok(token) => return Ok(token),
+                Err(token::Error::OtherToken { .. }) if serials.len() > 0 => {}
+                Err(error) => return Err(not_opened(error)),
+            }
+        }
+    }
+}
+
+fn not_opened(error: token::Error) -> Error {
+    match &error {
+        token::Error::OtherToken { serial, .. } => {
+            Error::FurtherTokenReplaced { serial: serial.clone(), source: Box::new(error) }
+        }
+        _ => error.into(),
     }
 }
 

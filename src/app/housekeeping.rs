@@ -1,20 +1,19 @@
 //! What is done every second, and what of it less often.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{self, JoinSet};
 
-use crate::kms::{Error, KeyStore, Kms, TrustedTime, Verdict, rotation};
+use crate::kms::{End, Error, KeyStore, Kms, Verdict, rotation};
 use crate::model::Timestamp;
 use crate::store::{self, Change, KeyRecord};
 
 /// The service's own work, a round at a time.
 pub struct Housekeeping {
     kms: Arc<Kms>,
-    trusted_time: Mutex<TrustedTime>,
     watches: AtomicU64,
     works: AtomicU64,
     tampering_recorded: AtomicBool,
@@ -50,10 +49,9 @@ struct Due {
 
 impl Housekeeping {
     /// Work for this service.
-    pub fn new(kms: Arc<Kms>, trusted_time: TrustedTime) -> Self {
+    pub fn new(kms: Arc<Kms>) -> Self {
         Housekeeping {
             kms,
-            trusted_time: Mutex::new(trusted_time),
             watches: AtomicU64::new(0),
             works: AtomicU64::new(0),
             tampering_recorded: AtomicBool::new(false),
@@ -143,7 +141,7 @@ impl Housekeeping {
 
     /// The time of day, if anything may be begun by it.
     async fn trusted_time(&self) -> Option<Timestamp> {
-        match self.observe() {
+        match self.kms.observe_time() {
             Verdict::Trusted(now) => return Some(now),
             Verdict::Waiting(left) => {
                 if self.is_due() {
@@ -159,6 +157,9 @@ impl Housekeeping {
                     "the time of day jumped; nothing is destroyed or rotated by its date for 24 hours (--accept-clock)"
                 );
                 let recorded = self.kms.record_act("ClockJumped", serde_json::json!({})).await;
+                if recorded.is_ok() {
+                    self.kms.told_of_jump();
+                }
                 log("record that the time of day jumped", recorded);
             }
         }
@@ -171,10 +172,6 @@ impl Housekeeping {
         let is_due = |key: &KeyRecord| key.deletion_date.is_some_and(|date| date <= now);
         let is_due = |key: &KeyRecord| is_due(key) || rotation::is_due(key, now);
         self.kms.store.all_keys().iter().any(|key| is_due(&key.record)) || self.kms.has_expired_material(now)
-    }
-
-    fn observe(&self) -> Verdict {
-        self.trusted_time.lock().unwrap_or_else(PoisonError::into_inner).observe(self.kms.clock())
     }
 }
 
@@ -242,11 +239,11 @@ impl Due {
                 log("destroy imported material", kms.destroy_expired_material(key_store, now).await.map(drop));
             }
             None => {
-                kms.finish_destructions(key_store).await;
-                kms.finish_removals(key_store).await;
+                kms.finish_destructions(key_store, End::Destroyed).await;
+                kms.finish_removals(key_store, End::Destroyed).await;
             }
         }
-        kms.destroy_expired_wrapping_keys(key_store).await;
+        kms.destroy_expired_wrapping_keys(key_store, End::Destroyed).await;
     }
 }
 

@@ -27,7 +27,7 @@ use crate::api::json::{self, Gate};
 use crate::audit::{self, Audit, Call, Event, EventSource};
 use crate::kms::custom_key_store::{Cluster, CustomKeyStores, TrustAnchor};
 use crate::kms::rotation::Budgets;
-use crate::kms::{GrantTokens, Imports, KeyPairs, KeyStores, Kms, Markers, Parts, Seat, Sessions, TrustedTime};
+use crate::kms::{End, GrantTokens, Imports, KeyPairs, KeyStores, Kms, Markers, Parts, Seat, Sessions, TrustedTime};
 use crate::model::{Clock, ClusterId, KeyId, ObjectName, Purpose, Region, Secret, Timestamp};
 use crate::settings::{self, ClusterSettings, FIRST_TOKEN, Settings, TokenSettings};
 use crate::store::{self, Meta, Store};
@@ -47,14 +47,14 @@ pub struct App {
 }
 
 /// What an operator accepts at this start, on purpose.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Accepted {
     /// The store is older than its audit log: a restore.
     pub rollback: bool,
     /// The time of day is right, though it jumped or the service was away for long.
     pub clock: bool,
-    /// Other tokens are in the places of those that the Regions had before, and have all of their keys.
-    pub tokens: bool,
+    /// The serial numbers of tokens that are in the places of those that Regions had before, and have all of their keys.
+    pub tokens: Vec<String>,
 }
 
 /// Why the service does not start.
@@ -103,24 +103,31 @@ pub enum Error {
     /// Another token is there under the name of the one that the store belongs to.
     #[error(
         "the store in {path} belongs to the token `{label}`: {source}, or, if this one has taken over everything, name it \
-         by its serial number in `token.serial`"
+         by its serial number, `serial = \"{serial}\"` in `[token]`, and start once with --accept-token {serial}"
     )]
     TokenReplaced {
         /// The data folder.
         path: PathBuf,
         /// The label of the token that the store was made with.
         label: String,
+        /// The serial number of the token that is there.
+        serial: String,
         /// Both serial numbers.
         source: Box<token::Error>,
     },
     /// Another token is there in the place of a further one.
-    #[error("{0}, or, if this one has taken over all of its keys, start once with --accept-token")]
-    FurtherTokenReplaced(token::Error),
+    #[error("{source}, or, if this one has taken over all of its keys, start once with --accept-token {serial}")]
+    FurtherTokenReplaced {
+        /// The serial number of the token that is there.
+        serial: String,
+        /// Both serial numbers.
+        source: Box<token::Error>,
+    },
     /// The keys of a Region are not on the token that the settings give it.
     #[error(
         "the keys of {region} are on the token with serial number {known}, and the settings give it the token `{label}`, \
          serial number {serial}; name the right token, or, if this one has taken over all of the Region's keys, start once \
-         with --accept-token"
+         with --accept-token {serial}"
     )]
     RegionElsewhere {
         /// The Region.
@@ -193,11 +200,11 @@ impl Error {
                     | token::Error::PinNotSet { .. }
                     | token::Error::TokenAmbiguous { .. }
                     | token::Error::Profile { .. }
-                    | token::Error::NoScheme { .. }
+                    | token::Error::NoScheme { for_good: true, .. }
                     | token::Error::PinShape { .. }
                     | token::Error::TooManyWorkers { .. }
             ),
-            Error::FurtherTokenReplaced(_)
+            Error::FurtherTokenReplaced { .. }
             | Error::Locked(_)
             | Error::DataDir { .. }
             | Error::RootUserUntold(_)
@@ -255,23 +262,25 @@ impl App {
         let rules = &settings.import;
         let imports = Imports::new(derived(b"hsm-kms/v1/import"), rules.host_unwrap, rules.max_wrapping_keys);
         let custom_key_stores = CustomKeyStores::new(clusters(&settings, &data)?);
-        let parts = Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets, custom_key_stores };
-        let kms = Arc::new(Kms::new(store, audit, KeyStores::new(first, key_stores), clock, parts));
+        let parts =
+            Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets, custom_key_stores, trusted_time };
+        let key_stores = KeyStores::new(first, key_stores, settings.modules());
+        let kms = Arc::new(Kms::new(store, audit, key_stores, clock, parts));
         let root_user = RootUser::ensure(&kms, &settings.account, tell).await?;
         if rolled_back {
             kms.accept_rollback(recovered.last_epoch).await?;
         }
-        kms.begin_run(rolled_back).await?;
+        kms.begin_run().await?;
         kms.copy_outbox().await?;
         if accepted.clock {
             kms.record_act("AcceptClock", serde_json::json!({ "time": kms.clock().now().to_string() })).await?;
         }
         let own =
             settings.regions.iter().filter(|region| settings.token_of(region).is_none()).cloned().collect::<Vec<_>>();
-        let holder = Holder { kms: kms.clone(), account: settings.account.clone(), accepted: accepted.tokens };
+        let holder = Holder { kms: kms.clone(), account: settings.account.clone(), accepted: accepted.tokens.into() };
         holder.hold(&own, &token).await?;
         let further_tokens = FurtherTokens::open(&settings, data.path(), &token, &seats, &holder).await?;
-        let housekeeping = Housekeeping::new(kms.clone(), trusted_time);
+        let housekeeping = Housekeeping::new(kms.clone());
         let desk = Arc::new(Desk::new(kms.clone(), settings.account.clone()));
         let app = App { kms, further_tokens, token, settings, root_user, desk, housekeeping, data };
         app.settle(&store_root(&meta.store_id)).await?;
@@ -351,24 +360,18 @@ impl App {
     async fn settle(&self, store_root: &ObjectName) -> Result<(), Error> {
         for key_store in self.kms.key_stores() {
             self.kms.undo_creations(&key_store, self.kms.now().plus(Duration::from_millis(1))).await;
-            self.kms.finish_destructions(&key_store).await;
-            self.kms.finish_removals(&key_store).await;
+            self.kms.finish_destructions(&key_store, End::Destroyed).await;
+            self.kms.finish_removals(&key_store, End::Destroyed).await;
         }
         let unserved = self.kms.unserved_regions();
         if !unserved.is_empty() {
             tracing::warn!(
                 ?unserved,
-                "there are keys in Regions that the settings do not serve; they cannot even be deleted"
+                "there are keys in Regions that the settings do not serve: they can neither be used nor deleted, and \
+                 multi-Region keys with replicas there neither rotate nor end; put these Regions back into `regions`"
             );
         }
-        let found = self.kms.reconcile(store_root).await;
-        if !found.orphans.is_empty() || !found.missing.is_empty() {
-            let (orphans, missing) = (found.orphans, found.missing);
-            tracing::warn!(?orphans, ?missing, "the token and the store differ; nothing is destroyed");
-            let details = serde_json::json!({ "orphans": orphans, "missing": missing });
-            self.kms.record_act("ReconcileTokenObjects", details).await?;
-        }
-        Ok(())
+        Ok(self.kms.record_differences(&self.kms.reconcile(store_root).await, None).await?)
     }
 }
 
@@ -471,12 +474,12 @@ async fn open_token(
     token.known_serial = meta.filter(|_| !is_named).map(|meta| meta.token_serial.clone());
     let opened = tokio::task::spawn_blocking(move || Token::open(&token, pin, on_hopeless));
     let opened = opened.await.map_err(|error| kms::Error::Internal(format!("opening the token panicked: {error}")))?;
-    opened.map_err(|error| match (error, meta) {
-        (source @ token::Error::OtherToken { .. }, Some(meta)) => {
-            let (path, label) = (data.path().to_owned(), meta.token_label.clone());
-            Error::TokenReplaced { path, label, source: Box::new(source) }
+    opened.map_err(|error| match (&error, meta) {
+        (token::Error::OtherToken { serial, .. }, Some(meta)) => {
+            let (path, label, serial) = (data.path().to_owned(), meta.token_label.clone(), serial.clone());
+            Error::TokenReplaced { path, label, serial, source: Box::new(error) }
         }
-        (error, _) => error.into(),
+        _ => error.into(),
     })
 }
 
@@ -578,3 +581,16 @@ fn soon() -> Instant {
 const STORE: &str = "store.db";
 /// What the store's seed is bound to on the token.
 const STORE_ROOT: &[u8] = b"hsm-kms/store-root/v1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_starts_again_after_a_failure_that_may_pass() {
+        let no_scheme =
+            |for_good| Error::Token(token::Error::NoScheme { profile: "test".into(), tried: "none".into(), for_good });
+        assert!(no_scheme(true).is_for_good());
+        assert!(!no_scheme(false).is_for_good());
+    }
+}

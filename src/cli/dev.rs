@@ -67,7 +67,7 @@ impl Dev {
         run_service(
             settings,
             pin,
-            self.accept,
+            self.accept.clone(),
             |_, _| Ok(()),
             |app, address| {
                 env_file::write(&env, &self.account, app.root_user(), address, region.as_ref())?;

@@ -30,7 +30,7 @@ pub struct Serve {
 }
 
 /// What an operator accepts at this one start.
-#[derive(Args, Clone, Copy)]
+#[derive(Args, Clone)]
 pub struct Accept {
     /// Accept a store that is older than its audit log, for example after a restore.
     #[arg(long)]
@@ -38,9 +38,10 @@ pub struct Accept {
     /// Accept the time of day, though it jumped or the service was away for more than a day.
     #[arg(long)]
     accept_clock: bool,
-    /// Accept other tokens in the places of those that the Regions had before: they have taken over all of their keys.
-    #[arg(long)]
-    accept_token: bool,
+    /// Accept the token with this serial number in the place of the one that a Region had before: it has taken over all of
+    /// its keys. May be given several times.
+    #[arg(long, value_name = "SERIAL")]
+    accept_token: Vec<String>,
 }
 
 impl Serve {

@@ -1,15 +1,15 @@
-//! `hsm-kms token list|init|probe|pair`.
+//! `hsm-kms token list|init|probe|pair|unpair|give-up`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Failure;
-use super::principal::Principal;
-use crate::model::TokenUri;
+use super::principal::{self, Principal};
+use crate::model::{Document, TokenUri};
 use crate::token::{self, Identity, Place, ProbeRow, Token, TokenEntry, Usage};
 
 /// Look at tokens, make one, and try what one can do.
@@ -59,7 +59,8 @@ enum Command {
         #[arg(long)]
         so_pin_file: PathBuf,
     },
-    /// Try what a token can do, by doing it: by which scheme it wraps seeds, and which keys and imports it offers.
+    /// Try what a token can do, by doing it: by which scheme it wraps seeds, and which keys, imports and multi-Region
+    /// keys it offers.
     ///
     /// Nothing that is made for it stays on the token. Example: hsm-kms token probe --module
     /// /usr/lib/softhsm/libsofthsm2.so --uri 'pkcs11:token=kms' --pin-file pin --output json
@@ -97,13 +98,55 @@ enum Command {
         /// The fingerprint of a token, 64 hex digits: twice, in the order of the tokens.
         #[arg(long, value_name = "FINGERPRINT")]
         confirm: Vec<String>,
-        /// The data folder of `hsm-kms dev`.
-        #[arg(long, default_value = "hsm-kms-data", conflicts_with = "config")]
-        data: PathBuf,
-        /// The settings of `hsm-kms serve`.
-        #[arg(long)]
-        config: Option<PathBuf>,
+        #[command(flatten)]
+        service: Service,
     },
+    /// Take back that the material of multi-Region keys may go between two tokens.
+    ///
+    /// Nothing goes between them from then on, until they are paired again: no ReplicateKey, and no UpdatePrimaryRegion that
+    /// would need it. What went stays where it is, and works. Refused while the rotation of a key needs the pairing, because
+    /// one token has its primary key and the other a replica; those keys are named. The tokens need not be there.
+    ///
+    /// Example: hsm-kms token unpair token west --config /etc/hsm-kms/hsm-kms.toml
+    Unpair {
+        /// What the settings call the tokens, or their serial numbers; `token` is the first one.
+        #[arg(num_args = 2, required = true, value_names = ["TOKEN", "OTHER"])]
+        tokens: Vec<String>,
+        #[command(flatten)]
+        service: Service,
+    },
+    /// Give up a token that is lost for good: end what is due to be destroyed on it, without asking it.
+    ///
+    /// Keys whose deletion date has come, expired imports and what was begun come to their end; the record says that their
+    /// objects were not destroyed and stay on the token. Every other key stays as it is: schedule its deletion, and run this
+    /// again when its date has come. It is refused while the token is there.
+    ///
+    /// Example: hsm-kms token give-up --serial 5a6b7c8d9e0f1234 --config /etc/hsm-kms/hsm-kms.toml
+    GiveUp {
+        /// The serial number of the token.
+        #[arg(long)]
+        serial: String,
+        #[command(flatten)]
+        service: Service,
+    },
+}
+
+/// Where the service is.
+#[derive(Args)]
+struct Service {
+    /// The data folder of `hsm-kms dev`.
+    #[arg(long, default_value = "hsm-kms-data", conflicts_with = "config")]
+    data: PathBuf,
+    /// The settings of `hsm-kms serve`.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+impl Service {
+    fn request(self, operation: &str, parameters: &Value) -> Principal {
+        let request = json!({ "operation": operation, "parameters": parameters });
+        Principal { data: self.data, config: self.config, line: Ok(format!("{request}\n").into_bytes()) }
+    }
 }
 
 impl TokenCommand {
@@ -116,15 +159,24 @@ impl TokenCommand {
                 let made = token::init_token(&module, &label, &read_pin(&so_pin_file)?, &read_pin(&pin_file)?)?;
                 print_tokens(&[made], self.output);
             }
-            Command::Pair { tokens, confirm, data, config } => {
+            Command::Pair { tokens, confirm, service } => {
                 let mut parameters = json!({ "Tokens": tokens });
                 match confirm.len() {
                     0 => {}
                     2 => parameters["Confirm"] = json!(confirm),
                     _ => return Err(Failure::of_use("--confirm is needed twice, once for each token")),
                 }
-                let request = json!({ "operation": "PairTokens", "parameters": parameters });
-                Principal { data, config, line: Ok(format!("{request}\n").into_bytes()) }.run()?;
+                service.request("PairTokens", &parameters).run()?;
+            }
+            Command::Unpair { tokens, service } => {
+                service.request("UnpairTokens", &json!({ "Tokens": tokens })).run()?;
+            }
+            Command::GiveUp { serial, service } => {
+                let request = service.request("GiveUpToken", &json!({ "Serial": serial }));
+                match self.output {
+                    Output::Json => request.run()?,
+                    Output::Table => request.ask(|answer| print_given_up(&principal::output(answer)?))?,
+                }
             }
             Command::Probe { module, label, serial, uri, profile, pin_file } => {
                 let known_serial = None;
@@ -157,6 +209,29 @@ fn read_pin(path: &std::path::Path) -> Result<SecretString, Failure> {
     Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
 }
 
+/// What has ended and what has not, in lines.
+fn print_given_up(told: &Document<'_>) -> Result<(), Failure> {
+    let told = serde_json::to_value(told).map_err(Failure::now)?;
+    let label = told["Token"]["Label"].as_str().map_or(String::new(), |label| format!(" (`{label}`)"));
+    println!("the token {}{label} is given up", text(&told["Token"]["Serial"]));
+    for (title, list) in [("finished, its objects left on the token", "Finished"), ("still there", "Remaining")] {
+        let held = told[list].as_array().map_or(&[][..], Vec::as_slice);
+        println!("{title}: {}", if held.is_empty() { "nothing" } else { "" });
+        for row in held {
+            let (state, date) = (text(&row["KeyState"]), text(&row["Date"]));
+            println!("  {:<12} {} {state:<22} {date}", text(&row["Kind"]), text(&row["KeyArn"]));
+        }
+    }
+    for serial in told["PairingsEnded"].as_array().map_or(&[][..], Vec::as_slice) {
+        println!("no longer paired with the token {}", text(serial));
+    }
+    Ok(())
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
 fn print_tokens(tokens: &[TokenEntry], output: Output) {
     if output == Output::Json {
         let rows: Vec<_> = tokens.iter().map(token_json).collect();
@@ -177,7 +252,7 @@ fn print_tokens(tokens: &[TokenEntry], output: Output) {
     }
 }
 
-fn token_json(entry: &TokenEntry) -> serde_json::Value {
+fn token_json(entry: &TokenEntry) -> Value {
     json!({
         "slot": entry.slot,
         "label": entry.label,
@@ -190,7 +265,7 @@ fn token_json(entry: &TokenEntry) -> serde_json::Value {
     })
 }
 
-fn probe_json(identity: &Identity, usage: &Usage, rows: &[ProbeRow]) -> serde_json::Value {
+fn probe_json(identity: &Identity, usage: &Usage, rows: &[ProbeRow]) -> Value {
     let Identity { label, serial, manufacturer, model, library } = identity;
     let mechanisms: Vec<String> = usage.mechanisms.iter().map(|number| format!("{number:#010x}")).collect();
     json!({
@@ -203,7 +278,7 @@ fn probe_json(identity: &Identity, usage: &Usage, rows: &[ProbeRow]) -> serde_js
     })
 }
 
-fn row_json(row: &ProbeRow) -> serde_json::Value {
+fn row_json(row: &ProbeRow) -> Value {
     let ProbeRow { what, needed, failure, place } = row;
     json!({ "test": what, "needed": needed, "passed": failure.is_none(), "reason": failure, "place": place })
 }

@@ -50,8 +50,9 @@ impl Context {
         let token = self.kms.token_of(key.record())?;
         let seed = seed(&token.random(crypto::KEY_LEN, deadline).await?)?;
         let associated = blob::wrap_associated_data(&header);
-        self.kms.count_wrap(key.record(), material, deadline).await?;
-        let wrapped = token.wrap_seed(&object(key, material)?, header.scheme, &associated, &seed, deadline).await?;
+        let name = object(key, material)?;
+        self.kms.count_wrap(key.record(), material, token.take_extra_ivs(&name), deadline).await?;
+        let wrapped = token.wrap_seed(&name, header.scheme, &associated, &seed, deadline).await?;
         let sealed = blob::seal(&header, &seed, &wrapped, context, plaintext, crypto::random_array()?);
         let sealed = sealed.map_err(|error| Error::Internal(error.to_string()))?;
         self.note_use(key.record());

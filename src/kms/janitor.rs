@@ -1,13 +1,14 @@
 //! What the service does unasked: deletions that are due, creations that were not finished, objects that no record
 //! names.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{CommitError, Error, KeyRow, KeyStore, Kms, arn_of};
+use super::{CommitError, End, Error, KeyRow, KeyStore, Kms, arn_of};
 use crate::audit::{Call, Event, EventSource};
 use crate::crash_point;
 use crate::model::{AccountId, Arn, CustomKeyStoreId, KeyState, ObjectName, Purpose, Region, Timestamp};
@@ -45,14 +46,19 @@ impl Kms {
     /// Destroys the token objects of all keys of a key store whose deletion date has come, and finishes the destructions
     /// that were begun before; returns how many it began. Call it with a time that is trusted.
     pub async fn destroy_due_keys(&self, key_store: &KeyStore, now: Timestamp) -> Result<usize, Error> {
+        let begun = self.begin_due_destructions(key_store, now).await?;
+        self.finish_destructions(key_store, End::Destroyed).await;
+        Ok(begun)
+    }
+
+    /// From here on there is no way back for the keys of a key store whose deletion date has come; gives how many these are.
+    pub(super) async fn begin_due_destructions(&self, key_store: &KeyStore, now: Timestamp) -> Result<usize, Error> {
         let mut begun = 0;
         for key in self.keys_in(key_store) {
-            let due = key.record.deletion_date.is_some_and(|date| date <= now);
-            if key.record.state == KeyState::PendingDeletion && due && self.begin_destruction(&key).await? {
+            if is_due(&key.record, now) && self.begin_destruction(&key).await? {
                 begun += 1;
             }
         }
-        self.finish_destructions(key_store).await;
         Ok(begun)
     }
 
@@ -65,9 +71,9 @@ impl Kms {
 
     /// Finishes every destruction that was begun. There is no way back from `Destroying`, so this needs no time of
     /// day. One that fails is logged and tried again in the next round, and holds no other one up.
-    pub async fn finish_destructions(&self, key_store: &KeyStore) {
+    pub async fn finish_destructions(&self, key_store: &KeyStore, end: End<'_>) {
         for key in self.keys_in(key_store).iter().filter(|key| key.record.state == KeyState::Destroying) {
-            if let Err(error) = self.finish_destruction(key).await {
+            if let Err(error) = self.finish_destruction(key, end).await {
                 tracing::error!(%error, key = %arn_of(&key.record), "a destruction could not be finished; trying again");
             }
         }
@@ -77,20 +83,26 @@ impl Kms {
     /// the intents say that they are ours. One that fails is logged and tried again in the next round, and holds no other
     /// one up. Returns how many it undid.
     pub async fn undo_creations(&self, key_store: &KeyStore, before: Timestamp) -> usize {
-        self.undo(key_store, |intent| intent.started < before).await
+        self.undo(key_store, |intent| intent.started < before, End::Destroyed).await
     }
 
     /// As [`Kms::undo_creations`], of those that earlier runs began.
     pub(super) async fn undo_others_creations(&self, key_store: &KeyStore) {
-        self.undo(key_store, |intent| intent.owner != self.instance).await;
+        self.undo(key_store, |intent| intent.owner != self.instance, End::Destroyed).await;
     }
 
-    async fn undo(&self, key_store: &KeyStore, is_stale: impl Fn(&IntentRecord) -> bool) -> usize {
+    /// Undoes the creations that are stale.
+    pub(super) async fn undo(
+        &self,
+        key_store: &KeyStore,
+        is_stale: impl Fn(&IntentRecord) -> bool,
+        end: End<'_>,
+    ) -> usize {
         let intents = self.intents_in(key_store);
         let stale = intents.iter().filter(|row| is_stale(&row.record));
         let mut undone = 0;
         for (intent, event) in stale.filter_map(|row| Some((row, undoing(&row.record)?))) {
-            match self.undo_creation(intent, event).await {
+            match self.undo_creation(intent, event, end).await {
                 Ok(()) => undone += 1,
                 Err(error) => {
                     tracing::error!(%error, object = %intent.record.name, "a creation could not be undone; trying again");
@@ -112,28 +124,54 @@ impl Kms {
     /// asked is left out, and so are the tokens of custom key stores, which are compared when they are connected.
     pub async fn reconcile(&self, store_root: &ObjectName) -> Reconciliation {
         let mut known = self.known_objects(|custom_key_store| custom_key_store.is_none());
-        known.insert(*store_root, self.tokens().into_iter().next());
+        known.push((*store_root, self.tokens().into_iter().next()));
         reconcile(&self.tokens(), &known).await
+    }
+
+    /// As [`Kms::reconcile`], of the token of Regions that was opened later than the start; records what differs.
+    pub async fn reconcile_late(&self, token: &Token) -> Result<(), Error> {
+        let known = || self.known_objects(|custom_key_store| custom_key_store.is_none());
+        self.record_differences(&self.reconcile_in_use(token, known).await, None).await
     }
 
     /// As [`Kms::reconcile`], of one custom key store that is connected; records what differs.
     pub(super) async fn reconcile_custom_key_store(&self, id: &CustomKeyStoreId) -> Result<(), Error> {
         let Some(token) = self.custom_token(id) else { return Ok(()) };
         let known = || self.known_objects(|custom_key_store| custom_key_store == Some(id));
+        self.record_differences(&self.reconcile_in_use(&token, known).await, Some(id)).await
+    }
+
+    /// Holds a token against the store while requests are served: what they make and destroy is no difference.
+    async fn reconcile_in_use(&self, token: &Token, known: impl Fn() -> KnownObjects) -> Reconciliation {
         let in_passing = self.objects_in_passing();
-        let Reconciliation { mut orphans, mut missing } = reconcile(std::slice::from_ref(&token), &known()).await;
-        // Requests are served meanwhile: what they make and destroy is neither.
+        let mut found = reconcile(std::slice::from_ref(token), &known()).await;
         let still_known = known();
-        let labels: HashSet<_> = still_known.keys().map(|name| token.label(name)).collect();
-        orphans.retain(|label| !labels.contains(label));
-        let labels: HashSet<_> = still_known.keys().map(ObjectName::cka_label).collect();
+        let labels: HashSet<_> = still_known.iter().map(|(name, _)| token.label(name)).collect();
+        found.orphans.retain(|label| !labels.contains(label));
+        let labels: HashSet<_> = still_known.iter().map(|(name, _)| name.cka_label()).collect();
         let in_passing: HashSet<_> = in_passing.union(&self.objects_in_passing()).cloned().collect();
-        missing.retain(|label| labels.contains(label) && !in_passing.contains(label));
-        if orphans.is_empty() && missing.is_empty() {
+        found.missing.retain(|label| labels.contains(label) && !in_passing.contains(label));
+        found
+    }
+
+    /// Tells of differences between tokens, or that of a custom key store, and the store, if there are any.
+    pub async fn record_differences(
+        &self,
+        found: &Reconciliation,
+        custom_key_store: Option<&CustomKeyStoreId>,
+    ) -> Result<(), Error> {
+        let Reconciliation { orphans, missing, misplaced } = found;
+        if orphans.is_empty() && missing.is_empty() && misplaced.is_empty() {
             return Ok(());
         }
-        tracing::warn!(store = %id, ?orphans, ?missing, "the token of a custom key store and the store differ");
-        let details = json!({ "customKeyStoreId": id, "orphans": orphans, "missing": missing });
+        let mut details = json!({ "orphans": orphans, "missing": missing });
+        if !misplaced.is_empty() {
+            details["misplaced"] = json!(misplaced);
+        }
+        if let Some(id) = custom_key_store {
+            details["customKeyStoreId"] = json!(id);
+        }
+        tracing::warn!(%details, "the token and the store differ; nothing is destroyed");
         self.record_act("ReconcileTokenObjects", details).await
     }
 
@@ -172,7 +210,7 @@ impl Kms {
         let mut record = key.record.clone();
         record.state = KeyState::Destroying;
         let details = json!({ "phase": "begun", "objects": labels(&key.record) });
-        let change = Change::new(self.now()).update(key, record);
+        let change = self.in_its_cluster(Change::new(self.now()).update(key, record), &key.record);
         match self.commit_key_act(change, "DeleteKey", key, details).await {
             Ok(()) => {
                 crash_point::reached("destruction-begun");
@@ -183,12 +221,10 @@ impl Kms {
         }
     }
 
-    async fn finish_destruction(&self, key: &KeyRow) -> Result<(), Error> {
-        let token = self.token_of(&key.record)?;
+    async fn finish_destruction(&self, key: &KeyRow, end: End<'_>) -> Result<(), Error> {
         let (region, key_id) = (&key.record.region, &key.record.key_id);
-        for name in key.record.objects() {
-            token.destroy(&name, deadline()).await?;
-        }
+        let mut evidence = self.end_objects(end, self.token_of(&key.record), &key.record.objects()).await?;
+        evidence["phase"] = json!("done");
         crash_point::reached("object-destroyed");
         let (change, waiting) = self.without_replica(Change::new(self.now()).delete(key), &key.record);
         let (change, acts) = self.with_acts(change, waiting.into_iter().collect());
@@ -199,11 +235,13 @@ impl Kms {
         // No new ones: who adds an alias or a grant expects a key that is not being destroyed.
         let grants = self.store.grants_on(region, key_id, None, usize::MAX);
         let change = grants.iter().fold(change, |change, grant| change.delete(grant));
-        let evidence = json!({ "phase": "done", "destroyed": labels(&key.record), "objectsFoundAfterwards": 0 });
         self.commit_key_act(change, "DeleteKey", key, evidence).await?;
         self.copy_acts(acts).await;
-        self.budgets.forget(region, key_id);
-        tracing::info!(key = %arn_of(&key.record), "the key's material is destroyed");
+        // What is left of others' is neither given out again nor counted twice, as a replica may be made again in this run.
+        if self.store.multi_region(key_id).is_empty() {
+            self.regions().for_each(|region| self.budgets.forget(region, key_id));
+        }
+        tracing::info!(key = %arn_of(&key.record), "the key is gone; its material {}", end.words());
         Ok(())
     }
 
@@ -300,8 +338,13 @@ impl Kms {
         }
     }
 
-    async fn undo_creation(&self, intent: &Arc<Row<IntentRecord>>, name_of_event: &'static str) -> Result<(), Error> {
-        let IntentRecord { name, region, account, .. } = &intent.record;
+    async fn undo_creation(
+        &self,
+        intent: &Arc<Row<IntentRecord>>,
+        name_of_event: &'static str,
+        end: End<'_>,
+    ) -> Result<(), Error> {
+        let IntentRecord { name, region, account, custom_key_store, .. } = &intent.record;
         // First, so that whoever makes it does not name it in a record when its object is gone.
         let taken = IntentRecord { owner: NOBODY.to_owned(), ..intent.record.clone() };
         match self.commit_step(Change::new(self.now()).update(intent, taken), None).await {
@@ -313,8 +356,11 @@ impl Kms {
             self.disown(name).await;
             return Ok(());
         }
-        self.token(region, intent.record.custom_key_store.as_ref())?.destroy(name, deadline()).await?;
-        let details = json!({ "object": name.cka_label() });
+        let token = self.token(region, custom_key_store.as_ref());
+        let told = self.end_objects(end, token, &[*name]).await?;
+        // It may never have been there: that it is destroyed is no evidence.
+        let mut details = if matches!(end, End::Destroyed) { json!({}) } else { told };
+        details["object"] = json!(name.cka_label());
         let (event_id, event) = self.act(name_of_event, region, account, details);
         let change = Change::new(self.now());
         let change = self.store.intent(name).iter().fold(change, |change, intent| change.delete(intent));
@@ -399,16 +445,22 @@ impl Kms {
             && self.wrapping_keys_in(key_store).is_empty())
     }
 
+    /// Whether an object in a key store is being made, undone or destroyed.
+    pub(super) fn has_unfinished(&self, key_store: &KeyStore) -> bool {
+        let mut keys = self.keys_in(key_store).into_iter();
+        !self.intents_in(key_store).is_empty() || keys.any(|key| key.record.state == KeyState::Destroying)
+    }
+
     /// The objects that records name in `wanted` key stores, each with the token that it is on, if that is open.
-    fn known_objects(&self, wanted: impl Fn(Option<&CustomKeyStoreId>) -> bool) -> HashMap<ObjectName, Option<Token>> {
-        let mut known = HashMap::new();
+    fn known_objects(&self, wanted: impl Fn(Option<&CustomKeyStoreId>) -> bool) -> KnownObjects {
+        let mut known = Vec::new();
         for key in self.store.all_keys().iter().filter(|key| wanted(key.record.custom_key_store.as_ref())) {
             let token = self.token_of(&key.record).ok();
             known.extend(key.record.objects().into_iter().map(|name| (name, token.clone())));
         }
         let mut enter = |name, region: &Region, custom_key_store: &Option<CustomKeyStoreId>| {
             if wanted(custom_key_store.as_ref()) {
-                known.insert(name, self.token(region, custom_key_store.as_ref()).ok());
+                known.push((name, self.token(region, custom_key_store.as_ref()).ok()));
             }
         };
         for IntentRecord { name, region, custom_key_store, .. } in self.store.intents().iter().map(|row| &row.record) {
@@ -429,17 +481,31 @@ impl Kms {
     }
 }
 
+/// The objects that records name, each with the token that it should be on, if that is open.
+type KnownObjects = Vec<(ObjectName, Option<Token>)>;
+
 /// What [`Kms::reconcile`] found.
 #[derive(Debug, Default)]
 pub struct Reconciliation {
     /// Labels of objects that no record names.
     pub orphans: Vec<String>,
-    /// Labels that records name and no token has.
+    /// Labels that records name and that their tokens do not have.
     pub missing: Vec<String>,
+    /// Objects that should be on another token than the one that has them.
+    pub misplaced: Vec<Misplaced>,
+}
+
+/// An object on a token that should not have it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Misplaced {
+    /// Its label there.
+    pub object: String,
+    /// The serial number of that token.
+    pub token: String,
 }
 
 /// Holds what is on these tokens against the objects that should be there.
-async fn reconcile(tokens: &[Token], known: &HashMap<ObjectName, Option<Token>>) -> Reconciliation {
+async fn reconcile(tokens: &[Token], known: &[(ObjectName, Option<Token>)]) -> Reconciliation {
     let mut reconciled = Reconciliation::default();
     let mut found = HashSet::new();
     let mut asked = HashSet::new();
@@ -451,24 +517,35 @@ async fn reconcile(tokens: &[Token], known: &HashMap<ObjectName, Option<Token>>)
                 continue;
             }
         };
-        asked.insert(token.identity().serial.clone());
-        let by_label: HashMap<String, ObjectName> = known.keys().map(|name| (token.label(name), *name)).collect();
+        let serial = &token.identity().serial;
+        asked.insert(serial.clone());
+        // With whether it may be here: it may be anywhere if its own token is not known.
+        let mut by_label: HashMap<String, (ObjectName, bool)> = HashMap::new();
+        for (name, own) in known {
+            let is_here = own.as_ref().is_none_or(|own| own.identity().serial == *serial);
+            by_label.entry(token.label(name)).or_insert((*name, false)).1 |= is_here;
+        }
         for object in objects {
             match by_label.get(&object.label) {
-                Some(name) => drop(found.insert(*name)),
+                Some((name, true)) => drop(found.insert((*name, serial.clone()))),
+                Some((_, false)) => {
+                    reconciled.misplaced.push(Misplaced { object: object.label, token: serial.clone() });
+                }
                 None => reconciled.orphans.push(object.label),
             }
         }
     }
-    let is_missing = |(name, token): &(&ObjectName, &Option<Token>)| {
-        !found.contains(*name) && token.as_ref().is_some_and(|token| asked.contains(&token.identity().serial))
+    let is_missing = |(name, token): &&(ObjectName, Option<Token>)| {
+        let serial = token.as_ref().map(|token| token.identity().serial.clone());
+        serial.is_some_and(|serial| asked.contains(&serial) && !found.contains(&(*name, serial)))
     };
-    reconciled.missing = known.iter().filter(is_missing).map(|(name, _)| name.cka_label()).collect();
+    let missing: BTreeSet<_> = known.iter().filter(is_missing).map(|(name, _)| name.cka_label()).collect();
+    reconciled.missing = missing.into_iter().collect();
     reconciled
 }
 
 /// What the record calls the undoing of an object's creation; `None` of an intent to destroy one.
-fn undoing(intent: &IntentRecord) -> Option<&'static str> {
+pub(super) fn undoing(intent: &IntentRecord) -> Option<&'static str> {
     match (intent.kind, intent.name.purpose) {
         (IntentKind::Create, Purpose::Imported) => Some("UndoImportKeyMaterial"),
         (IntentKind::Create, Purpose::ImportWrapping) => Some("UndoGetParametersForImport"),
@@ -477,6 +554,11 @@ fn undoing(intent: &IntentRecord) -> Option<&'static str> {
         (IntentKind::RotateOnDemand | IntentKind::RotateAutomatically, _) => Some("UndoRotateKey"),
         (IntentKind::Destroy | IntentKind::DestroyExpired | IntentKind::DestroyReplaced, _) => None,
     }
+}
+
+/// Whether the deletion date of a key has come.
+pub(super) fn is_due(key: &KeyRecord, now: Timestamp) -> bool {
+    key.state == KeyState::PendingDeletion && key.deletion_date.is_some_and(|date| date <= now)
 }
 
 fn labels(key: &KeyRecord) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! The key stores: which token has the objects of which key.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::{Error, KeyRow, Kms, arn_of};
@@ -46,7 +47,12 @@ pub struct KeyStores {
     /// The one that has the store's root.
     first: Arc<Seat>,
     regions: BTreeMap<Region, Arc<Seat>>,
+    /// In which a token may be, with their profiles.
+    pub(super) modules: BTreeSet<Module>,
 }
+
+/// A PKCS#11 module by its file, and the profile that the settings give it.
+pub type Module = (PathBuf, Option<PathBuf>);
 
 /// The place of a token that may not be there yet: it is opened at start or, if it cannot be reached then, later.
 pub struct Seat {
@@ -58,8 +64,14 @@ pub struct Seat {
 
 impl KeyStores {
     /// One token for every Region that is served; one may serve several. `first` has the store's root, and may serve none.
-    pub fn new(first: Arc<Seat>, regions: BTreeMap<Region, Arc<Seat>>) -> Self {
-        KeyStores { first, regions }
+    /// `modules` are those of all tokens in the settings.
+    pub fn new(first: Arc<Seat>, regions: BTreeMap<Region, Arc<Seat>>, modules: BTreeSet<Module>) -> Self {
+        KeyStores { first, regions, modules }
+    }
+
+    /// The serial number of the token that has the store's root.
+    pub(super) fn first_serial(&self) -> Option<String> {
+        self.first.token().ok().map(|token| token.identity().serial.clone())
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::{Error, Kms, arn_of, object_kind};
+use crate::crash_point;
 use crate::store::{Change, KeyRecord};
 use crate::token;
 
@@ -75,7 +76,8 @@ impl Kms {
     /// Numbers do not grow faster than epochs: each is given out by a transaction of its own. So whatever number any
     /// history of this store has given out and used, the log has seen an epoch as high, and no key goes on below that,
     /// on whatever token its objects are. Creations that were under way in the older state may have come to an end in the
-    /// newer one: they are given up, and what they made is left alone.
+    /// newer one: they are given up, and what they made is left alone. How often keys may have been used meanwhile is
+    /// counted in the same change.
     pub async fn accept_rollback(&self, log_epoch: u64) -> Result<(), Error> {
         let mut begun = self.store.intents();
         begun.retain(|intent| intent.record.kind.is_creation());
@@ -90,7 +92,8 @@ impl Kms {
             let next_material = key.record.next_material.max(above);
             change.update(key, KeyRecord { next_material, ..key.record.clone() })
         });
-        self.commit(change).await?;
+        self.commit(self.with_unknown_wraps(change)).await?;
+        crash_point::reached("rollback-accepted");
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::custom_key_store::CustomKeyStores;
 use super::janitor::Act;
 use super::rotation::{Budgets, Pauses, Turns};
-use super::{Error, GrantTokens, Imports, KeyPairs, KeyStores, Markers, Sessions};
+use super::{Error, GrantTokens, Imports, KeyPairs, KeyStores, Markers, Sessions, TrustedTime};
 use crate::audit::{Audit, Permit};
 use crate::crash_point;
 use crate::model::{Clock, Timestamp};
@@ -39,6 +39,7 @@ pub struct Kms {
     /// The custom key stores' clusters and connections.
     pub(super) custom_key_stores: CustomKeyStores,
     clock: Arc<dyn Clock>,
+    trusted_time: Mutex<TrustedTime>,
     /// The latest time told, in milliseconds.
     told: AtomicI64,
     outbox: Mutex<Outbox>,
@@ -60,6 +61,8 @@ pub struct Parts {
     pub budgets: Budgets,
     /// The custom key stores' clusters.
     pub custom_key_stores: CustomKeyStores,
+    /// Whether the time of day may decide over a destruction.
+    pub trusted_time: TrustedTime,
 }
 
 impl Kms {
@@ -70,7 +73,7 @@ impl Kms {
         audit: Arc<Audit>,
         key_stores: KeyStores,
         clock: Arc<dyn Clock>,
-        Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets, custom_key_stores }: Parts,
+        Parts { markers, grant_tokens, sessions, key_pairs, imports, budgets, custom_key_stores, trusted_time }: Parts,
     ) -> Self {
         let instance = uuid::Uuid::new_v4().to_string();
         let (told, outbox) = (AtomicI64::new(i64::MIN), Mutex::default());
@@ -89,6 +92,7 @@ impl Kms {
             key_stores,
             custom_key_stores,
             clock,
+            trusted_time: Mutex::new(trusted_time),
             told,
             outbox,
         }
@@ -97,6 +101,10 @@ impl Kms {
     /// Where time comes from.
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
+    }
+
+    pub(super) fn trusted_time(&self) -> MutexGuard<'_, TrustedTime> {
+        self.trusted_time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The time now, never below the highest time recorded, nor below what was told before: what has ended does not

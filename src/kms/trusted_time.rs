@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Kms;
 use crate::model::{Clock, Timestamp};
 
 /// Holds the time of day against the time since boot, which no one can set.
@@ -14,6 +15,8 @@ pub struct TrustedTime {
     boot: Duration,
     /// The boot time from which on the time of day is trusted.
     from: Duration,
+    /// Whether it jumped, and that is not on record yet.
+    jumped: bool,
 }
 
 /// What [`TrustedTime::observe`] says.
@@ -23,7 +26,7 @@ pub enum Verdict {
     Trusted(Timestamp),
     /// Nothing is destroyed for this long.
     Waiting(Duration),
-    /// The time of day jumped just now; nothing is destroyed for a day.
+    /// The time of day jumped, and nobody has said yet that it is told; nothing is destroyed for a day.
     Jumped,
 }
 
@@ -33,7 +36,7 @@ impl TrustedTime {
         let (wall, boot) = (clock.now(), clock.since_boot());
         let fresh = wall >= last_record && wall.since(last_record) <= DAY;
         let from = if fresh || accepted { boot } else { boot + DAY };
-        TrustedTime { wall, boot, from }
+        TrustedTime { wall, boot, from, jumped: false }
     }
 
     /// Looks at the clocks once more.
@@ -44,13 +47,32 @@ impl TrustedTime {
         let apart = wall.since(expected).max(expected.since(wall));
         // A clock that is disciplined may drift 500 ppm (adjtimex); twice that, and a minute, is no jump.
         if apart > Duration::from_secs(60) + elapsed / 1_000 {
-            *self = TrustedTime { wall, boot, from: boot + DAY };
+            *self = TrustedTime { wall, boot, from: boot + DAY, jumped: true };
+        }
+        if self.jumped {
             return Verdict::Jumped;
         }
         match self.from.checked_sub(boot) {
             None | Some(Duration::ZERO) => Verdict::Trusted(wall),
             Some(left) => Verdict::Waiting(left),
         }
+    }
+
+    /// Says that a jump is told.
+    pub fn told(&mut self) {
+        self.jumped = false;
+    }
+}
+
+impl Kms {
+    /// Whether the time of day may decide over a destruction now.
+    pub fn observe_time(&self) -> Verdict {
+        self.trusted_time().observe(self.clock())
+    }
+
+    /// Says that a jump of the time of day is on record.
+    pub fn told_of_jump(&self) {
+        self.trusted_time().told();
     }
 }
 
@@ -99,6 +121,8 @@ mod tests {
             let mut time = TrustedTime::start(&Fixed(0, 0), Timestamp::from_millis(0), false);
             assert!(matches!(time.observe(&Fixed(100, 100)), Verdict::Trusted(_)));
             assert_eq!(time.observe(&Fixed(jumped, 200)), Verdict::Jumped);
+            assert_eq!(time.observe(&Fixed(jumped, 200)), Verdict::Jumped, "until it is told");
+            time.told();
             assert!(matches!(time.observe(&Fixed(jumped + 10, 210)), Verdict::Waiting(_)));
             assert!(matches!(time.observe(&Fixed(jumped + 86_500, 200 + 86_500)), Verdict::Trusted(_)));
         }

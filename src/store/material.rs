@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::KeyRecord;
-use crate::model::{ObjectName, Origin, Purpose, RotationType, Timestamp};
+use crate::model::{KeyId, ObjectName, Origin, Purpose, RotationType, Timestamp};
 
 /// One material of a key: one token object or, of imported material, the place for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,9 @@ pub struct Transfer {
     pub fingerprint: String,
     /// The material, wrapped for the replication key of the token that it is on, in hex.
     pub wrapped: String,
+    /// The id of that replication key, where it was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication_key: Option<KeyId>,
 }
 
 /// When and how a material became the current one.

@@ -223,6 +223,11 @@ impl Store {
         self.0.index().table::<TokenTriesRecord>().find(serial)
     }
 
+    /// The tokens of all Regions.
+    pub fn region_tokens(&self) -> Vec<Arc<Row<RegionTokenRecord>>> {
+        self.0.index().table::<RegionTokenRecord>().all()
+    }
+
     /// The replication key of the token with this serial number.
     pub fn replication_key(&self, serial: &str) -> Option<Arc<Row<ReplicationKeyRecord>>> {
         self.0.index().table::<ReplicationKeyRecord>().find(serial)
@@ -236,6 +241,11 @@ impl Store {
     /// The pairing of two tokens, by their serial numbers in whichever order.
     pub fn pairing(&self, serials: [&str; 2]) -> Option<Arc<Row<PairingRecord>>> {
         self.0.index().table::<PairingRecord>().find(&replication::pairing_row(serials))
+    }
+
+    /// All pairings of tokens.
+    pub fn pairings(&self) -> Vec<Arc<Row<PairingRecord>>> {
+        self.0.index().table::<PairingRecord>().all()
     }
 
     /// All keys, by Region and id.

@@ -62,7 +62,8 @@ pub(crate) fn key(region: &Region, first: u8) -> KeyRecord {
 /// A multi-Region key with two materials, or its replica in another Region.
 pub(super) fn multi_region_key(region: &Region, first: u8, object_id: Option<KeyId>) -> KeyRecord {
     let key_id = KeyId::multi_region_from_bytes(*key_id(first).as_bytes());
-    let transfer = Some(Transfer { fingerprint: "cd".repeat(32), wrapped: "010002aabbcc".into() });
+    let transfer =
+        Some(Transfer { fingerprint: "cd".repeat(32), wrapped: "010002aabbcc".into(), replication_key: None });
     let materials = [1, 2].map(|number| Material { transfer: transfer.clone(), ..material(number) });
     let (materials, next_material) = (materials.into(), 3);
     KeyRecord {

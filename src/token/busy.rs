@@ -37,7 +37,7 @@ impl Busy {
         Busy {
             start: Instant::now(),
             since: AtomicU64::new(IDLE),
-            limit: AtomicU64::new(0),
+            limit: AtomicU64::new(millis(limits.call())),
             recalled: AtomicBool::new(false),
             call: limits.call(),
             generation: limits.generation(),

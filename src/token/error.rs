@@ -59,6 +59,8 @@ pub enum Error {
         profile: String,
         /// Each scheme, and why it is not used.
         tried: String,
+        /// Whether none of that may pass.
+        for_good: bool,
     },
     /// The PIN cannot be one of this vendor's; the token was not asked.
     #[error("the PIN was not tried: with the profile {profile} it is {wanted}")]
@@ -219,6 +221,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the token answered, and will not do what was asked.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Error::Refused { .. })
+    }
+
     /// A worker gave an answer of another kind than was asked for: our mistake.
     pub(super) fn mixed_up() -> Error {
         Error::Unavailable("a worker gave an answer to another question".to_owned())

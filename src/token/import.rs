@@ -11,7 +11,7 @@ use cryptoki_sys::CKM_AES_ECB;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use super::error::{Class, Error, Failure, class};
+use super::error::{Class, Error, Failure, class, reason};
 use super::iv::HostIv;
 use super::kind::KeyKind;
 use super::mechanism::{Scheme, WrappingKey};
@@ -156,14 +156,14 @@ pub(super) fn create(
     let (numbers, public) = numbers(kind, material)?;
     let mut template = object::import_template(&shared.profile, name, kind, token, false);
     template.extend(kind.curve_attribute());
-    template.push(Attribute::Modifiable(!token || object::modifiable(shared, kind)));
+    template.push(Attribute::Modifiable(!token || object::modifiable(&shared.profile, kind)));
     let mut template = Template(shared.profile.fit(template));
     // In one step, without a copy that a growing vector would leave behind.
     template.0.reserve_exact(numbers.0.len());
     let mut numbers = numbers;
     template.0.append(&mut numbers.0);
     let key = session.create_object(&template.0)?;
-    let tried = object::prove(&shared.profile, session, key, name, kind, token)
+    let tried = object::prove(shared, session, key, name, kind, token)
         .and_then(|()| try_material(shared, session, key, kind, public.as_ref()))
         .and_then(|()| fingerprint(shared, session, key, of_key, kind, public.as_ref()));
     match tried {
@@ -207,8 +207,9 @@ pub(super) fn unwrapped_on_token(
         return Ok(found);
     }
     let name = passing_name(Purpose::ImportWrapping);
-    let (wrapping, public) =
-        object::generate(&shared.profile, session, &name, KeyKind::ImportWrapping(TRIED), false, true)?;
+    let kind = KeyKind::ImportWrapping(TRIED);
+    let modifiable = object::modifiable(&shared.profile, kind);
+    let (wrapping, public) = object::generate(&shared.profile, session, &name, kind, false, modifiable)?;
     let public = public.ok_or(CryptokiError::InvalidValue)?;
     for (kind, algorithm, oaep) in tried(shared) {
         if unwraps(shared, session, (wrapping, &public), kind, algorithm)? {
@@ -430,7 +431,8 @@ fn try_material(
 
 /// One `C_UnwrapKey` into the session: sensitive, and extractable so that its length can be found.
 ///
-/// Fails with [`Error::BadData`] if the same call goes well with something that was wrapped right, which costs one more.
+/// Fails with [`Error::BadData`] if it fails again after the same call went well with something that was wrapped right, while
+/// nothing else fails: which costs two more.
 fn unwrap_secret(
     shared: &Shared,
     session: &Session,
@@ -442,17 +444,41 @@ fn unwrap_secret(
     let mut template = object::import_template(&shared.profile, &import.name, import.kind, false, true);
     template.push(Attribute::Modifiable(true));
     let template = shared.profile.fit(template);
-    match session.unwrap_key(&mechanism, wrapping, &import.encrypted, &template) {
-        Err(error) if !matches!(class(&error), Class::LoginLost | Class::DeviceGone) => {
+    let unwrap = |wrapped: &[u8]| session.unwrap_key(&mechanism, wrapping, wrapped, &template);
+    match unwrap(&import.encrypted) {
+        Err(error) if !is_lost(&error) => {
             let public = object::read_rsa(session, wrapping, import.wrapping_spec)?;
             let zeros = vec![0; import.kind.secret_len().unwrap_or_default()];
             let good = crypto::oaep_encrypt(&public, oaep, &zeros).ok_or(CryptokiError::InvalidValue)?;
-            let key = session.unwrap_key(&mechanism, wrapping, &good, &template)?;
-            session.destroy_object(key)?;
-            Err(Error::BadData.into())
+            session.destroy_object(unwrap(&good)?)?;
+            once_more(shared, session, || unwrap(&import.encrypted), Error::BadData)
         }
         unwrapped => Ok(unwrapped?),
     }
+}
+
+/// The second try of a call that failed, which only then says something about the material, namely `verdict`: unless its code
+/// is one of the token's own failures, and other calls have failed a moment ago.
+fn once_more<T>(
+    shared: &Shared,
+    session: &Session,
+    again: impl FnOnce() -> Result<T, CryptokiError>,
+    verdict: Error,
+) -> Result<T, Failure> {
+    match again() {
+        Ok(done) => {
+            // It was no fault of the material, then.
+            shared.note_trouble();
+            Ok(done)
+        }
+        Err(error) if is_lost(&error) => Err(error.into()),
+        Err(error) if shared.is_in_trouble() && !is_verdict(&error) => Err(Error::Unavailable(reason(&error)).into()),
+        Err(_) => object::require_login(session).and(Err(verdict.into())),
+    }
+}
+
+fn is_lost(error: &CryptokiError) -> bool {
+    matches!(class(error), Class::LoginLost | Class::DeviceGone)
 }
 
 /// Whether a secret key in the session, which is extractable, has the length of its kind.
@@ -485,18 +511,22 @@ fn wraps_to(shared: &Shared, session: &Session, key: ObjectHandle, len: usize) -
 
 /// Whether the token uses the key for what it is for; an outage says nothing about the key.
 fn is_usable(shared: &Shared, session: &Session, key: ObjectHandle, kind: KeyKind) -> Result<bool, Failure> {
-    let used = match kind {
+    let used = || match kind {
         KeyKind::Mac(spec) => private::mac(&shared.module, session, key, spec, LABEL),
         _ => encrypt_blocks(shared, session, key),
     };
-    match used {
-        Ok(_) => Ok(true),
+    let tried = match used() {
         Err(CryptokiError::Pkcs11(_, Function::SignInit | Function::EncryptInit))
             if super::login::is_logged_in(session) =>
         {
-            Ok(false)
+            once_more(shared, session, used, Error::IncorrectMaterial(kind))
         }
-        Err(error) => Err(error.into()),
+        used => used.map_err(Failure::from),
+    };
+    match tried {
+        Ok(_) => Ok(true),
+        Err(Failure::Final(Error::IncorrectMaterial(_))) => Ok(false),
+        Err(failure) => Err(failure),
     }
 }
 

@@ -3,6 +3,9 @@
 //!
 //! SoftHSM takes a zeroed or missing IV as it is and says `CKR_OK`: two seeds under it would have one keystream.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use cryptoki::object::ObjectHandle;
 
 use super::error::{Error, Failure};
@@ -13,7 +16,7 @@ use super::raw::Raw;
 use super::session::Session;
 use super::{object, probe};
 use crate::crypto::{self, NONCE_LEN, NoRandom};
-use crate::model::Purpose;
+use crate::model::{ObjectName, Purpose};
 
 /// An IV of ours. There is none that is not random.
 pub(super) struct HostIv([u8; BLOCK]);
@@ -88,7 +91,8 @@ impl ThrowAwayKey {
     pub fn generate(profile: &Profile, session: &Session) -> Result<ThrowAwayKey, Failure> {
         let name = probe::passing_name(Purpose::Kms);
         let token = !profile.objects.in_session;
-        let (handle, _) = object::generate(profile, session, &name, KeyKind::Aes256, token, true)?;
+        let modifiable = object::modifiable(profile, KeyKind::Aes256);
+        let (handle, _) = object::generate(profile, session, &name, KeyKind::Aes256, token, modifiable)?;
         Ok(ThrowAwayKey(handle))
     }
 
@@ -100,6 +104,28 @@ impl ThrowAwayKey {
     /// Destroys it.
     pub fn destroy(self, session: &Session) -> Result<(), Failure> {
         Ok(session.destroy_object(self.0)?)
+    }
+}
+
+/// The IVs that were used up under each key beside those that callers have counted: by probes, and where the token makes
+/// the IV by every second try.
+#[derive(Default)]
+pub(super) struct ExtraIvs(Mutex<HashMap<ObjectName, u64>>);
+
+impl ExtraIvs {
+    /// Takes note of one more, before it is used.
+    pub fn add(&self, name: &ObjectName) {
+        *self.lock().entry(*name).or_default() += 1;
+    }
+
+    /// How many there are, which the caller counts now.
+    pub fn take(&self, name: &ObjectName) -> u64 {
+        self.lock().remove(name).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectName, u64>> {
+        // Changes in single steps, so that a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

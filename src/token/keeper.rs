@@ -248,7 +248,10 @@ impl Keeper {
         let serving = Serving { slot, epoch: self.epoch, schemes };
         let entered = serving.clone();
         let opened = self.tell_all(|crew| crew.serving = Some(entered), |done| Control::Enter(serving.clone(), done));
-        opened.into_iter().collect::<Result<(), Error>>()?;
+        // Calls that hang keep their sessions: who gets none for that is let in when there is room.
+        let short = !self.shared.crew().lost.is_empty();
+        let opened = opened.into_iter().filter(|answer| !(short && answer.as_ref().is_err_and(Error::is_refusal)));
+        opened.collect::<Result<(), Error>>()?;
         self.shared.tell(LaneName::Slow, Request::Index, Instant::now() + INDEX_TIME);
         self.try_all_at = Some(Instant::now() + SETTLING_TIME);
         Ok(())
@@ -258,7 +261,7 @@ impl Keeper {
     fn find_schemes(&self, slot: Slot) -> Result<Schemes, Error> {
         let Shared { module, profile, keeper_busy, .. } = &*self.shared;
         keeper_busy.begin();
-        let found = Schemes::find(module, profile, slot, keeper_busy);
+        let found = Schemes::find(module, profile, slot, keeper_busy, &self.shared.schemes());
         keeper_busy.end();
         found
     }

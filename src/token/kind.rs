@@ -2,9 +2,13 @@
 
 use std::fmt;
 
-use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, KeyType, MlDsaParameterSetType, MlKemParameterSetType, ObjectClass};
+use cryptoki::error::Error as CryptokiError;
+use cryptoki::mechanism::vendor_defined::VendorDefinedMechanism;
+use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::object::{Attribute, AttributeType, KeyType, MlDsaParameterSetType, MlKemParameterSetType, ObjectClass};
+use cryptoki_sys::{CK_KEY_TYPE, CKA_KEY_TYPE, CKK_SHA224_HMAC, CKK_SHA256_HMAC, CKK_SHA384_HMAC, CKK_SHA512_HMAC};
 
+use super::profile::Hmac;
 use crate::crypto::KEY_LEN;
 use crate::model::{HmacSpec, KeyPairSpec, Purpose};
 
@@ -102,11 +106,27 @@ impl KeyKind {
     }
 
     /// `CKA_CLASS`, `CKA_KEY_TYPE`, and the size as far as an attribute tells it.
-    pub(super) fn type_attributes(self) -> Vec<Attribute> {
+    pub(super) fn type_attributes(self, hmac: &Hmac) -> Vec<Attribute> {
         let class = if self.is_pair() { ObjectClass::PRIVATE_KEY } else { ObjectClass::SECRET_KEY };
-        let mut attributes = vec![Attribute::Class(class), Attribute::KeyType(self.key_type())];
-        attributes.extend(self.secret_len().and_then(value_len));
+        let key_type = self.own_type(hmac).map_or_else(|| Attribute::KeyType(self.key_type()), numbered);
+        let mut attributes = vec![Attribute::Class(class), key_type];
+        if self.own_type(hmac).is_none() || hmac.has_length {
+            attributes.extend(self.secret_len().and_then(value_len));
+        }
         attributes
+    }
+
+    /// The number of the type that a key for HMAC has where that is its hash's own.
+    pub(super) fn own_type(self, hmac: &Hmac) -> Option<CK_KEY_TYPE> {
+        match self {
+            KeyKind::Mac(spec) if hmac.own_types => Some(match spec {
+                HmacSpec::Hmac224 => CKK_SHA224_HMAC,
+                HmacSpec::Hmac256 => CKK_SHA256_HMAC,
+                HmacSpec::Hmac384 => CKK_SHA384_HMAC,
+                HmacSpec::Hmac512 => CKK_SHA512_HMAC,
+            }),
+            _ => None,
+        }
     }
 
     /// What names the curve, or the parameters of a lattice; nothing for other keys. It comes with the public half when a
@@ -137,9 +157,13 @@ impl KeyKind {
         attributes
     }
 
-    /// The mechanism that makes such a key.
-    pub(super) fn generation(self) -> Mechanism<'static> {
-        match self.key_type() {
+    /// The mechanism that makes such a key. Fails with [`CryptokiError::InvalidValue`] for a number that is no vendor's.
+    pub(super) fn generation(self, hmac: &Hmac) -> Result<Mechanism<'static>, CryptokiError> {
+        if let (KeyKind::Mac(spec), Some(numbers)) = (self, &hmac.generation) {
+            let number = MechanismType::new_vendor_defined(numbers.of(spec))?;
+            return Ok(Mechanism::VendorDefined(VendorDefinedMechanism::new::<()>(number, None)));
+        }
+        Ok(match self.key_type() {
             KeyType::AES => Mechanism::AesKeyGen,
             KeyType::RSA => Mechanism::RsaPkcsKeyPairGen,
             KeyType::EC => Mechanism::EccKeyPairGen,
@@ -147,7 +171,7 @@ impl KeyKind {
             KeyType::ML_DSA => Mechanism::MlDsaKeyPairGen,
             KeyType::ML_KEM => Mechanism::MlKemKeyPairGen,
             _ => Mechanism::GenericSecretKeyGen,
-        }
+        })
     }
 
     /// The template of the public half, which lives for as long as it takes to read it; `token` where there are no session
@@ -178,6 +202,11 @@ impl KeyKind {
             (_, Some(_)) => KeyType::EC,
         }
     }
+}
+
+/// `CKA_KEY_TYPE` by its number: `cryptoki` 0.12.1 takes every type of HMAC for `CKK_SHA256_HMAC`.
+fn numbered(key_type: CK_KEY_TYPE) -> Attribute {
+    Attribute::VendorDefined((KEY_TYPE, key_type.to_ne_bytes().to_vec()))
 }
 
 fn value_len(bytes: usize) -> Option<Attribute> {
@@ -211,5 +240,7 @@ fn lattice(spec: KeyPairSpec) -> Option<Attribute> {
 
 /// 1.3.101.112 (RFC 8410 §3)
 pub(super) const OID_ED25519: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
+/// `CKA_KEY_TYPE`, as the attribute that [`KeyKind::own_type`] is given in.
+pub(super) const KEY_TYPE: AttributeType = AttributeType::VendorDefined(CKA_KEY_TYPE);
 /// 65537
 const EXPONENT: [u8; 3] = [1, 0, 1];

@@ -4,9 +4,10 @@ use cryptoki::context::Function;
 use cryptoki::error::Error as CryptokiError;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki_sys::CK_KEY_TYPE;
 
 use super::error::{Class, Error, Failure, class, not_logged_in, reason};
-use super::kind::{KeyKind, OID_ED25519};
+use super::kind::{KEY_TYPE, KeyKind, OID_ED25519};
 use super::login::is_logged_in;
 use super::probe::{PASSING_PURPOSES, passing_name};
 use super::profile::Profile;
@@ -35,7 +36,7 @@ pub(super) fn generate(
 ) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
     let mut template = template(profile, name, kind, token);
     template.push(Attribute::Modifiable(modifiable));
-    generate_by(session, kind, &profile.fit(template), !profile.objects.in_session)
+    generate_by(profile, session, kind, &profile.fit(template), !profile.objects.in_session)
 }
 
 /// As [`generate`], in the session alone, and extractable: sensitive, so that it leaves the token wrapped or not at all.
@@ -48,20 +49,22 @@ pub(super) fn generate_extractable(
     let mut template = template(profile, name, kind, false);
     template.retain(|attribute| !matches!(attribute, Attribute::Extractable(_)));
     template.extend([Attribute::Extractable(true), Attribute::Modifiable(true)]);
-    generate_by(session, kind, &profile.fit(template), false)
+    generate_by(profile, session, kind, &profile.fit(template), false)
 }
 
 fn generate_by(
+    profile: &Profile,
     session: &Session,
     kind: KeyKind,
     template: &[Attribute],
     public_on_token: bool,
 ) -> Result<(ObjectHandle, Option<PublicKey>), CryptokiError> {
+    let generation = kind.generation(&profile.hmac)?;
     let Some(spec) = kind.pair() else {
-        return Ok((session.generate_key(&kind.generation(), template)?, None));
+        return Ok((session.generate_key(&generation, template)?, None));
     };
-    let public_template = kind.public_template(public_on_token);
-    let (public, private) = session.generate_key_pair(&kind.generation(), &public_template, template)?;
+    let public_template = profile.fit_public(kind.public_template(public_on_token));
+    let (public, private) = session.generate_key_pair(&generation, &public_template, template)?;
     let read = read_public(session, public, spec);
     session.destroy_object(public)?;
     match read {
@@ -90,17 +93,20 @@ pub(super) fn copy_to_token(
     key: ObjectHandle,
     modifiable: bool,
 ) -> Result<ObjectHandle, CryptokiError> {
-    let mut changes = vec![Attribute::Token(true), Attribute::Modifiable(modifiable)];
+    let mut changes = vec![Attribute::Token(true)];
     // SoftHSM refuses to say again what is so.
     if session.get_attributes(key, &[AttributeType::Extractable])? != [Attribute::Extractable(false)] {
         changes.push(Attribute::Extractable(false));
     }
+    // The last: SoftHSM changes nothing more in a copy that is not modifiable.
+    changes.push(Attribute::Modifiable(modifiable));
     session.copy_object(key, &changes)
 }
 
-/// Whether token objects of this kind are made modifiable, because they are copied to sessions.
-pub(super) fn modifiable(shared: &Shared, kind: KeyKind) -> bool {
-    shared.profile.sessions.session_copies && !kind.is_pair()
+/// Whether token objects of this kind are made modifiable, because they are copied to sessions. What is tried is made so,
+/// too: a token may refuse one of both.
+pub(super) fn modifiable(profile: &Profile, kind: KeyKind) -> bool {
+    profile.sessions.session_copies && !kind.is_pair()
 }
 
 /// The template of a key whose value is not made by the token. `extractable` is for session objects alone.
@@ -129,9 +135,13 @@ pub(super) fn generate_passing_key(session: &Session) -> Result<ObjectHandle, Cr
 }
 
 /// The public half of a replication key, in the session, for wrapping alone.
-pub(super) fn create_wrapping_public(session: &Session, public: &PublicKey) -> Result<ObjectHandle, CryptokiError> {
+pub(super) fn create_wrapping_public(
+    profile: &Profile,
+    session: &Session,
+    public: &PublicKey,
+) -> Result<ObjectHandle, CryptokiError> {
     let (modulus, exponent) = public.rsa_numbers().ok_or(CryptokiError::InvalidValue)?;
-    session.create_object(&[
+    session.create_object(&profile.fit_public(vec![
         Attribute::Class(ObjectClass::PUBLIC_KEY),
         Attribute::KeyType(KeyType::RSA),
         Attribute::Token(false),
@@ -141,7 +151,7 @@ pub(super) fn create_wrapping_public(session: &Session, public: &PublicKey) -> R
         Attribute::Wrap(true),
         Attribute::Encrypt(false),
         Attribute::Verify(false),
-    ])
+    ]))
 }
 
 fn generate_wrapper(session: &Session, extractable: bool) -> Result<ObjectHandle, CryptokiError> {
@@ -233,21 +243,41 @@ pub(super) fn refuse_to_pile_up(left: usize) -> Result<(), Failure> {
 ///
 /// Fails with [`Error::NotProven`], which says which attribute is wrong.
 pub(super) fn prove(
-    profile: &Profile,
+    shared: &Shared,
     session: &Session,
     object: ObjectHandle,
     name: &ObjectName,
     kind: KeyKind,
     token: bool,
 ) -> Result<(), Failure> {
+    let profile = &shared.profile;
     let mut wanted = proof(profile, name, kind, token);
-    wanted.retain(|attribute| !profile.omits(attribute.attribute_type()));
+    wanted.retain(|attribute| !profile.omits(attribute.attribute_type()) && attribute.attribute_type() != KEY_TYPE);
     require(session, object, name, &wanted)?;
+    if let Some(wanted) = kind.own_type(&profile.hmac) {
+        prove_type(shared, session, object, name, wanted)?;
+    }
     match (kind.modulus_len(), kind.secret_len()) {
         (Some(len), _) => prove_modulus(session, object, name, len),
         (None, Some(len)) if !name.purpose.is_made_in_place() => prove_length(session, object, name, len),
         _ => Ok(()),
     }
+}
+
+/// The type of a key for HMAC where that is its hash's own.
+fn prove_type(
+    shared: &Shared,
+    session: &Session,
+    object: ObjectHandle,
+    name: &ObjectName,
+    wanted: CK_KEY_TYPE,
+) -> Result<(), Failure> {
+    let found = shared.module.raw.key_type(session, object)?;
+    if found == wanted {
+        return Ok(());
+    }
+    let (wanted, found) = (format!("number {wanted}"), format!("number {found}"));
+    Err(Error::NotProven { name: *name, attribute: "CKA_KEY_TYPE", wanted, found }.into())
 }
 
 /// The length of a key that was unwrapped, where the token tells it: SoftHSM tells 0 after `C_UnwrapKey`, and the length was
@@ -375,7 +405,7 @@ pub(super) fn require_login(session: &Session) -> Result<(), Failure> {
 
 /// The template of a secret or private key; `token` is false for session objects.
 fn template(profile: &Profile, name: &ObjectName, kind: KeyKind, token: bool) -> Vec<Attribute> {
-    let mut template = kind.type_attributes();
+    let mut template = kind.type_attributes(&profile.hmac);
     template.extend(profile.marks(name));
     template.extend([
         Attribute::Token(token),

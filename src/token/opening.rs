@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use super::busy::Busy;
 use super::error::Error;
 use super::index::Index;
+use super::iv::ExtraIvs;
 use super::lane::Lane;
 use super::login::{Anchor, Door, Login, Witness, close};
 use super::module::{Lease, Place};
@@ -171,6 +172,7 @@ fn start(
         prehashes: Mutex::default(),
         unwraps: Mutex::default(),
         pool: Arc::new(Pool::default()),
+        extra_ivs: ExtraIvs::default(),
         counters,
         connection: Mutex::new(Status::Recovering("it is being opened".to_owned())),
         keeper_busy: Arc::clone(&door.busy),

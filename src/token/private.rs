@@ -6,7 +6,7 @@ use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource, PkcsPssParams};
 use cryptoki::mechanism::{Mechanism, MechanismType};
-use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 
 use super::module::Module;
 use super::session::Session;
@@ -133,10 +133,16 @@ pub(super) fn decrypt(
 /// The x coordinate, `len` bytes, agreed on with whoever has `point`, which must be one of the curve.
 ///
 /// The token makes it as a session object, which is read and destroyed; at the latest it goes with the session.
-pub(super) fn agree(session: &Session, key: ObjectHandle, len: usize, point: &[u8]) -> Result<Secret, CryptokiError> {
+pub(super) fn agree(
+    module: &Module,
+    session: &Session,
+    key: ObjectHandle,
+    len: usize,
+    point: &[u8],
+) -> Result<Secret, CryptokiError> {
     let mechanism = Mechanism::Ecdh1Derive(Ecdh1DeriveParams::new(EcKdf::null(), point));
     let made = session.derive_key(&mechanism, key, &readable(len)?)?;
-    read_and_destroy(session, made, len)
+    read_and_destroy(module, session, made, len)
 }
 
 /// The secret, 32 bytes, that was encapsulated to the key; of anything else that is as long, one that nobody knows.
@@ -144,9 +150,14 @@ pub(super) fn agree(session: &Session, key: ObjectHandle, len: usize, point: &[u
 /// The token makes it as a session object, as in [`agree`].
 ///
 /// Source: PKCS#11 v3.2 §5.18.9, FIPS 203 §7.3.
-pub(super) fn decapsulate(session: &Session, key: ObjectHandle, ciphertext: &[u8]) -> Result<Secret, CryptokiError> {
+pub(super) fn decapsulate(
+    module: &Module,
+    session: &Session,
+    key: ObjectHandle,
+    ciphertext: &[u8],
+) -> Result<Secret, CryptokiError> {
     let made = session.decapsulate_key(&Mechanism::MlKem, key, &readable(SHARED_SECRET_LEN)?, ciphertext)?;
-    read_and_destroy(session, made, SHARED_SECRET_LEN)
+    read_and_destroy(module, session, made, SHARED_SECRET_LEN)
 }
 
 /// The template of a secret in the session that is made to be read.
@@ -162,14 +173,17 @@ fn readable(len: usize) -> Result<[Attribute; 7], CryptokiError> {
     ])
 }
 
-fn read_and_destroy(session: &Session, made: ObjectHandle, len: usize) -> Result<Secret, CryptokiError> {
-    let value = session.get_attributes(made, &[AttributeType::Value]).map(|mut found| match found.pop() {
-        // At once: it is wiped whatever fails from here on.
-        Some(Attribute::Value(value)) => Some(Secret::new(value)),
-        _ => None,
-    });
+fn read_and_destroy(
+    module: &Module,
+    session: &Session,
+    made: ObjectHandle,
+    len: usize,
+) -> Result<Secret, CryptokiError> {
+    // Into memory that is wiped whatever comes of it, and nowhere else: `cryptoki` would leave a copy behind.
+    let mut secret = Secret::zeroed(len);
+    let read = module.raw.value(session, made, secret.expose_mut());
     session.destroy_object(made)?;
-    value?.filter(|secret| secret.expose().len() == len).ok_or(CryptokiError::InvalidValue)
+    if read? == len { Ok(secret) } else { Err(CryptokiError::InvalidValue) }
 }
 
 fn signed(

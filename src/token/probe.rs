@@ -42,8 +42,8 @@ pub enum Offer {
     No(String),
 }
 
-/// Tries everything that symmetric keys need, and then one of every kind of keys and of imports, on session objects that
-/// are gone afterwards. RSA is tried with 2,048 bits, which takes seconds here.
+/// Tries everything that symmetric keys need, and then one of every kind of keys, of imports and of multi-Region keys, on
+/// session objects that are gone afterwards. RSA is tried with 2,048 bits, which takes seconds here.
 ///
 /// Fails only if the token cannot be asked at all; what does not work is told in its row.
 pub async fn self_test(token: &Token, deadline: Instant) -> Result<Vec<ProbeRow>, Error> {
@@ -57,6 +57,7 @@ pub async fn self_test(token: &Token, deadline: Instant) -> Result<Vec<ProbeRow>
 pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
     refuse_to_pile_up(shared, session)?;
     let name = passing_name(Purpose::Kms);
+    // Modifiable, as it is to be copied.
     let key = object::generate(&shared.profile, session, &name, KeyKind::Aes256, shared.passing(), true);
     let key = key.map(|(key, _)| key);
     let mut rows = vec![
@@ -85,6 +86,7 @@ pub(super) fn run(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, F
     };
     rows.push(ProbeRow { what: "Ed25519ph".to_owned(), needed: false, failure, place: None });
     rows.extend(import_rows(shared, session)?);
+    rows.extend(transfer_rows(shared, session)?);
     Ok(rows)
 }
 
@@ -104,7 +106,8 @@ fn import_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Fail
     let on_token = import::unwrapped_on_token(shared, session)?;
     let name = passing_name(Purpose::ImportWrapping);
     let kind = KeyKind::ImportWrapping(KeyPairSpec::Rsa2048);
-    let made = object::generate(&shared.profile, session, &name, kind, shared.passing(), true);
+    let modifiable = object::modifiable(&shared.profile, kind);
+    let made = object::generate(&shared.profile, session, &name, kind, shared.passing(), modifiable);
     let Ok((wrapping, Some(public))) = made else {
         return Ok(vec![row("import: a wrapping key", false, Err("the token does not make one".to_owned()))]);
     };
@@ -119,6 +122,34 @@ fn import_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Fail
     }
     session.destroy_object(wrapping)?;
     Ok(rows)
+}
+
+/// A row for each kind of multi-Region keys: whether the token can give such material to another one, and take it. One alone
+/// if it has no key for which others would wrap it.
+fn transfer_rows(shared: &Shared, session: &Session) -> Result<Vec<ProbeRow>, Failure> {
+    let rows = transfer::with_trial_key(shared, session, |own| {
+        let mut rows = vec![transfer_row("AES-256", transfer_offer(shared, session, own, KeyKind::Aes256)?)];
+        for (what, kind) in KINDS {
+            let offered = match offer(shared, session, kind)? {
+                Offer::Yes => transfer_offer(shared, session, own, kind)?,
+                no => no,
+            };
+            rows.push(transfer_row(what, offered));
+        }
+        Ok(rows)
+    });
+    match rows {
+        Ok(rows) => Ok(rows),
+        Err(failure) => Ok(vec![transfer_row("a replication key", judged(session, Err(failure))?.0)]),
+    }
+}
+
+fn transfer_row(what: &str, offer: Offer) -> ProbeRow {
+    let failure = match offer {
+        Offer::Yes => None,
+        Offer::No(why) => Some(why),
+    };
+    ProbeRow { what: format!("multi-Region keys: {what}"), needed: false, failure, place: None }
 }
 
 /// Whether the token makes such a key and does with it what it is for; found out once.
@@ -143,12 +174,32 @@ pub(super) fn offer_transfer(shared: &Shared, session: &Session, kind: KeyKind) 
     if let Some(known) = known_transfer(shared, kind) {
         return Ok(known);
     }
+    transfer::with_trial_key(shared, session, |own| transfer_offer(shared, session, own, kind)).or_else(|failure| {
+        let (offer, for_good) = judged(session, Err(failure))?;
+        Ok(keep_transfer(shared, smallest(kind), offer, for_good))
+    })
+}
+
+/// As [`offer_transfer`], with a replication key that is there.
+fn transfer_offer(
+    shared: &Shared,
+    session: &Session,
+    own: (ObjectHandle, &PublicKey),
+    kind: KeyKind,
+) -> Result<Offer, Failure> {
+    if let Some(known) = known_transfer(shared, kind) {
+        return Ok(known);
+    }
     let kind = smallest(kind);
-    let (offer, for_good) = judged(session, transfer::try_kind(shared, session, kind))?;
+    let (offer, for_good) = judged(session, transfer::try_kind(shared, session, own, kind))?;
+    Ok(keep_transfer(shared, kind, offer, for_good))
+}
+
+fn keep_transfer(shared: &Shared, kind: KeyKind, offer: Offer, for_good: bool) -> Offer {
     if for_good {
         shared.transfers().insert(kind, offer.clone());
     }
-    Ok(offer)
+    offer
 }
 
 /// What was found out about transfers of a kind before.
@@ -191,7 +242,8 @@ fn judged(session: &Session, tried: Result<(), Failure>) -> Result<(Offer, bool)
 fn try_prehash(shared: &Shared, session: &Session) -> Result<(), Failure> {
     let (spec, algorithm) = (KeyPairSpec::EccNistEdwards25519, SigningAlgorithm::Ed25519PhSha512);
     let (name, token) = (passing_name(Purpose::Kms), shared.passing());
-    let (key, public) = object::generate(&shared.profile, session, &name, KeyKind::Sign(spec), token, true)?;
+    let (kind, modifiable) = (KeyKind::Sign(spec), object::modifiable(&shared.profile, KeyKind::Sign(spec)));
+    let (key, public) = object::generate(&shared.profile, session, &name, kind, token, modifiable)?;
     let digest = crypto::digest(algorithm, ASSOCIATED).unwrap_or_default();
     let signature = private::sign(&shared.module, session, key, spec, algorithm, &digest);
     session.destroy_object(key)?;
@@ -238,11 +290,11 @@ pub(super) fn try_pair(
     public: &PublicKey,
 ) -> Result<(), Failure> {
     match kind {
-        KeyKind::Agree(spec) => try_agreement(session, key, spec, public),
+        KeyKind::Agree(spec) => try_agreement(shared, session, key, spec, public),
         KeyKind::Decrypt(spec) | KeyKind::ImportWrapping(spec) => try_decryption(shared, session, key, spec, public),
         KeyKind::Sign(spec) => try_signatures(shared, session, key, spec, public),
         KeyKind::Replication(_) => transfer::try_pair(shared, session, key, public),
-        KeyKind::Decapsulate(_) => try_decapsulation(session, key, public),
+        KeyKind::Decapsulate(_) => try_decapsulation(shared, session, key, public),
         KeyKind::Aes256 | KeyKind::Mac(_) => Ok(()),
     }
 }
@@ -253,9 +305,9 @@ fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Fai
         KeyKind::Replication(_) => Purpose::Replication,
         _ => Purpose::Kms,
     });
-    let token = shared.passing();
-    let (key, public) = object::generate(&shared.profile, session, &name, kind, token, true)?;
-    let tried = object::prove(&shared.profile, session, key, &name, kind, token).and_then(|()| match (kind, &public) {
+    let (token, modifiable) = (shared.passing(), object::modifiable(&shared.profile, kind));
+    let (key, public) = object::generate(&shared.profile, session, &name, kind, token, modifiable)?;
+    let tried = object::prove(shared, session, key, &name, kind, token).and_then(|()| match (kind, &public) {
         // A token that is served has a scheme.
         (KeyKind::Aes256, _) => Ok(()),
         (KeyKind::Mac(spec), _) => try_mac(shared, session, key, spec),
@@ -341,25 +393,31 @@ fn try_forgery(
     Err(Error::Wrong(UNTOLD))
 }
 
-fn try_agreement(session: &Session, key: ObjectHandle, spec: KeyPairSpec, public: &PublicKey) -> Result<(), Failure> {
+fn try_agreement(
+    shared: &Shared,
+    session: &Session,
+    key: ObjectHandle,
+    spec: KeyPairSpec,
+    public: &PublicKey,
+) -> Result<(), Failure> {
     let wrong = |_| Error::Wrong("the two sides of a key agreement do not agree");
     let peer = Agreement::new(spec).map_err(wrong)?;
     let (width, point) =
         spec.coordinate_len().zip(peer.public_key.point()).ok_or(Error::Unfit(KeyKind::Agree(spec)))?;
-    let secret = private::agree(session, key, width, point)?;
+    let secret = private::agree(&shared.module, session, key, width, point)?;
     let same = crypto::equal(secret.expose(), peer.agree(public).map_err(wrong)?.expose());
     if same { Ok(()) } else { Err(wrong(InvalidPublicKey(spec)).into()) }
 }
 
 /// What the host encapsulated comes out, and what it did not comes out as something else.
-fn try_decapsulation(session: &Session, key: ObjectHandle, public: &PublicKey) -> Result<(), Failure> {
+fn try_decapsulation(shared: &Shared, session: &Session, key: ObjectHandle, public: &PublicKey) -> Result<(), Failure> {
     let wrong = Error::Wrong("a decapsulated secret is not the one that was encapsulated");
     let Ok(mut made) = crypto::encapsulate(public) else { return Err(wrong.into()) };
-    let same = private::decapsulate(session, key, &made.ciphertext)?;
+    let same = private::decapsulate(&shared.module, session, key, &made.ciphertext)?;
     if let Some(byte) = made.ciphertext.first_mut() {
         *byte ^= 1;
     }
-    let other = private::decapsulate(session, key, &made.ciphertext)?;
+    let other = private::decapsulate(&shared.module, session, key, &made.ciphertext)?;
     let right = |secret: &Secret| crypto::equal(secret.expose(), made.secret.expose());
     if right(&same) && !right(&other) { Ok(()) } else { Err(wrong.into()) }
 }
@@ -414,7 +472,7 @@ fn random(session: &Session) -> Result<(), String> {
 }
 
 fn proof(shared: &Shared, session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
-    object::prove(&shared.profile, session, key, name, KeyKind::Aes256, shared.passing()).map_err(told)
+    object::prove(shared, session, key, name, KeyKind::Aes256, shared.passing()).map_err(told)
 }
 
 fn wrong_tag(shared: &Shared, session: &Session, key: ObjectHandle) -> Result<(), String> {
@@ -444,7 +502,7 @@ fn unreadable(session: &Session, key: ObjectHandle) -> Result<(), String> {
 
 fn copy(shared: &Shared, session: &Session, key: ObjectHandle, name: &ObjectName) -> Result<(), String> {
     let copy = object::copy_to_session(session, key).map_err(|error| reason(&error))?;
-    let proved = object::prove(&shared.profile, session, copy, name, KeyKind::Aes256, false).map_err(told);
+    let proved = object::prove(shared, session, copy, name, KeyKind::Aes256, false).map_err(told);
     session.destroy_object(copy).map_err(|error| reason(&error))?;
     proved
 }

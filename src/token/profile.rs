@@ -16,7 +16,7 @@ use super::error::Error;
 use super::mechanism::Scheme;
 use super::module::Lease;
 use crate::crypto;
-use crate::model::ObjectName;
+use crate::model::{HmacSpec, ObjectName};
 
 /// How one vendor's tokens are used.
 ///
@@ -47,6 +47,9 @@ pub(super) struct Profile {
     /// What is particular about RSA.
     #[serde(default)]
     pub rsa: Rsa,
+    /// What is particular about keys for HMAC.
+    #[serde(default)]
+    pub hmac: Hmac,
     /// What is particular about imports.
     #[serde(default)]
     pub imports: Imports,
@@ -106,6 +109,10 @@ pub(super) struct Objects {
     /// the same. They are not proved.
     #[serde(deserialize_with = "attribute_types")]
     pub omit: Vec<AttributeType>,
+    /// Attributes that the token does not take in the template of a public key as they are meant: `private`, which is false,
+    /// where the token has it true or nothing. A public key is read by who is logged in, and is a secret nowhere.
+    #[serde(deserialize_with = "public_attribute_types")]
+    pub omit_public: Vec<AttributeType>,
     /// Attributes that the vendor wants in the template of every key.
     pub add: Vec<VendorAttribute>,
 }
@@ -161,6 +168,31 @@ pub(super) struct Sessions {
 pub(super) struct Rsa {
     /// Where the padding of OAEP with SHA-256 is taken off.
     pub oaep_sha256: Unpadding,
+}
+
+/// What is particular about keys for HMAC.
+///
+/// Source: PKCS#11 v3.0, current mechanisms §2.8, which allows either type.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Hmac {
+    /// Whether their type is that of their hash, `CKK_SHA256_HMAC` and so on, as the token has no `CKK_GENERIC_SECRET` for
+    /// HMAC.
+    pub own_types: bool,
+    /// The vendor's mechanisms that make them; `CKM_GENERIC_SECRET_KEY_GEN` if there are none.
+    pub generation: Option<HmacGeneration>,
+    /// Whether keys of their own types have `CKA_VALUE_LEN`.
+    pub has_length: bool,
+}
+
+/// The vendor's mechanisms that make keys for HMAC: numbers from 0x80000000.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HmacGeneration {
+    sha_224: CK_MECHANISM_TYPE,
+    sha_256: CK_MECHANISM_TYPE,
+    sha_384: CK_MECHANISM_TYPE,
+    sha_512: CK_MECHANISM_TYPE,
 }
 
 /// What is particular about imports.
@@ -345,6 +377,12 @@ impl Profile {
         template
     }
 
+    /// As [`Profile::fit`], the template of a public key.
+    pub fn fit_public(&self, mut template: Vec<Attribute>) -> Vec<Attribute> {
+        template.retain(|attribute| !self.objects.omit_public.contains(&attribute.attribute_type()));
+        template
+    }
+
     /// Whether templates go without this attribute.
     pub fn omits(&self, kind: AttributeType) -> bool {
         self.objects.omit.contains(&kind)
@@ -409,6 +447,9 @@ impl Profile {
                 wrong.number
             )));
         }
+        if let Some(wrong) = profile.hmac.generation.and_then(|numbers| numbers.no_vendors()) {
+            return Err(refuse(format!("hmac.generation: {wrong:#x} is not a vendor's, which begin at 0x80000000")));
+        }
         if profile.limits.has_a_zero() {
             let all = "limits.call_seconds, generation_seconds, hopeless_seconds and random_bytes";
             return Err(refuse(format!("{all} must be at least 1")));
@@ -432,6 +473,22 @@ impl Matching {
     fn fits(&self, manufacturer: &str, library: &str) -> bool {
         self.manufacturer.iter().any(|beginning| manufacturer.starts_with(beginning))
             && (self.library.is_empty() || self.library.iter().any(|version| version == library))
+    }
+}
+
+impl HmacGeneration {
+    /// The number for this spec.
+    pub fn of(&self, spec: HmacSpec) -> CK_MECHANISM_TYPE {
+        match spec {
+            HmacSpec::Hmac224 => self.sha_224,
+            HmacSpec::Hmac256 => self.sha_256,
+            HmacSpec::Hmac384 => self.sha_384,
+            HmacSpec::Hmac512 => self.sha_512,
+        }
+    }
+
+    fn no_vendors(self) -> Option<CK_MECHANISM_TYPE> {
+        [self.sha_224, self.sha_256, self.sha_384, self.sha_512].into_iter().find(|number| *number < VENDOR_DEFINED)
     }
 }
 
@@ -481,7 +538,13 @@ impl Default for Mechanisms {
 
 impl Default for Objects {
     fn default() -> Self {
-        Objects { in_session: true, found_by: Mark::Id, omit: Vec::new(), add: Vec::new() }
+        Objects { in_session: true, found_by: Mark::Id, omit: Vec::new(), omit_public: Vec::new(), add: Vec::new() }
+    }
+}
+
+impl Default for Hmac {
+    fn default() -> Self {
+        Hmac { own_types: false, generation: None, has_length: true }
     }
 }
 
@@ -528,10 +591,24 @@ const OMITTABLE: [(&str, AttributeType); 11] = [
     ("derive", AttributeType::Derive),
 ];
 
+/// The same of a public key's.
+const OMITTABLE_PUBLIC: [(&str, AttributeType); 1] = [("private", AttributeType::Private)];
+
 fn attribute_types<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<AttributeType>, D::Error> {
-    let known = |word: &String| OMITTABLE.iter().find(|(name, _)| name == word).map(|(_, kind)| *kind);
+    some_of(&OMITTABLE, from)
+}
+
+fn public_attribute_types<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<AttributeType>, D::Error> {
+    some_of(&OMITTABLE_PUBLIC, from)
+}
+
+fn some_of<'de, D: Deserializer<'de>>(
+    omittable: &[(&str, AttributeType)],
+    from: D,
+) -> Result<Vec<AttributeType>, D::Error> {
+    let known = |word: &String| omittable.iter().find(|(name, _)| name == word).map(|(_, kind)| *kind);
     let unknown = |word: &String| {
-        let names = OMITTABLE.map(|(name, _)| name).join(", ");
+        let names = names(omittable.iter().map(|(name, _)| name));
         serde::de::Error::custom(format!("`{word}` is none of the attributes that can be left out: {names}"))
     };
     Vec::<String>::deserialize(from)?.iter().map(|word| known(word).ok_or_else(|| unknown(word))).collect()
@@ -590,8 +667,14 @@ mod tests {
         assert!(with("[sessions]\nfast_workers = 0").contains("at least 1"));
         assert!(with("[errors]\nauth_failure = [\"GenralError\"]").contains("GenralError"));
         assert!(with("[objects]\nomit = [\"sensitive\"]").contains("`sensitive` is none of"));
+        assert!(with("[objects]\nomit = [\"private\"]").contains("`private` is none of"), "of a key that is secret");
+        assert!(with("[objects]\nomit_public = [\"class\"]").contains("`class` is none of"));
         assert!(with("[objects]\nadd = [{ number = 1, value = \"00\" }]").contains("0x1 is not a vendor's"));
         assert!(with("[objects]\nadd = [{ number = 0x80000001, value = \"0\" }]").contains("Odd number of digits"));
+        let numbers =
+            "generation = { sha_224 = 0x80000001, sha_256 = 592, sha_384 = 0x80000003, sha_512 = 0x80000004 }";
+        assert!(with(&format!("[hmac]\n{numbers}")).contains("0x250 is not a vendor's"));
+        assert!(with("[hmac]\ngeneration = { sha_256 = 0x80000002 }").contains("sha_224"));
         for limit in ["call_seconds", "generation_seconds", "hopeless_seconds", "random_bytes"] {
             assert!(with(&format!("[limits]\n{limit} = 0")).contains("must be at least 1"));
         }

@@ -16,8 +16,8 @@ use cryptoki::object::ObjectHandle;
 
 use cryptoki::slot::Slot;
 use cryptoki_sys::{
-    CK_BYTE, CK_FUNCTION_LIST, CK_GCM_PARAMS, CK_MECHANISM, CK_MECHANISM_TYPE, CK_RV, CK_SLOT_ID, CK_TOKEN_INFO,
-    CK_ULONG, CKM_AES_CBC, CKM_AES_GCM,
+    CK_ATTRIBUTE, CK_BYTE, CK_FUNCTION_LIST, CK_GCM_PARAMS, CK_KEY_TYPE, CK_MECHANISM, CK_MECHANISM_TYPE, CK_RV,
+    CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CKA_KEY_TYPE, CKA_VALUE, CKM_AES_CBC, CKM_AES_GCM,
 };
 
 use super::iv::{BLOCK, HostIv, OwnIvKey};
@@ -338,6 +338,41 @@ impl Raw {
         let mut mechanism = CK_MECHANISM::from(mechanism);
         // SAFETY: `mechanism` points into the caller's `Mechanism`, which outlives the call.
         unsafe { self.decrypt_by(session, &mut mechanism, key, ciphertext, output) }
+    }
+
+    /// `CKA_KEY_TYPE` of a key: `cryptoki` 0.12.1 gives every type of HMAC as `CKK_SHA256_HMAC`.
+    ///
+    /// Source: PKCS#11 v3.0 §5.7.5.
+    pub fn key_type(&self, session: &Session, object: ObjectHandle) -> Result<CK_KEY_TYPE, CryptokiError> {
+        let get = self.functions.C_GetAttributeValue.ok_or(CryptokiError::NullFunctionPointer)?;
+        let mut found: CK_KEY_TYPE = 0;
+        let mut attribute = CK_ATTRIBUTE {
+            type_: CKA_KEY_TYPE,
+            pValue: std::ptr::from_mut(&mut found).cast(),
+            ulValueLen: size_of::<CK_KEY_TYPE>() as CK_ULONG,
+        };
+        // SAFETY: `attribute` points to `found`, which has the length that it says, and both outlive the call.
+        session.call(|session| {
+            check(unsafe { get(session, object.handle(), &mut attribute, 1) }, Function::GetAttributeValue)
+        })?;
+        let whole = attribute.ulValueLen == size_of::<CK_KEY_TYPE>() as CK_ULONG;
+        if whole { Ok(found) } else { Err(CryptokiError::InvalidValue) }
+    }
+
+    /// One `C_GetAttributeValue` for the `CKA_VALUE` of an object whose value may be read. Returns the length written to
+    /// `output`.
+    ///
+    /// Source: PKCS#11 v3.0 §5.7.5.
+    pub fn value(&self, session: &Session, object: ObjectHandle, output: &mut [u8]) -> Result<usize, CryptokiError> {
+        let get = self.functions.C_GetAttributeValue.ok_or(CryptokiError::NullFunctionPointer)?;
+        let (value, room) = (output.as_mut_ptr().cast(), length(output.len())?);
+        let mut attribute = CK_ATTRIBUTE { type_: CKA_VALUE, pValue: value, ulValueLen: room };
+        // SAFETY: `attribute` is one CK_ATTRIBUTE, whose buffer is valid for the length given and outlives the call; the
+        // module writes at most that. `session` is this thread's alone.
+        session.call(|session| {
+            check(unsafe { get(session, object.handle(), &mut attribute, 1) }, Function::GetAttributeValue)
+        })?;
+        within(attribute.ulValueLen, output)
     }
 
     /// What a slot says about its token, as it is: `cryptoki` gives up on all of it for a clock that is no clock.

@@ -16,6 +16,7 @@ use super::module::Module;
 use super::object;
 use super::profile::Profile;
 use super::session::Session;
+use crate::model::Secret;
 
 /// The schemes that were tried, those of the profile first.
 #[derive(Default)]
@@ -28,18 +29,27 @@ pub(super) struct Tried {
     pub listed: bool,
     /// How it is done, or why it is not.
     pub way: Result<Way, String>,
+    /// Whether it is not done for what may pass.
+    may_pass: bool,
 }
 
 impl Schemes {
-    /// Tries every scheme with a key that is thrown away. Fails as the token does if it cannot be asked, and with
-    /// [`Error::NoScheme`] if new materials would get none.
-    pub fn find(module: &Arc<Module>, profile: &Profile, slot: Slot, busy: &Arc<Busy>) -> Result<Schemes, Error> {
+    /// Tries every scheme with a key that is thrown away. Fails as the token does if it cannot be asked, or does no more what
+    /// it did `before` for a reason that may pass; and with [`Error::NoScheme`] if new materials would get none.
+    pub fn find(
+        module: &Arc<Module>,
+        profile: &Profile,
+        slot: Slot,
+        busy: &Arc<Busy>,
+        before: &Schemes,
+    ) -> Result<Schemes, Error> {
         let home = open(module, slot, busy)?;
-        let found = find_from(module, profile, slot, busy, &home);
+        let found = find_from(module, profile, slot, busy, &home, before);
         close(home);
         let found = found.map_err(told)?;
         if found.of_new_materials().is_none() {
-            return Err(Error::NoScheme { profile: profile.name.clone(), tried: found.refusals() });
+            let (profile, tried, for_good) = (profile.name.clone(), found.refusals(), found.refuses_for_good());
+            return Err(Error::NoScheme { profile, tried, for_good });
         }
         Ok(found)
     }
@@ -82,6 +92,10 @@ impl Schemes {
         let refusals = listed.filter_map(|tried| Some(format!("{}: {}", tried.scheme, tried.way.as_ref().err()?)));
         refusals.collect::<Vec<_>>().join("; ")
     }
+
+    fn refuses_for_good(&self) -> bool {
+        !self.0.iter().any(|tried| tried.listed && tried.may_pass)
+    }
 }
 
 /// Those that are done.
@@ -99,10 +113,11 @@ fn find_from(
     slot: Slot,
     busy: &Arc<Busy>,
     home: &Session,
+    before: &Schemes,
 ) -> Result<Schemes, Failure> {
     object::clear_passing(profile, home)?;
     let key = ThrowAwayKey::generate(profile, home)?;
-    let found = try_each(module, profile, slot, busy, home, &key);
+    let found = try_each(module, profile, slot, busy, (home, &key), before);
     // Also after a failure: where there are no session objects, it would stay.
     let destroyed = key.destroy(home);
     found.and_then(|found| destroyed.map(|()| found))
@@ -113,24 +128,30 @@ fn try_each(
     profile: &Profile,
     slot: Slot,
     busy: &Arc<Busy>,
-    home: &Session,
-    key: &ThrowAwayKey,
+    (home, key): (&Session, &ThrowAwayKey),
+    before: &Schemes,
 ) -> Result<Schemes, Failure> {
     let mut found = Vec::new();
     for scheme in profile.schemes_to_try() {
+        let unclear = |failure: &Failure| may_pass(failure) || is_untold(failure);
         let mut way = try_alone(module, profile, slot, busy, key, scheme);
-        if way.as_ref().is_err_and(may_pass) {
+        if way.as_ref().is_err_and(unclear) {
             way = try_alone(module, profile, slot, busy, key, scheme);
         }
+        let may_pass = way.as_ref().is_err_and(may_pass);
         let way = match way {
             Err(failure) if is_outage(&failure) || !is_logged_in(home) => return Err(failure),
+            // Keys have it: without it they would be unavailable until the sessions are lost once more.
+            Err(failure) if unclear(&failure) && before.way(scheme).is_ok() => {
+                return Err(Error::Unavailable(why(failure, profile)).into());
+            }
             way => way.map_err(|failure| why(failure, profile)),
         };
         let listed = profile.schemes.contains(&scheme);
         if let (Err(why), true) = (&way, listed) {
             tracing::warn!(%scheme, reason = why, "the token does not wrap seeds by a scheme of its profile");
         }
-        found.push(Tried { scheme, listed, way });
+        found.push(Tried { scheme, listed, way, may_pass });
     }
     Ok(Schemes(found))
 }
@@ -175,21 +196,30 @@ fn try_scheme(
         return Err(Error::Wrong("the seed can be read in the ciphertext").into());
     }
     for (associated, forged) in forgeries(scheme, &wrapped) {
-        match unwrap(associated, &forged) {
-            Ok(seed) if scheme.authenticates() || seed.expose() == SEED => {
-                return Err(Error::Wrong("a forged ciphertext is opened").into());
-            }
-            Err(error) if is_lost(&error) && !tells_bad_tag(profile, &error) => return Err(error.into()),
-            // Each forged ciphertext of a caller would look like a failure of the token.
-            Err(error) if scheme.authenticates() && !tells_bad_tag(profile, &error) => {
-                return Err(Error::Wrong(UNTOLD).into());
-            }
-            Ok(_) | Err(_) => {}
+        // What looks like a failure of the token may be one.
+        let told = try_forgery(profile, scheme, unwrap(associated, &forged));
+        if told.as_ref().is_err_and(is_untold) {
+            try_forgery(profile, scheme, unwrap(associated, &forged))?;
+        } else {
+            told?;
         }
     }
     // The token is still there, and the session is good.
     unwrap(ASSOCIATED, &wrapped)?;
     Ok(way)
+}
+
+/// Whether this is how the token is to answer a forged ciphertext.
+fn try_forgery(profile: &Profile, scheme: Scheme, unwrapped: Result<Secret, CryptokiError>) -> Result<(), Failure> {
+    match unwrapped {
+        Ok(seed) if scheme.authenticates() || seed.expose() == SEED => {
+            Err(Error::Wrong("a forged ciphertext is opened").into())
+        }
+        Err(error) if is_lost(&error) && !tells_bad_tag(profile, &error) => Err(error.into()),
+        // Each forged ciphertext of a caller would look like a failure of the token.
+        Err(error) if scheme.authenticates() && !tells_bad_tag(profile, &error) => Err(Error::Wrong(UNTOLD).into()),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Ciphertexts of which the token must not make the seed.
@@ -210,9 +240,16 @@ fn open(module: &Arc<Module>, slot: Slot, busy: &Arc<Busy>) -> Result<Session, E
     Session::open(module, slot, busy).map_err(|error| outcome(&error))
 }
 
-/// Whether a second try may go better.
+/// Whether a later try may go better.
 fn may_pass(failure: &Failure) -> bool {
-    matches!(failure, Failure::Call(error) if class(error) == Class::FreshSession)
+    let passes = |error| matches!(class(error), Class::FreshSession | Class::HandleGone | Class::Full);
+    matches!(failure, Failure::Call(error) if passes(error))
+}
+
+/// Whether a forged ciphertext was told by a code that the profile does not know, which is a verdict unless the token has
+/// failed just then.
+fn is_untold(failure: &Failure) -> bool {
+    matches!(failure, Failure::Final(Error::Wrong(what)) if *what == UNTOLD)
 }
 
 /// Whether the failure says nothing about the scheme.

@@ -1,5 +1,6 @@
 //! A session of which every call is watched.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
@@ -24,6 +25,8 @@ pub(super) struct Session {
     module: Arc<Module>,
     /// Which one it is of those that have had its handle.
     number: u64,
+    /// Whether an object was not destroyed that should have been: it may be one of the session.
+    keeps_an_object: Cell<bool>,
 }
 
 /// Which session of a module has which handle: that of a lost one may be given to another one.
@@ -70,7 +73,8 @@ impl Session {
         // One that was opened too late is there all the same, and to be closed by whoever may.
         let session = bare.map(|bare| {
             let number = module.sessions.enter(bare.handle());
-            Session { bare, busy: Arc::clone(busy), module: Arc::clone(module), number }
+            let (busy, module) = (Arc::clone(busy), Arc::clone(module));
+            Session { bare, busy, module, number, keeps_an_object: Cell::new(false) }
         });
         session.map_or_else(|| watched.and(Err(CryptokiError::InvalidValue)), Ok)
     }
@@ -96,7 +100,7 @@ impl Session {
     /// `C_CloseSession`, if `C_GetSessionInfo` says that it is open, and no other session has its handle by now. A thread
     /// that is recalled closes it, too.
     pub fn close(self) -> Result<(), CryptokiError> {
-        let Session { bare, busy, module, number } = self;
+        let Session { bare, busy, module, number, .. } = self;
         if !module.sessions.leave(bare.handle(), number) {
             return Ok(());
         }
@@ -150,7 +154,12 @@ impl Session {
 
     /// `C_DestroyObject`
     pub fn destroy_object(&self, object: ObjectHandle) -> Result<(), CryptokiError> {
-        self.busy.watch(|| self.bare.destroy_object(object))
+        self.busy.watch(|| self.bare.destroy_object(object)).inspect_err(|_| self.keeps_an_object.set(true))
+    }
+
+    /// Whether a `C_DestroyObject` has failed on it: then it is to be closed, as its objects go with it.
+    pub fn keeps_an_object(&self) -> bool {
+        self.keeps_an_object.get()
     }
 
     /// `C_GenerateKey`

@@ -14,7 +14,7 @@ use super::busy::Busy;
 use super::error::Error;
 use super::import::{Import, Place, Unwrapped};
 use super::index::Index;
-use super::iv::HostIv;
+use super::iv::{ExtraIvs, HostIv};
 use super::kind::KeyKind;
 use super::lane::Lane;
 use super::mechanism::Scheme;
@@ -147,6 +147,8 @@ pub(super) struct Hand {
     pub lane: LaneName,
     pub control: Sender<Control>,
     pub busy: Arc<Busy>,
+    /// Whether the token gave it no session; it is told to enter again until it gets one.
+    pub shut_out: Arc<AtomicBool>,
     pub thread: JoinHandle<()>,
 }
 
@@ -208,6 +210,7 @@ pub(super) struct Shared {
     /// Which material the token unwraps by itself, once that was tried.
     pub unwraps: Mutex<Option<HashSet<(KeyKind, EncryptionAlgorithm)>>>,
     pub pool: Arc<Pool>,
+    pub extra_ivs: ExtraIvs,
     pub counters: Counters,
     /// How the connection is, as the keeper knows it.
     pub connection: Mutex<Status>,
@@ -236,6 +239,13 @@ impl Hand {
         let _ = self.control.send(order);
         self.thread.thread().unpark();
     }
+
+    /// Has it enter alone, if the token is served. Nobody waits for its answer.
+    pub fn enter(&self, serving: Option<&Serving>) {
+        if let Some(serving) = serving {
+            self.order(Control::Enter(serving.clone(), bounded(1).0));
+        }
+    }
 }
 
 impl Shared {
@@ -243,10 +253,14 @@ impl Shared {
     pub async fn ask(&self, lane: LaneName, request: Request, deadline: Instant) -> Result<Answer, Error> {
         self.refuse_if_unavailable(lane)?;
         let until = tokio::time::Instant::from_std(deadline);
-        let lane = self.lane(lane);
-        let place = lane.place(until).await?;
+        let place = match self.lane(lane).place(until).await {
+            Err(Error::Throttled) if !self.flows(lane) => return Err(self.late()),
+            place => place?,
+        };
+        // It may have become so meanwhile.
+        self.refuse_if_unavailable(lane)?;
         let (reply, answer) = oneshot::channel();
-        lane.put(Job { request, deadline, reply: Some(reply), place: Some(place), retried: false });
+        self.lane(lane).put(Job { request, deadline, reply: Some(reply), place: Some(place), retried: false });
         match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(answer)) => answer,
             // A worker that ended without answering.
@@ -411,6 +425,13 @@ impl Shared {
         }
     }
 
+    /// Whether a lane that stays full has too many requests, and not an outage.
+    fn flows(&self, lane: LaneName) -> bool {
+        let hangs = |hand: &Hand| hand.lane == lane && (hand.busy.is_overdue() || hand.busy.is_written_off());
+        let crew = self.crew();
+        self.status() == Status::Ready && !crew.hands.iter().chain(&crew.lost).any(hangs)
+    }
+
     /// What a request hears whose deadline has passed: an outage is called by its name.
     fn late(&self) -> Error {
         match self.status() {
@@ -484,7 +505,13 @@ impl Crew {
 
     /// Whether the lane has a worker that answers.
     pub fn serves(&self, lane: LaneName) -> bool {
-        self.hands.iter().any(|hand| hand.lane == lane)
+        self.hands.iter().any(|hand| hand.lane == lane && !hand.shut_out.load(Ordering::Acquire))
+    }
+
+    /// Has those enter that the token gave no session: there may be room now.
+    pub fn let_in(&self) {
+        let shut_out = self.hands.iter().filter(|hand| hand.shut_out.load(Ordering::Acquire));
+        shut_out.for_each(|hand| hand.enter(self.serving.as_ref()));
     }
 
     /// Strikes a worker off the list that was written off, came back, and has nothing at the token any more.

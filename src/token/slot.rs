@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use cryptoki::error::Error as CryptokiError;
 use cryptoki::session::UserType;
 use cryptoki::slot::Slot;
 use cryptoki_sys::{
@@ -58,7 +59,7 @@ pub struct TokenFlags {
 /// initialised by it.
 pub fn tokens(path: &Path, profile: Option<&Path>) -> Result<Vec<TokenEntry>, Error> {
     let (lease, profile) = Profile::take_module(path, profile)?;
-    Ok(list(lease.module(), &Busy::new(&profile.limits))?.into_iter().map(|token| token.entry).collect())
+    Ok(list(lease.module(), &Busy::new(&profile.limits))?.listed.into_iter().map(|token| token.entry).collect())
 }
 
 /// Makes a token with this label, its SO PIN and its user PIN, in the first slot that has an uninitialised token.
@@ -79,10 +80,28 @@ pub(super) struct Listed {
     pub max_sessions: Option<u64>,
 }
 
+/// All slots with a token.
+pub(super) struct Slots {
+    pub listed: Vec<Listed>,
+    /// Of the last one that cannot be described and is left out: why.
+    pub untold: Option<String>,
+}
+
 /// All slots with a token. One that cannot be described is left out with a warning.
-pub(super) fn list(module: &Module, busy: &Busy) -> Result<Vec<Listed>, Error> {
+pub(super) fn list(module: &Module, busy: &Busy) -> Result<Slots, Error> {
     let slots = busy.watch_two(|| module.context.get_slots_with_token()).map_err(|error| outcome(&error))?;
-    Ok(slots.into_iter().filter_map(|slot| describe(module, slot, busy)).collect())
+    let mut found = Slots { listed: Vec::new(), untold: None };
+    for slot in slots {
+        match describe(module, slot, busy) {
+            Ok(token) => found.listed.push(token),
+            Err(error) => {
+                let reason = reason(&error);
+                tracing::warn!(slot = slot.id(), reason, "a token that cannot be described is left out");
+                found.untold = Some(format!("slot {}: {reason}", slot.id()));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Which token is meant: what is given must fit.
@@ -100,6 +119,11 @@ impl Wanted {
             && self.serial.as_ref().is_none_or(|wanted| wanted == serial)
             && self.uri.as_ref().is_none_or(|uri| uri.fits(label, serial, manufacturer, model))
     }
+
+    /// Whether only one token can be meant.
+    fn has_serial(&self) -> bool {
+        self.serial.is_some() || self.uri.as_ref().is_some_and(|uri| uri.serial.is_some())
+    }
 }
 
 impl fmt::Display for Wanted {
@@ -115,14 +139,22 @@ impl fmt::Display for Wanted {
 }
 
 /// The one token that fits; if the serial number is `known` that it must have, that one among those that fit.
-pub(super) fn find(listed: &[Listed], wanted: &Wanted, known: Option<&String>) -> Result<Listed, Error> {
+///
+/// Fails with [`Error::Unavailable`] if it may be one that cannot be described, and is not known by its serial number: a
+/// stranger is not taken for it.
+pub(super) fn find(slots: &Slots, wanted: &Wanted, known: Option<&String>) -> Result<Listed, Error> {
     let fits = |token: &&Listed| token.entry.flags.initialized && wanted.fits(&token.entry);
-    let mut found: Vec<&Listed> = listed.iter().filter(fits).collect();
+    let mut found: Vec<&Listed> = slots.listed.iter().filter(fits).collect();
+    let ours = known.and_then(|known| found.iter().find(|token| token.entry.serial == *known));
+    if let Some(ours) = ours {
+        return Ok((*ours).clone());
+    }
+    if let Some(why) = slots.untold.as_ref().filter(|_| !wanted.has_serial() || found.is_empty()) {
+        return Err(Error::Unavailable(format!("one that cannot be described ({why}) may be the one with {wanted}")));
+    }
     if let (Some(known), Some(stranger)) = (known, found.first()) {
-        let ours = found.iter().find(|token| token.entry.serial == *known);
         let (wanted, serial) = (wanted.to_string(), stranger.entry.serial.clone());
-        let other = || Error::OtherToken { wanted, known: known.clone(), serial };
-        return ours.map(|ours| (*ours).clone()).ok_or_else(other);
+        return Err(Error::OtherToken { wanted, known: known.clone(), serial });
     }
     match (found.pop(), found.is_empty()) {
         (Some(token), true) => Ok(token.clone()),
@@ -130,7 +162,7 @@ pub(super) fn find(listed: &[Listed], wanted: &Wanted, known: Option<&String>) -
             found.push(token);
             Err(Error::TokenAmbiguous { wanted: wanted.to_string(), found: names(found.into_iter()) })
         }
-        (None, _) => Err(Error::TokenMissing { wanted: wanted.to_string(), present: present(listed) }),
+        (None, _) => Err(Error::TokenMissing { wanted: wanted.to_string(), present: present(&slots.listed) }),
     }
 }
 
@@ -145,7 +177,7 @@ fn init_in(
         return Err(Error::Label { label: label.to_owned(), reason: "it needs 1 to 32 bytes and no blank at its end" });
     }
     let busy = Busy::new(&profile.limits);
-    let listed = list(module, &busy)?;
+    let Slots { listed, .. } = list(module, &busy)?;
     if listed.iter().any(|token| token.entry.flags.initialized && token.entry.label == label) {
         return Err(Error::Label { label: label.to_owned(), reason: "another token has it" });
     }
@@ -154,8 +186,7 @@ fn init_in(
         reason: "the module has no slot with an uninitialised token",
     })?;
     initialise(module, free.slot, label, so_pin, pin).map_err(|error| outcome(&error))?;
-    let made =
-        describe(module, free.slot, &busy).ok_or(Error::Unavailable("the new token cannot be described".into()))?;
+    let made = describe(module, free.slot, &busy).map_err(|error| outcome(&error))?;
     if profile.files.sync_files {
         softhsm_files::Directory::of(&made.entry.serial)?.sync_all()?;
     }
@@ -168,7 +199,7 @@ fn initialise(
     label: &str,
     so_pin: &SecretString,
     pin: &SecretString,
-) -> Result<(), cryptoki::error::Error> {
+) -> Result<(), CryptokiError> {
     module.context.init_token(slot, so_pin, label)?;
     let session = module.context.open_rw_session(slot)?;
     session.login(UserType::So, Some(so_pin))?;
@@ -176,14 +207,9 @@ fn initialise(
     session.logout()
 }
 
-fn describe(module: &Module, slot: Slot, busy: &Busy) -> Option<Listed> {
-    match busy.watch(|| module.raw.token_info(slot)) {
-        Ok(info) => Some(Listed { entry: entry(slot, &info), slot, max_sessions: max_sessions(&info) }),
-        Err(error) => {
-            tracing::warn!(slot = slot.id(), reason = reason(&error), "a token that cannot be described is left out");
-            None
-        }
-    }
+fn describe(module: &Module, slot: Slot, busy: &Busy) -> Result<Listed, CryptokiError> {
+    let info = busy.watch(|| module.raw.token_info(slot))?;
+    Ok(Listed { entry: entry(slot, &info), slot, max_sessions: max_sessions(&info) })
 }
 
 fn entry(slot: Slot, info: &CK_TOKEN_INFO) -> TokenEntry {

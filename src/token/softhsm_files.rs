@@ -107,7 +107,7 @@ impl Directory {
 ///
 /// Fails with [`Error::InUse`] if another process has all of them.
 pub(super) fn heal(lease: &Lease, copies: &Path, busy: &Busy) -> Result<bool, Error> {
-    let broken = broken(&slot::list(lease.module(), busy)?, copies)?;
+    let broken = broken(&slot::list(lease.module(), busy)?.listed, copies)?;
     let (mut claims, mut in_use) = (Vec::new(), None);
     for folder in broken {
         match (Directory { path: folder.clone() }).claim() {

@@ -71,6 +71,11 @@ impl Station {
         is_logged_in(&self.session)
     }
 
+    /// Whether an object that should be gone may be left in the session.
+    pub fn keeps_an_object(&self) -> bool {
+        self.session.keeps_an_object()
+    }
+
     /// Changes the session for a new one. Proved token objects stay known; their copies went with the old session, which is
     /// closed first: there may be no room for one more.
     pub fn renew(mut self) -> Result<Station, CryptokiError> {
@@ -206,10 +211,10 @@ impl Station {
             }
             (Task::Agree(point), KeyKind::Agree(spec)) => {
                 let len = spec.coordinate_len().ok_or(Error::Unfit(kind))?;
-                Answer::Secret(private::agree(session, key, len, point)?)
+                Answer::Secret(private::agree(module, session, key, len, point)?)
             }
             (Task::Decapsulate(ciphertext), KeyKind::Decapsulate(_)) => {
-                Answer::Secret(private::decapsulate(session, key, ciphertext)?)
+                Answer::Secret(private::decapsulate(module, session, key, ciphertext)?)
             }
             (Task::Decrypt(how, ciphertext), KeyKind::Decrypt(spec)) => {
                 Answer::Secret(self.decrypt(key, spec, *how, ciphertext)?)
@@ -313,7 +318,7 @@ impl Station {
     ) -> Result<(), Failure> {
         let (shared, session) = (&self.shared, &self.session);
         self.make_on_token(name, || {
-            let template = transfer::template(shared, name, kind, true, object::modifiable(shared, kind));
+            let template = transfer::template(shared, name, kind, true, object::modifiable(&shared.profile, kind));
             let made = transfer::unwrap(session, own, kind, wrapped, &template)?;
             transfer::prove(shared, session, made, (name, kind), known).map(|()| (made, ()))
         })
@@ -332,10 +337,10 @@ impl Station {
         }
         let (key, told) = make(false)?;
         let copied = self.make_on_token(name, || {
-            let copy = object::copy_to_token(&self.session, key, object::modifiable(&self.shared, kind))?;
+            let copy = object::copy_to_token(&self.session, key, object::modifiable(&self.shared.profile, kind))?;
             self.proved(copy, name, kind, true).map(|()| (copy, told))
         });
-        // The session is closed if this fails, and the key goes with it.
+        // If this fails, the session is closed, and the key goes with it.
         self.session.destroy_object(key)?;
         copied
     }
@@ -368,7 +373,7 @@ impl Station {
         token: bool,
     ) -> Result<(ObjectHandle, Option<PublicKey>), Failure> {
         self.count();
-        let modifiable = !token || object::modifiable(&self.shared, kind);
+        let modifiable = !token || object::modifiable(&self.shared.profile, kind);
         let (made, public) = object::generate(&self.shared.profile, &self.session, name, kind, token, modifiable)?;
         self.proved(made, name, kind, token)?;
         if let Some(public) = &public
@@ -382,7 +387,7 @@ impl Station {
 
     /// Proves a new key, which must not stay if it is not what was asked for.
     fn proved(&self, made: ObjectHandle, name: &ObjectName, kind: KeyKind, token: bool) -> Result<(), Failure> {
-        object::prove(&self.shared.profile, &self.session, made, name, kind, token).inspect_err(|_| {
+        object::prove(&self.shared, &self.session, made, name, kind, token).inspect_err(|_| {
             // If this fails as well, the key's intent names it.
             let _ = self.session.destroy_object(made);
         })
@@ -434,7 +439,7 @@ impl Station {
         let _turn = self.turn();
         let found = self.find(name)?;
         if let Some(object) = found {
-            object::prove(&self.shared.profile, &self.session, object, name, kind, true)?;
+            object::prove(&self.shared, &self.session, object, name, kind, true)?;
         }
         Ok(Answer::Exists(found.is_some()))
     }
@@ -468,12 +473,12 @@ impl Station {
     fn search(&self, name: &ObjectName, kind: KeyKind) -> Result<ObjectHandle, Failure> {
         let _turn = self.turn();
         if let Some(object) = self.shared.index.one(&self.shared.profile.mark_bytes(name))
-            && object::prove(&self.shared.profile, &self.session, object, name, kind, true).is_ok()
+            && object::prove(&self.shared, &self.session, object, name, kind, true).is_ok()
         {
             return Ok(object);
         }
         let object = self.find(name)?.ok_or(Error::NotFound(*name))?;
-        object::prove(&self.shared.profile, &self.session, object, name, kind, true)?;
+        object::prove(&self.shared, &self.session, object, name, kind, true)?;
         Ok(object)
     }
 
@@ -486,7 +491,7 @@ impl Station {
         }
         self.count();
         match object::copy_to_session(&self.session, object) {
-            Ok(copy) => object::prove(&self.shared.profile, &self.session, copy, name, kind, false).map(|()| copy),
+            Ok(copy) => object::prove(&self.shared, &self.session, copy, name, kind, false).map(|()| copy),
             Err(error) if matches!(class(&error), Class::Refused | Class::Full) => Ok(object),
             Err(error) => Err(error.into()),
         }

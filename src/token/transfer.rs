@@ -127,7 +127,7 @@ pub(super) fn wrap(
     let wrapped = with(session, material, |material| {
         let passing = object::generate_passing_key(session)?;
         with(session, passing, |passing| {
-            let recipient = object::create_wrapping_public(session, to)?;
+            let recipient = object::create_wrapping_public(&shared.profile, session, to)?;
             let mut first = vec![0; to.spec().modulus_len().unwrap_or_default()];
             let oaep = Mechanism::RsaPkcsOaep(private::oaep_parameters(EncryptionAlgorithm::RsaesOaepSha1)?);
             let len = with(session, recipient, |recipient| {
@@ -179,7 +179,7 @@ pub(super) fn prove(
     known: &Known,
 ) -> Result<(), Failure> {
     passing(session, made, |made| {
-        object::prove(&shared.profile, session, made, name, kind, true)?;
+        object::prove(shared, session, made, name, kind, true)?;
         is_known(shared, session, made, kind, known)
     })
 }
@@ -229,20 +229,32 @@ pub(super) fn try_pair(shared: &Shared, session: &Session, own: ObjectHandle, to
     if same { Ok(()) } else { Err(wrong().into()) }
 }
 
+/// Makes a replication key in the session, for trials, and destroys it.
+pub(super) fn with_trial_key<T>(
+    shared: &Shared,
+    session: &Session,
+    then: impl FnOnce((ObjectHandle, &PublicKey)) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (name, kind) = (passing_name(Purpose::Replication), KeyKind::Replication(KeyPairSpec::Rsa2048));
+    let modifiable = object::modifiable(&shared.profile, kind);
+    let (own, to) = object::generate(&shared.profile, session, &name, kind, false, modifiable)?;
+    with(session, own, |own| then((own, &to.ok_or(CryptokiError::InvalidValue)?)))
+}
+
 /// Tries a transfer of such a key there and back, on session objects.
-pub(super) fn try_kind(shared: &Shared, session: &Session, kind: KeyKind) -> Result<(), Failure> {
-    let (name, own) = (passing_name(Purpose::MultiRegion), passing_name(Purpose::Replication));
-    let replication = KeyKind::Replication(KeyPairSpec::Rsa2048);
-    let (own, to) = object::generate(&shared.profile, session, &own, replication, false, true)?;
-    with(session, own, |own| {
-        let to = to.ok_or(CryptokiError::InvalidValue)?;
-        let (made, public_key) = make(shared, session, &name, kind)?;
-        let fingerprint = import::fingerprint(shared, session, made, &name.key_id, kind, public_key.as_ref())?;
-        let known = Known { of_key: name.key_id, fingerprint, public_key };
-        let wrapped = wrap(shared, session, made, kind, &to)?;
-        let back = unwrap_to_session(shared, session, own, &name, kind, &wrapped)?;
-        with(session, back, |back| is_known(shared, session, back, kind, &known))
-    })
+pub(super) fn try_kind(
+    shared: &Shared,
+    session: &Session,
+    (own, to): (ObjectHandle, &PublicKey),
+    kind: KeyKind,
+) -> Result<(), Failure> {
+    let name = passing_name(Purpose::MultiRegion);
+    let (made, public_key) = make(shared, session, &name, kind)?;
+    let fingerprint = import::fingerprint(shared, session, made, &name.key_id, kind, public_key.as_ref())?;
+    let known = Known { of_key: name.key_id, fingerprint, public_key };
+    let wrapped = wrap(shared, session, made, kind, to)?;
+    let back = unwrap_to_session(shared, session, own, &name, kind, &wrapped)?;
+    with(session, back, |back| is_known(shared, session, back, kind, &known))
 }
 
 /// Uses a session object and destroys it, whatever came of it.

@@ -144,6 +144,12 @@ impl Token {
         }
     }
 
+    /// How many IVs were used up under the key `name` since this was asked last, beside one for each [`Token::wrap_seed`]:
+    /// whoever counts those has to count these, too.
+    pub fn take_extra_ivs(&self, name: &ObjectName) -> u64 {
+        self.shared().extra_ivs.take(name)
+    }
+
     /// Unwraps what [`Token::wrap_seed`] made by `scheme` with the same key and the same `associated`.
     ///
     /// Fails with [`Error::BadData`] if any of it differs, as far as the scheme notices, which costs at most one more call

@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
-
 use super::error::Error;
-use super::sessions::{Control, Crew, LaneName, Shared};
+use super::sessions::{Crew, LaneName, Shared};
 use super::worker::hire;
 
 /// Starts the watchdog. It calls `on_hopeless` once, when the token has had no worker for data keys for as long as the profile says.
@@ -16,7 +14,7 @@ pub(super) fn start(
     max_sessions: Option<u64>,
     on_hopeless: Box<dyn FnOnce() + Send>,
 ) -> Result<(), Error> {
-    let watchdog = Watchdog { shared, max_sessions, on_hopeless: Some(on_hopeless), stuck_since: None };
+    let watchdog = Watchdog { shared, max_sessions, on_hopeless: Some(on_hopeless), stuck_since: None, ticks: 0 };
     let thread = std::thread::Builder::new().name("token-watchdog".to_owned()).spawn(move || watchdog.run());
     thread.map(drop).map_err(|error| Error::System(format!("a thread for the token: {error}")))
 }
@@ -26,6 +24,7 @@ struct Watchdog {
     max_sessions: Option<u64>,
     on_hopeless: Option<Box<dyn FnOnce() + Send>>,
     stuck_since: Option<Instant>,
+    ticks: u32,
 }
 
 impl Watchdog {
@@ -34,6 +33,7 @@ impl Watchdog {
             std::thread::sleep(TICK);
             let keeper_hangs = self.shared.keeper_busy.is_overdue();
             let served = self.look();
+            self.ticks = self.ticks.wrapping_add(1);
             for lane in LaneName::ALL {
                 self.shared.set_stuck(lane, keeper_hangs || !served.contains(&lane));
             }
@@ -46,13 +46,16 @@ impl Watchdog {
         }
     }
 
-    /// Writes off who is overdue, and hires replacements. Returns the lanes that have workers.
+    /// Writes off who is overdue, hires replacements, and has those try again that got no session. Returns the lanes that have workers.
     fn look(&self) -> Vec<LaneName> {
         let mut crew = self.shared.crew();
         if self.shared.stopped.load(Ordering::Acquire) {
             return LaneName::ALL.to_vec();
         }
         write_off(&mut crew);
+        if self.ticks.is_multiple_of(TICKS_OF_A_TRY) {
+            crew.let_in();
+        }
         for lane in LaneName::ALL {
             self.replace(&mut crew, lane, self.shared.workers(lane));
         }
@@ -65,11 +68,7 @@ impl Watchdog {
                 Ok(hand) => hand,
                 Err(error) => return tracing::warn!(reason = %error, "no replacement for a worker"),
             };
-            if let Some(serving) = &crew.serving {
-                // Nobody waits for this answer: a worker that cannot open a session reports that as a loss.
-                let (done, _) = bounded(1);
-                hand.order(Control::Enter(serving.clone(), done));
-            }
+            hand.enter(crew.serving.as_ref());
             crew.hands.push(hand);
         }
     }
@@ -111,5 +110,7 @@ fn write_off(crew: &mut Crew) {
 }
 
 const TICK: Duration = Duration::from_millis(250);
+/// Who got no session tries again once a second.
+const TICKS_OF_A_TRY: u32 = 4;
 /// Replacements for each worker of a lane while those written off have not come back.
 const REPLACEMENTS_MAX: usize = 3;

@@ -1,6 +1,7 @@
 //! One worker: a thread with a session, which takes jobs from its lane and orders from the keeper.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, SendError, unbounded};
@@ -9,18 +10,20 @@ use cryptoki::error::Error as CryptokiError;
 use super::busy::Busy;
 use super::error::{Class, Error, Failure, class, outcome, reason};
 use super::lane::Next;
-use super::sessions::{Control, Hand, Job, LaneName, Request, Shared};
+use super::sessions::{Control, Hand, Job, LaneName, Request, Serving, Shared};
 use super::station::Station;
 
 /// Starts a worker for this lane. It waits for [`Control::Enter`].
 pub(super) fn hire(shared: &Arc<Shared>, lane: LaneName) -> Result<Hand, Error> {
     let (control, orders) = unbounded();
     let busy = Arc::new(Busy::new(&shared.profile.limits));
+    let shut_out = Arc::new(AtomicBool::new(false));
     let worker = Worker {
         shared: Arc::clone(shared),
         lane,
         orders,
         busy: Arc::clone(&busy),
+        shut_out: Arc::clone(&shut_out),
         station: None,
         epoch: 0,
         waiting: None,
@@ -33,7 +36,7 @@ pub(super) fn hire(shared: &Arc<Shared>, lane: LaneName) -> Result<Hand, Error> 
     };
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || worker.run());
     let thread = thread.map_err(|error| Error::System(format!("a thread for the token: {error}")))?;
-    Ok(Hand { lane, control, busy, thread })
+    Ok(Hand { lane, control, busy, shut_out, thread })
 }
 
 struct Worker {
@@ -41,6 +44,7 @@ struct Worker {
     lane: LaneName,
     orders: Receiver<Control>,
     busy: Arc<Busy>,
+    shut_out: Arc<AtomicBool>,
     /// `None` while the keeper recovers.
     station: Option<Station>,
     epoch: u64,
@@ -85,15 +89,12 @@ impl Worker {
                 let _ = done.send(());
             }
             Control::Enter(serving, done) => {
-                let epoch = serving.epoch;
-                self.busy.begin();
-                let opened = Station::open(&self.shared, &self.busy, serving);
-                self.busy.end();
-                self.epoch = epoch;
-                let entered = opened.map(|station| self.station = Some(station));
-                // A replacement enters alone, with nobody waiting for its answer.
-                if let Err(SendError(Err(error))) = done.send(entered) {
-                    self.shared.report_lost(epoch, error.to_string());
+                let entered = self.enter(serving);
+                // A replacement enters alone, with nobody waiting for its answer. That it gets no session is its own loss.
+                if let Err(SendError(Err(error))) = done.send(entered)
+                    && !error.is_refusal()
+                {
+                    self.shared.report_lost(self.epoch, error.to_string());
                 }
             }
             Control::GiveUp => {
@@ -113,6 +114,23 @@ impl Worker {
         }
     }
 
+    fn enter(&mut self, serving: Serving) -> Result<(), Error> {
+        // It was told twice while it was on its way.
+        if self.station.is_some() && self.epoch == serving.epoch {
+            return Ok(());
+        }
+        self.epoch = serving.epoch;
+        self.busy.begin();
+        let opened = Station::open(&self.shared, &self.busy, serving);
+        self.busy.end();
+        let refused = opened.as_ref().err().filter(|error| error.is_refusal());
+        let was_shut_out = self.shut_out.swap(refused.is_some(), Ordering::AcqRel);
+        if let Some(error) = refused.filter(|_| !was_shut_out) {
+            tracing::warn!(lane = ?self.lane, reason = %error, "a worker gets no session; trying again every second");
+        }
+        opened.map(|station| self.station = Some(station))
+    }
+
     fn serve(&mut self, mut job: Job) {
         job.place = None;
         if job.is_abandoned() {
@@ -125,13 +143,23 @@ impl Worker {
             self.waiting = Some(job);
             return;
         };
+        if let Request::Wrap { name, scheme, .. } = &job.request
+            && job.retried
+            && scheme.own_iv(&self.shared.profile.mechanisms).is_some()
+        {
+            // The first try may have used one. Ours is the same in both.
+            self.shared.extra_ivs.add(name);
+        }
         self.busy.begin();
         let outcome = station.run(&job.request, job.deadline);
         self.busy.end();
         match outcome {
-            Ok(answer) => job.answer(Ok(answer)),
+            Ok(answer) => {
+                self.leave_nothing_of(None);
+                job.answer(Ok(answer));
+            }
             Err(Failure::Final(error)) => {
-                self.leave_nothing_of(&job);
+                self.leave_nothing_of(Some(&job));
                 job.answer(Err(error));
             }
             Err(Failure::Call(_)) if self.busy.is_written_off() => self.pass_on(job),
@@ -162,13 +190,15 @@ impl Worker {
                 self.forget_key_of(&job);
                 self.renew();
             }
-            _ if matches!(job.request, Request::Transfer(_)) => self.leave_nothing_of(&job),
-            // SoftHSM tells a key that is destroyed in the middle of a call by whatever it trips over, too: the second try
-            // searches for it.
-            _ if job.retried || !uses_key(&job.request) && class(error) != Class::HandleGone => {
-                return job.answer(Err(outcome(error)));
+            class => {
+                self.leave_nothing_of(Some(&job));
+                // SoftHSM tells a key that is destroyed in the middle of a call by whatever it trips over, too: the second
+                // try searches for it.
+                if job.retried || !uses_key(&job.request) && class != Class::HandleGone {
+                    return job.answer(Err(outcome(error)));
+                }
+                self.forget_key_of(&job);
             }
-            Class::HandleGone | Class::Refused | Class::BadData | Class::Full | Class::Bug => self.forget_key_of(&job),
         }
         if job.may_retry() {
             job.retried = true;
@@ -178,9 +208,12 @@ impl Worker {
         }
     }
 
-    /// After a transfer that failed, material that can be wrapped may be left in the session, and goes with it.
-    fn leave_nothing_of(&mut self, job: &Job) {
-        if matches!(job.request, Request::Transfer(_)) && !self.busy.is_written_off() {
+    /// What can be read or wrapped may be left in the session, by an object that was not destroyed or by a transfer that
+    /// failed, and goes with it.
+    fn leave_nothing_of(&mut self, failed: Option<&Job>) {
+        let keeps = self.station.as_ref().is_some_and(Station::keeps_an_object);
+        let cut_short = failed.is_some_and(|job| matches!(job.request, Request::Transfer(_)));
+        if (keeps || cut_short) && !self.busy.is_written_off() {
             self.renew();
         }
     }

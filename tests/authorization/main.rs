@@ -8,11 +8,14 @@ mod database;
 mod in_flight;
 #[path = "../support/in_process.rs"]
 mod in_process;
+#[path = "../support/noise.rs"]
+mod noise;
 #[path = "../support/people.rs"]
 mod people;
 #[path = "../token/process.rs"]
 #[allow(dead_code)]
 mod process;
+mod race;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;

@@ -71,3 +71,15 @@ on!(opencryptoki, tokens::Which::OpenCryptoki);
 on!(aws_cloudhsm, tokens::Which::AwsCloudHsm);
 on!(luna, tokens::Which::Luna);
 on!(yubihsm2, tokens::Which::YubiHsm2);
+
+#[test]
+fn keys_for_hmac_have_the_type_of_their_hash_on_a_yubihsm() {
+    let name = "keys_for_hmac_have_the_type_of_their_hash_on_a_yubihsm";
+    tokens::on(tokens::Which::YubiHsm2, name, |place| work::hmac_types(place, false));
+}
+
+#[test]
+fn keys_for_hmac_have_the_type_of_their_hash_on_an_nshield() {
+    let name = "keys_for_hmac_have_the_type_of_their_hash_on_an_nshield";
+    tokens::on(tokens::Which::NShield, name, |place| work::hmac_types(place, true));
+}

@@ -16,6 +16,7 @@ pub enum Which {
     OpenCryptoki,
     AwsCloudHsm,
     Luna,
+    NShield,
     YubiHsm2,
 }
 
@@ -48,6 +49,7 @@ impl Which {
             Which::OpenCryptoki => "opencryptoki",
             Which::AwsCloudHsm => "aws-cloudhsm",
             Which::Luna => "luna",
+            Which::NShield => "nshield",
             Which::YubiHsm2 => "yubihsm2",
         }
     }
@@ -57,14 +59,14 @@ impl Which {
             Which::SoftHsm => crate::process::MODULE.into(),
             Which::Kryoptic => kryoptic(),
             Which::OpenCryptoki => OPENCRYPTOKI.into(),
-            Which::AwsCloudHsm | Which::Luna | Which::YubiHsm2 => shim::module(),
+            Which::AwsCloudHsm | Which::Luna | Which::NShield | Which::YubiHsm2 => shim::module(),
         }
     }
 
     /// The PIN of the token, in the shape that the vendor wants.
     pub fn pin(self) -> &'static str {
         match self {
-            Which::SoftHsm | Which::Kryoptic | Which::OpenCryptoki | Which::Luna => PIN,
+            Which::SoftHsm | Which::Kryoptic | Which::OpenCryptoki | Which::Luna | Which::NShield => PIN,
             Which::AwsCloudHsm => "kms_user:password1",
             Which::YubiHsm2 => "0001password",
         }
@@ -80,15 +82,20 @@ impl Which {
             Which::SoftHsm | Which::Kryoptic | Which::OpenCryptoki => "",
             Which::AwsCloudHsm => {
                 "library_manufacturer Amazon\ngcm_iv zeroed\nvendor_gcm\nbad_tag CKR_ENCRYPTED_DATA_INVALID\n\
-                 sessions 1024\nread_only refused\ndata 16224\nrenumber\nhide 0x2109 0x210a 0x1055 0x1057\n"
+                 sessions 1024\nread_only refused\ndata 16224\nrenumber\nhide 0x2109 0x210a 0x1055 0x1057\n\
+                 refuse_false CKR_TEMPLATE_INCONSISTENT 0x2\n"
             }
             Which::Luna => {
                 "library_manufacturer SafeNet\ngcm_iv appended\nbad_tag CKR_ENCRYPTED_DATA_INVALID\nrenumber\n"
             }
+            Which::NShield => {
+                "library_manufacturer nCipher\nbad_tag CKR_FUNCTION_FAILED\nhmac_types lengths\nrefuse_key_type 0x10\n\
+                 alias 0xde436996 0x350\nalias 0xde436997 0x350\nalias 0xde436998 0x350\nalias 0xde436999 0x350\n"
+            }
             Which::YubiHsm2 => {
                 "library_manufacturer Yubico\nsessions 16 unsaid\nobjects 256\nid_max 2\n\
                  hide 0x1087 0x2109 0x210a 0x1055 0x1057\nno_session_objects\npairs_are_one\n\
-                 refuse_attribute 0x170 0x171 0x172\nrefuse_key_type 0x10 0x40\n\
+                 refuse_attribute 0x170 0x171 0x172\nrefuse_key_type 0x10 0x2e 0x40\nhmac_types\n\
                  fail CKR_FUNCTION_NOT_SUPPORTED C_CopyObject\n"
             }
         }
@@ -99,7 +106,7 @@ impl Which {
         match self {
             Which::SoftHsm | Which::OpenCryptoki => Vec::new(),
             Which::Kryoptic => vec![("KRYOPTIC_CONF", kryoptic_configuration(dir))],
-            Which::AwsCloudHsm | Which::Luna | Which::YubiHsm2 => {
+            Which::AwsCloudHsm | Which::Luna | Which::NShield | Which::YubiHsm2 => {
                 let shim = shim::Shim::in_dir(dir);
                 shim.rules(self.quirks());
                 let (variable, path) = shim.environment();

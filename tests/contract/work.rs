@@ -206,6 +206,65 @@ fn create(place: &Place, token: &Token, name: &ObjectName, value: &[u8; 32]) {
     session.create_object(&template).unwrap();
 }
 
+/// Where keys for HMAC have types of their own, each is made with its own, and one of another is not believed to be it.
+pub fn hmac_types(place: &Place, has_sha_224: bool) {
+    use HmacSpec::*;
+    let token = place.open();
+    let specs = [Hmac224, Hmac256, Hmac384, Hmac512];
+    // CKK_SHA224_HMAC, CKK_SHA256_HMAC and so on.
+    let types = [46_u64, 43, 44, 45];
+    block_on(async {
+        for (number, spec) in (0..).zip(specs).filter(|(_, spec)| has_sha_224 || *spec != Hmac224) {
+            works(&token, &name(number + 1), KeyKind::Mac(spec)).await;
+            let value = &HMAC_VALUE[..spec.algorithm().mac_len()];
+            for (other, key_type) in (0..).zip(types).filter(|(other, _)| has_sha_224 || *other != 0) {
+                let name = ObjectName { purpose: Purpose::Imported, ..name(10 * (number + 1) + other) };
+                create_hmac(place, &token, &name, key_type, value);
+                let mac = token.mac(&name, spec, MESSAGE, soon()).await;
+                match mac {
+                    Ok(mac) => {
+                        assert_eq!(other, number, "type {key_type} is not that of {spec}");
+                        assert!(crypto::verify_hmac(spec.algorithm(), value, MESSAGE, &mac));
+                    }
+                    Err(Error::NotProven { attribute, .. }) => assert!(other != number && attribute == "CKA_KEY_TYPE"),
+                    Err(error) => panic!("{spec} with type {key_type}: {error}"),
+                }
+            }
+        }
+    });
+    end(token);
+}
+
+/// A key for HMAC of this type, as an import makes one.
+fn create_hmac(place: &Place, token: &Token, name: &ObjectName, key_type: u64, value: &[u8]) {
+    let (_context, session) = other_session(place);
+    let label = token.label(name);
+    // By its number: `cryptoki` has the same one for all.
+    let key_type = Attribute::VendorDefined((AttributeType::VendorDefined(0x100), key_type.to_ne_bytes().to_vec()));
+    let no_uses = [
+        Attribute::Encrypt(false),
+        Attribute::Decrypt(false),
+        Attribute::Wrap(false),
+        Attribute::Unwrap(false),
+        Attribute::Verify(false),
+        Attribute::Derive(false),
+    ];
+    let mut template = vec![
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        key_type,
+        Attribute::Value(value.to_vec()),
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(true),
+    ];
+    template.extend((label == name.cka_label()).then(|| Attribute::Id(name.cka_id().to_vec())));
+    template.push(Attribute::Label(label.into_bytes()));
+    template.extend(no_uses);
+    session.create_object(&template).unwrap();
+}
+
 /// Makes a key of every kind that is offered, does with it what it is for, and destroys it.
 pub fn kinds(place: &Place) {
     let token = place.open();
@@ -215,6 +274,10 @@ pub fn kinds(place: &Place) {
             let offered = token.offers(kind, later()).await.unwrap() == Offer::Yes;
             let line = listed.lines().find(|line| line[5..].starts_with(what));
             assert_eq!(offered, line.unwrap_or_else(|| panic!("{what} is not listed")).starts_with("yes"), "{what}");
+            if matches!(kind, KeyKind::Mac(HmacSpec::Hmac256) | KeyKind::Sign(KeyPairSpec::EccNistP256)) {
+                let told = listed.contains(&format!("yes  multi-Region keys: {what}\n"));
+                assert_eq!(token.transfers(kind, later()).await.unwrap() == Offer::Yes, told, "{what}");
+            }
             if offered {
                 works(&token, &name(number), kind).await;
             } else {
@@ -466,5 +529,7 @@ fn later() -> Instant {
 
 const MESSAGE: &[u8] = b"what is signed";
 const MATERIAL: &[u8] = b"32 bytes of material, and so on.";
+/// As long as the longest hash.
+const HMAC_VALUE: [u8; 64] = [7; 64];
 /// The scheme `aes_cbc_host_iv`.
 const CBC: u8 = 4;

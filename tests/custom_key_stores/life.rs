@@ -125,6 +125,11 @@ fn what_was_connected_is_connected_again_by_the_next_start() {
                 service.app.housekeep().await;
             }
             encrypt(&service, text("own")).await;
+            for operation in ["CreateKey", "GenerateRandom"] {
+                let answer = service.try_call(operation, &store.with(json!({ "NumberOfBytes": 1 }))).await;
+                let said = (answer.0, &answer.1["__type"]);
+                assert_eq!(said, (503, &json!("DependencyTimeoutException")), "{operation}");
+            }
             assert_eq!(
                 (store.state().await.as_str(), key_state(&service, text("key")).await.as_str()),
                 ("CONNECTED", "Unavailable")

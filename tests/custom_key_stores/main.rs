@@ -4,6 +4,7 @@ mod crash;
 #[path = "../support/in_process.rs"]
 mod in_process;
 mod life;
+mod objects;
 mod outage;
 mod passwords;
 #[path = "../token/process.rs"]

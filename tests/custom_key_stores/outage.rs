@@ -4,11 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use hsm_kms::app::Accepted;
+use hsm_kms::settings::TokenSettings;
+use hsm_kms::token::init_token;
 use serde_json::{Value, json};
 
-use crate::in_process::{InProcess, MovedClock, START};
-use crate::process::{block_on, in_own_process};
+use crate::in_process::{CLUSTER_LABEL, HOUR, InProcess, MovedClock, START, settings};
+use crate::process::{LABEL, PIN, block_on, in_own_process, make_token, pin, until};
+use crate::shim::{Shim, module};
 use crate::{KeyStore, PASSWORD, decrypts, encrypt, start};
+
+const EAST: &str = "us-east-1";
+const WEST: &str = "us-west-2";
+const DAY: Duration = Duration::from_secs(24 * HOUR.as_secs());
 
 /// Whatever is under way meanwhile is answered well or as an outage, and all is well again afterwards.
 #[test]
@@ -67,7 +75,7 @@ fn a_token_that_hangs_holds_up_nobody_else() {
             service.call("ScheduleKeyDeletion", schedule(&key)).await;
             service.call("ScheduleKeyDeletion", schedule(&own)).await;
             let locks = Lock::all(&folder);
-            service.clock.pass(8 * 24 * Duration::from_secs(3_600));
+            service.clock.pass(8 * DAY);
             let begun = Instant::now();
             let mut answer = Value::Null;
             while answer["__type"] != "NotFoundException" && begun.elapsed() < Duration::from_secs(20) {
@@ -83,6 +91,102 @@ fn a_token_that_hangs_holds_up_nobody_else() {
             service.app.close(Duration::from_secs(10)).await;
         });
     });
+}
+
+/// Keys of two Regions are to be destroyed, and one Region's token is slow: the other one's are gone, one after the other,
+/// before a call into that token returns.
+#[test]
+fn a_slow_token_delays_no_chores_on_another() {
+    in_own_process("outage::a_slow_token_delays_no_chores_on_another", |dir| {
+        block_on(async {
+            let (shim, mut settings) = (Shim::in_dir(dir), settings(dir));
+            settings.token.module = module();
+            let west = TokenSettings {
+                label: Some(WEST.to_owned()),
+                regions: vec![WEST.parse().unwrap()],
+                ..settings.token.clone()
+            };
+            settings.tokens.insert("west".to_owned(), west);
+            for label in [LABEL, WEST] {
+                init_token(&module(), label, &pin("12345678"), &pin(PIN)).unwrap();
+            }
+            let service = InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap();
+            for (label, slow, other) in [(LABEL, EAST, WEST), (WEST, WEST, EAST)] {
+                let held_up = to_be_destroyed(&service, slow, 7).await;
+                let others = [to_be_destroyed(&service, other, 7).await, to_be_destroyed(&service, other, 9).await];
+                shim.rules(&format!("@{label} hang C_DestroyObject"));
+                for key in &others {
+                    service.clock.pass(8 * DAY);
+                    destroyed(&service, other, key).await;
+                }
+                assert!(is_there(&service, slow, &held_up).await, "it hangs still");
+                shim.rules("");
+                destroyed(&service, slow, &held_up).await;
+            }
+            service.close().await;
+        });
+    });
+}
+
+/// A login comes back after somebody was told that the custom key store is disconnected.
+#[test]
+fn a_connection_that_nobody_wants_any_more_is_never_used() {
+    in_own_process("outage::a_connection_that_nobody_wants_any_more_is_never_used", |dir| {
+        crate::make_cluster(dir);
+        make_token(LABEL);
+        let shim = Shim::in_dir(dir);
+        let mut settings = settings(dir);
+        settings.token.module = module();
+        settings.clusters.values_mut().for_each(|cluster| cluster.module = module());
+        block_on(async {
+            let service = InProcess::try_open(settings, MovedClock::at(START), Default::default()).await.unwrap();
+            let store = KeyStore::create(&service, PASSWORD).await;
+            shim.rules(&format!("@{CLUSTER_LABEL} hang C_Login"));
+            store.call("ConnectCustomKeyStore").await;
+            until("the login", || shim.calls_of(CLUSTER_LABEL, "C_Login") == 1);
+            store.call("DisconnectCustomKeyStore").await;
+            let (kms, id) = (service.app.kms().clone(), store.id.parse().unwrap());
+            let over = Arc::new(AtomicBool::new(false));
+            let looked = over.clone();
+            let used = std::thread::spawn(move || {
+                while !looked.load(Ordering::Relaxed) {
+                    if kms.custom_token(&id).is_some() {
+                        return true;
+                    }
+                }
+                false
+            });
+            shim.rules("");
+            assert_eq!(store.settled().await.0, "DISCONNECTED");
+            over.store(true, Ordering::Relaxed);
+            assert!(!used.join().unwrap());
+            store.connected().await;
+            service.close().await;
+        });
+    });
+}
+
+/// A new key whose deletion is due in so many days.
+async fn to_be_destroyed(service: &InProcess, region: &str, days: u64) -> String {
+    let (_, made) = service.try_call_in(region, "CreateKey", &json!({})).await;
+    let key = made["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+    let body = json!({ "KeyId": key, "PendingWindowInDays": days });
+    assert_eq!(service.try_call_in(region, "ScheduleKeyDeletion", &body).await.0, 200);
+    key
+}
+
+/// Waits for the end of a key, in rounds that take no longer than they do.
+async fn destroyed(service: &InProcess, region: &str, key: &str) {
+    let deadline = Instant::now() + Duration::from_secs(8);
+    while is_there(service, region, key).await {
+        assert!(Instant::now() < deadline, "the key in {region} is not destroyed");
+        let _ = tokio::time::timeout(Duration::from_millis(100), service.app.housekeep()).await;
+    }
+}
+
+async fn is_there(service: &InProcess, region: &str, key: &str) -> bool {
+    let (_, answer) = service.try_call_in(region, "DescribeKey", &json!({ "KeyId": key })).await;
+    answer["__type"] != "NotFoundException"
 }
 
 /// Locks of a child process on all files of a token.

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::noise::{Noise, waited};
 use crate::support::Service;
 use crate::support::wire::{Answer, Request, exchange, try_exchange};
 
@@ -28,6 +28,8 @@ pub struct Outcome {
     pub operation: &'static str,
     pub begun: Instant,
     pub took: Duration,
+    /// How long its caller had no processor meanwhile, which others had.
+    waited: Duration,
     /// Empty for success.
     pub exception: String,
     /// What a successful answer says: a ciphertext or a key's id.
@@ -39,6 +41,16 @@ impl Outcome {
     pub fn is_success(&self) -> bool {
         self.exception.is_empty()
     }
+
+    /// Whether the answer came within this time, not counting that for which the machine did other things.
+    pub fn is_within(&self, time: Duration, noise: &Noise) -> bool {
+        is_within(time, self.begun, self.took, self.waited, noise)
+    }
+}
+
+/// Whether what took so long was within this time, but for its own waits and the noise.
+fn is_within(time: Duration, begun: Instant, took: Duration, waited: Duration, noise: &Noise) -> bool {
+    took < time || took < time + waited + noise.between(begun, begun + took)
 }
 
 impl Load {
@@ -68,9 +80,10 @@ impl Load {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
-                let begun = Instant::now();
+                let (before, begun) = (waited(), Instant::now());
                 let (exception, made) = told(operation, try_exchange(&address, bytes));
-                let outcome = Outcome { operation, begun, took: begun.elapsed(), exception, made };
+                let (took, waited) = (begun.elapsed(), waited().saturating_sub(before));
+                let outcome = Outcome { operation, begun, took, waited, exception, made };
                 outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
                 std::thread::sleep(pace.saturating_sub(begun.elapsed()));
             }
@@ -166,9 +179,10 @@ fn request(region: &str, operation: &str, body: &Value) -> Request {
     Request { region: region.into(), ..Request::kms(operation, body) }
 }
 
-/// Asks `/healthz` all the time, and `/readyz` when asked to.
+/// Asks `/healthz` all the time, and `/readyz` when asked to; and sees what else the machine does.
 pub struct Doctor {
     address: String,
+    pub noise: Noise,
     stop: Arc<AtomicBool>,
     pulse: JoinHandle<Vec<Beat>>,
 }
@@ -180,21 +194,19 @@ pub struct Beat {
     pub ready: bool,
     alive: bool,
     took: Duration,
-    /// How long whoever asks and whoever answers waited for a processor meanwhile, which others had.
     waited: Duration,
 }
 
 impl Doctor {
     pub fn start(service: &Service) -> Doctor {
         let (address, stop) = (service.address(), Arc::new(AtomicBool::new(false)));
-        let (asked, until, pid) = (address.clone(), Arc::clone(&stop), service.pid());
+        let (asked, until) = (address.clone(), Arc::clone(&stop));
         let pulse = std::thread::spawn(move || {
             let mut beats = Vec::new();
             while !until.load(Ordering::Relaxed) {
-                let (waited, begun) = (waited(pid), Instant::now());
+                let (before, begun) = (waited(), Instant::now());
                 let alive = get(&asked, "/healthz").is_some_and(|(status, _)| status == 200);
-                let took = begun.elapsed();
-                let waited = self::waited(pid).saturating_sub(waited);
+                let (took, waited) = (begun.elapsed(), waited().saturating_sub(before));
                 let ready = get(&asked, "/readyz/us-east-1").is_some_and(|(status, _)| status == 200);
                 beats.push(Beat { begun, ready, alive, took, waited });
                 // It has ended; nobody who expects it to serve on is content with that.
@@ -205,7 +217,7 @@ impl Doctor {
             }
             beats
         });
-        Doctor { address, stop, pulse }
+        Doctor { address, noise: Noise::around(service.pid()), stop, pulse }
     }
 
     /// Status and body of `/readyz`, or of that of a Region.
@@ -215,51 +227,32 @@ impl Doctor {
     }
 
     /// Ends: every answer came within 100 ms, not counting the time for which the machine did other things.
-    pub fn discharge(self) -> Vec<Beat> {
-        let beats = self.ended();
-        assert!(beats.iter().all(Beat::is_in_time), "{beats:?}");
-        beats
+    pub fn discharge(self) -> (Vec<Beat>, Noise) {
+        let (beats, noise) = self.ended();
+        assert!(beats.iter().all(|beat| beat.is_in_time(&noise)), "{beats:?}");
+        (beats, noise)
     }
 
     /// As `discharge`, up to the end of the service.
     pub fn bury(self) {
-        let beats = self.ended();
+        let (beats, noise) = self.ended();
         let (last, before) = beats.split_last().unwrap();
-        assert!(before.iter().all(Beat::is_in_time) && (!last.alive || last.is_in_time()), "{beats:?}");
+        assert!(before.iter().all(|beat| beat.is_in_time(&noise)), "{beats:?}");
+        assert!(!last.alive || last.is_in_time(&noise), "{beats:?}");
     }
 
-    fn ended(self) -> Vec<Beat> {
+    fn ended(self) -> (Vec<Beat>, Noise) {
         self.stop.store(true, Ordering::Relaxed);
         let beats = self.pulse.join().unwrap();
         assert!(beats.len() > 10, "{beats:?}");
-        beats
+        (beats, self.noise)
     }
 }
 
 impl Beat {
-    fn is_in_time(&self) -> bool {
-        self.alive && self.took < ALIVE + self.waited
+    fn is_in_time(&self, noise: &Noise) -> bool {
+        self.alive && is_within(ALIVE, self.begun, self.took, self.waited, noise)
     }
-}
-
-/// How long this thread, and those of the process that answer requests, were ready to run and had no processor.
-fn waited(pid: u32) -> Duration {
-    let of_thread = |folder: &Path| {
-        let times = std::fs::read_to_string(folder.join("schedstat")).unwrap_or_default();
-        times
-            .split_whitespace()
-            .nth(1)
-            .and_then(|nanos| nanos.parse().ok())
-            .map_or(Duration::ZERO, Duration::from_nanos)
-    };
-    let answers = |folder: &PathBuf| {
-        let name = std::fs::read_to_string(folder.join("comm")).unwrap_or_default();
-        name.starts_with("tokio") || folder.ends_with(pid.to_string())
-    };
-    let threads =
-        std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten().map(|entry| entry.path());
-    let theirs: Duration = threads.filter(answers).map(|folder| of_thread(&folder)).sum();
-    theirs + of_thread(Path::new("/proc/thread-self"))
 }
 
 fn get(address: &str, path: &str) -> Option<(u16, String)> {

@@ -91,6 +91,20 @@ fn limits_and_names() {
 }
 
 #[test]
+fn attributes_are_refused_by_their_value() {
+    in_own_process("quirks::attributes_are_refused_by_their_value", |dir| {
+        let (shim, card) = (Shim::in_dir(dir), Card::new(dir));
+        let session = card.logged_in();
+        shim.rules("refuse_false CKR_TEMPLATE_INCONSISTENT 0x1 0x2");
+        new_key(&session, 20).expect("both are true");
+        let template = [Attribute::Private(false), Attribute::ValueLen(32.into())];
+        assert_code(session.generate_key(&Mechanism::AesKeyGen, &template), RvError::TemplateInconsistent);
+        shim.rules("refuse_false CKR_TEMPLATE_INCONSISTENT 0x1");
+        session.generate_key(&Mechanism::AesKeyGen, &template).unwrap();
+    });
+}
+
+#[test]
 fn handles_are_renumbered_by_a_login() {
     in_own_process("quirks::handles_are_renumbered_by_a_login", |dir| {
         let (shim, card) = (Shim::in_dir(dir), Card::new(dir));

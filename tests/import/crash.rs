@@ -123,7 +123,7 @@ fn an_expiry_that_was_begun_is_finished_by_the_next_start() {
     let given = scene.with(|service| parameters(service, &key, "RSAES_OAEP_SHA_1", "RSA_2048"));
     let mut body = given.import(&mut oracle, &key, &material);
     scene.killed_by_worker("expiry-begun", |service| {
-        let soon = SystemTime::now() + Duration::from_secs(1);
+        let soon = SystemTime::now() + Duration::from_secs(2);
         body["ValidTo"] = json!(soon.duration_since(UNIX_EPOCH).unwrap().as_millis() as f64 / 1_000.0);
         body["ExpirationModel"] = json!("KEY_MATERIAL_EXPIRES");
         ok(service, "ImportKeyMaterial", &body);

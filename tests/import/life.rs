@@ -1,9 +1,11 @@
 //! What ends by the clock: imported material, wrapping keys and import tokens; in the test's own process.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hsm_kms::app::Accepted;
+use hsm_kms::kms::End;
 use hsm_kms::model::{KeyId, ObjectName, Purpose};
 use hsm_kms::settings::Settings;
 use hsm_kms::store::{Change, IntentKind, IntentRecord};
@@ -232,6 +234,36 @@ fn nobody_fills_the_token_with_wrapping_keys() {
     });
 }
 
+/// Whoever comes at the same time is counted with those who are there.
+#[test]
+fn the_last_places_for_wrapping_keys_are_given_once() {
+    in_own_process("life::the_last_places_for_wrapping_keys_are_given_once", |dir| {
+        block_on(async {
+            make_token(LABEL);
+            let mut limited = settings(dir);
+            limited.import.max_wrapping_keys = 3;
+            let service = Arc::new(open(limited).await);
+            let (key, other) = (external_key(&service).await, external_key(&service).await);
+            parameters(&service, &key).await;
+            let asks = [&key, &other, &key, &other, &key, &other].map(|key| {
+                let service = Arc::clone(&service);
+                let algorithm = "RSAES_OAEP_SHA_1";
+                let body = json!({ "KeyId": key, "WrappingAlgorithm": algorithm, "WrappingKeySpec": "RSA_2048" });
+                tokio::spawn(async move { service.try_call("GetParametersForImport", &body).await })
+            });
+            let mut given = 0;
+            for ask in asks {
+                match ask.await.unwrap() {
+                    (200, _) => given += 1,
+                    (_, refused) => assert_eq!(refused["__type"], "ThrottlingException", "{refused}"),
+                }
+            }
+            assert_eq!((given, wrapping_keys(&service).await.len()), (2, 3));
+            Arc::into_inner(service).unwrap().close().await;
+        });
+    });
+}
+
 #[test]
 fn the_deletion_of_a_key_takes_its_material_and_its_wrapping_keys() {
     in_own_process("life::the_deletion_of_a_key_takes_its_material_and_its_wrapping_keys", |dir| {
@@ -310,7 +342,7 @@ fn what_is_being_made_is_not_destroyed() {
                     started: kms.now(),
                 };
                 kms.store.commit(Change::new(kms.now()).insert(intent.clone())).await.unwrap();
-                kms.finish_removals(&kms.key_stores()[0]).await;
+                kms.finish_removals(&kms.key_stores()[0], End::Destroyed).await;
                 rounds(&service).await;
                 assert_eq!(decrypt(&service, &sealed).await, "c2VjcmV0", "{kind:?}");
                 let intent = kms.store.intent(&intent.name).unwrap();

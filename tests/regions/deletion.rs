@@ -6,8 +6,9 @@ use std::time::Duration;
 use hsm_kms::store::{Change, WrapCountRecord};
 use serde_json::{Value, json};
 
-use crate::in_process::{InProcess, MovedClock, START};
-use crate::process::{block_on, in_own_process};
+use crate::in_process::{InProcess, MovedClock, START, settings};
+use crate::process::{LABEL, block_on, in_own_process, make_token};
+use crate::support::wrapped;
 use crate::{EAST, WEST};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -65,6 +66,8 @@ fn a_replica_that_is_made_again_goes_on_counting_where_the_last_one_ended() {
             let encrypt = json!({ "KeyId": key, "Plaintext": "eA==" });
             let (status, sealed) = service.try_call_in(WEST, "Encrypt", &encrypt).await;
             assert_eq!(status, 200, "{sealed}");
+            service.close().await;
+            let service = InProcess::open(dir, MovedClock::at(START)).await;
             // As often as a share allows, and once more what a run has free.
             let kms = service.app.kms();
             let (region, key_id) = (WEST.parse().unwrap(), key.parse().unwrap());
@@ -85,6 +88,53 @@ fn a_replica_that_is_made_again_goes_on_counting_where_the_last_one_ended() {
             let blob = json!({ "CiphertextBlob": sealed["CiphertextBlob"] });
             assert_eq!(service.try_call_in(WEST, "Decrypt", &blob).await.0, 200);
             assert_eq!(service.try_call_in(EAST, "Encrypt", &encrypt).await.0, 200, "its share is its own");
+            service.close().await;
+        });
+    });
+}
+
+/// Nor has it one more free block for each time in one run: here a share is no more than one.
+#[test]
+fn a_replica_that_is_made_again_in_one_run_has_no_more_wraps_than_the_last_one() {
+    in_own_process("deletion::a_replica_that_is_made_again_in_one_run_has_no_more_wraps_than_the_last_one", |dir| {
+        block_on(async {
+            make_token(LABEL);
+            let mut settings = settings(dir);
+            settings.kms.nonce_budget = 4_096;
+            let service = InProcess::try_open(settings, MovedClock::at(START), Default::default()).await.unwrap();
+            // Imported, so that it does not rotate by itself.
+            let made = service.call("CreateKey", json!({ "MultiRegion": true, "Origin": "EXTERNAL" })).await;
+            let key = made["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
+            let call = async |region: &str, operation: &str, mut body: Value| {
+                body["KeyId"] = json!(key);
+                service.try_call_in(region, operation, &body).await
+            };
+            let import = async |region: &str| {
+                let wanted = json!({ "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" });
+                let given = call(region, "GetParametersForImport", wanted).await.1;
+                let body = json!({
+                    "ImportToken": given["ImportToken"], "EncryptedKeyMaterial": wrapped(&given, &[7; 32]),
+                    "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE",
+                });
+                assert_eq!(call(region, "ImportKeyMaterial", body).await.0, 200);
+            };
+            import(EAST).await;
+            let mut wraps = [0, 0];
+            for wraps in &mut wraps {
+                assert_eq!(call(EAST, "ReplicateKey", json!({ "ReplicaRegion": WEST })).await.0, 200);
+                import(WEST).await;
+                let refused = loop {
+                    match call(WEST, "Encrypt", json!({ "Plaintext": "eA==" })).await {
+                        (200, _) => *wraps += 1,
+                        (_, refused) => break refused,
+                    }
+                };
+                assert!(refused["message"].as_str().unwrap().contains("as often as is safe"), "{refused}");
+                schedule_replica(&service, &key).await;
+                pass(&service, 8).await;
+                assert_eq!(state(&service, WEST, &key), None);
+            }
+            assert_eq!(wraps, [64, 0]);
             service.close().await;
         });
     });

@@ -102,13 +102,34 @@ impl Machine {
         (output.status.code().expect("no signal"), text(output.stdout), text(output.stderr))
     }
 
-    /// The folder of a token, which it is without while it is moved away.
-    pub fn folder_of(&self, label: &str) -> PathBuf {
+    /// The serial number of a token.
+    pub fn serial_of(&self, label: &str) -> String {
         let (_, tokens, _) = self.run(&["token", "list", "--module", SOFTHSM, "--output", "json"]);
         let tokens: Value = serde_json::from_str(&tokens).unwrap();
         let tokens = tokens["tokens"].as_array().unwrap();
         let token = tokens.iter().find(|token| token["label"] == label).unwrap_or_else(|| panic!("{tokens:?}"));
-        let serial = token["serial"].as_str().unwrap();
+        token["serial"].as_str().unwrap().to_owned()
+    }
+
+    /// Gives a token another serial number, as one has that took over all of its objects: that number.
+    pub fn renumber(&self, label: &str) -> String {
+        let (old, folder) = (self.serial_of(label), self.folder_of(label));
+        let new = old[1..].to_owned() + &old[..1];
+        let path = folder.join("token.object");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.windows(old.len()).position(|window| window == old.as_bytes()).unwrap();
+        bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
+        std::fs::write(path, bytes).unwrap();
+        // SoftHSM names the folder by it: its last 16 digits, with a dash behind the first four.
+        let name = folder.to_string_lossy();
+        std::fs::rename(&folder, format!("{}{}-{}", &name[..name.len() - 17], &new[..4], &new[4..])).unwrap();
+        assert!(old != new && self.serial_of(label) == new);
+        new
+    }
+
+    /// The folder of a token, which it is without while it is moved away.
+    pub fn folder_of(&self, label: &str) -> PathBuf {
+        let serial = self.serial_of(label);
         let folders = std::fs::read_dir(self.path("tokens")).unwrap().map(|entry| entry.unwrap().path());
         let end = &serial[serial.len() - 8..];
         let mut found = folders.filter(|path| path.to_string_lossy().ends_with(end));
@@ -117,14 +138,20 @@ impl Machine {
 
     /// The labels of this service's objects on a token.
     pub fn objects(&self, label: &str) -> Vec<String> {
-        let mut command = Command::new("pkcs11-tool");
-        command.args(["--module", SOFTHSM, "--token-label", label, "--login", "--pin", "001199", "--list-objects"]);
-        let output = command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let text = self.pkcs11_tool(label, &["--list-objects"]);
         let labels = text.lines().filter_map(|line| line.trim().strip_prefix("label:"));
         let mut labels: Vec<_> = labels.map(|label| label.trim().to_owned()).collect();
         labels.sort();
         labels
+    }
+
+    /// What `pkcs11-tool` says with these arguments, logged in to a token.
+    pub fn pkcs11_tool(&self, label: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new("pkcs11-tool");
+        command.args(["--module", SOFTHSM, "--token-label", label, "--login", "--pin", "001199"]).args(arguments);
+        let output = command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     fn init_token(&self, label: &str) {

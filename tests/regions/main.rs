@@ -5,6 +5,8 @@ mod deletion;
 #[path = "../support/in_process.rs"]
 mod in_process;
 mod machine;
+#[path = "../support/noise.rs"]
+mod noise;
 mod pairs;
 #[path = "../token/process.rs"]
 #[allow(dead_code)]
@@ -17,6 +19,7 @@ mod shim;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
+mod unpair;
 
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hsm_kms::app::Accepted;
-use hsm_kms::kms::KeyStore;
+use hsm_kms::kms::{End, KeyStore};
 use hsm_kms::model::{KeyId, KeyState, ObjectName, Purpose};
 use hsm_kms::settings::TokenSettings;
 use hsm_kms::store::{Change, KeyRecord, PairingRecord};
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::in_process::{HOUR, InProcess, MovedClock, START, settings};
 use crate::process::{LABEL, block_on, in_own_process, make_token};
 use crate::shim::{Shim, module};
+use crate::support::wrapped;
 use crate::{EAST, WEST};
 
 const NORTH: &str = "eu-north-1";
@@ -110,6 +111,8 @@ fn the_primary_region_is_one_whose_token_is_paired_with_all_others() {
                 assert!(Instant::now() < deadline);
                 service.app.housekeep().await;
             }
+            crate::unpair::of_two_replicas(&service, key).await;
+            crate::unpair::while_a_replica_is_made(&service).await;
             service.close().await;
         });
     });
@@ -207,7 +210,7 @@ fn a_token_that_hangs_holds_up_no_rotation_of_keys_that_have_nothing_there() {
     });
 }
 
-async fn set_state(service: &InProcess, region: &str, key: &str, state: KeyState) {
+pub async fn set_state(service: &InProcess, region: &str, key: &str, state: KeyState) {
     let kms = service.app.kms();
     let row = kms.store.key(&region.parse().unwrap(), &key.parse().unwrap()).unwrap();
     let record = KeyRecord { state, ..row.record.clone() };
@@ -241,7 +244,8 @@ fn replicas_of_keys_that_wrap_nothing_can_be_on_a_token_with_another_scheme() {
             let usage = async || call(WEST, "GetKeyLastUsage", json!({ "KeyId": key })).await["KeyLastUsage"].clone();
             assert_eq!(usage().await["Operation"], "GenerateMac");
             set_state(&service, WEST, &key, KeyState::Destroying).await;
-            service.app.kms().finish_destructions(&KeyStore::Region(WEST.parse().unwrap())).await;
+            let west = KeyStore::Region(WEST.parse().unwrap());
+            service.app.kms().finish_destructions(&west, End::Destroyed).await;
             service.clock.pass(HOUR);
             call(EAST, "ReplicateKey", to_west).await;
             assert!(usage().await["Operation"].is_null(), "this one was never used");
@@ -252,6 +256,49 @@ fn replicas_of_keys_that_wrap_nothing_can_be_on_a_token_with_another_scheme() {
             settings.regions.retain(|region| region.as_str() == EAST);
             let service = InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap();
             assert_eq!(service.app.kms().unserved_regions(), [WEST.parse().unwrap()].into());
+            service.close().await;
+        });
+    });
+}
+
+/// Its material could not be imported there.
+#[test]
+fn no_replica_is_made_of_a_key_that_the_other_token_does_not_have() {
+    in_own_process("rotation::no_replica_is_made_of_a_key_that_the_other_token_does_not_have", |dir| {
+        block_on(async {
+            make_token(LABEL);
+            make_token(WEST);
+            // CKM_SHA256_HMAC
+            Shim::in_dir(dir).rules(&format!("@{WEST} hide 0x251"));
+            let mut settings = settings(dir);
+            settings.token.module = module();
+            let (label, regions) = (Some(WEST.to_owned()), vec![WEST.parse().unwrap()]);
+            settings.tokens.insert("west".into(), TokenSettings { label, regions, ..settings.token.clone() });
+            let service = InProcess::try_open(settings, MovedClock::at(START), Accepted::default()).await.unwrap();
+            let external = |spec: &str, usage: &str| json!({ "MultiRegion": true, "Origin": "EXTERNAL", "KeySpec": spec, "KeyUsage": usage });
+            for (body, status) in [
+                (external("HMAC_256", "GENERATE_VERIFY_MAC"), 400),
+                (external("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT"), 200),
+            ] {
+                let key = service.call("CreateKey", body).await["KeyMetadata"]["KeyId"].clone();
+                let wanted =
+                    json!({ "KeyId": key, "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048" });
+                let given = service.call("GetParametersForImport", wanted).await;
+                let body = json!({
+                    "KeyId": key, "ImportToken": given["ImportToken"], "EncryptedKeyMaterial": wrapped(&given, &[7; 32]),
+                    "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE",
+                });
+                service.call("ImportKeyMaterial", body).await;
+                let to_west = json!({ "KeyId": key, "ReplicaRegion": WEST });
+                let answer = service.try_call("ReplicateKey", &to_west).await;
+                assert_eq!(answer.0, status, "{answer:?}");
+                if status == 400 {
+                    assert_eq!(answer.1["__type"], "UnsupportedOperationException");
+                    let text = answer.1["message"].as_str().unwrap();
+                    assert!(text.starts_with("KeySpec HMAC_256 is not offered"), "{text}");
+                    assert_eq!(service.try_call_in(WEST, "DescribeKey", &json!({ "KeyId": key })).await.0, 400);
+                }
+            }
             service.close().await;
         });
     });
@@ -273,7 +320,7 @@ async fn on_three_tokens(dir: &Path, profile: Option<PathBuf>) -> InProcess {
 }
 
 /// An operator has confirmed the fingerprints.
-async fn pair(service: &InProcess, one: &str, other: &str) {
+pub async fn pair(service: &InProcess, one: &str, other: &str) {
     let kms = service.app.kms();
     let mut tokens = Vec::new();
     for region in [one, other] {
@@ -310,6 +357,6 @@ async fn decrypted(service: &InProcess, blob: &Value) -> Value {
     service.call("Decrypt", json!({ "CiphertextBlob": blob["CiphertextBlob"] })).await["Plaintext"].clone()
 }
 
-fn soon() -> Instant {
+pub fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }

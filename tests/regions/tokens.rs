@@ -1,6 +1,7 @@
 //! A token of its own for each Region: what is where, what is refused, and what one token's outage does to the others.
 
 use super::*;
+use crate::noise::Noise;
 
 #[test]
 fn every_region_has_its_objects_on_its_own_token() {
@@ -29,6 +30,13 @@ fn every_region_has_its_objects_on_its_own_token() {
     }
     let log = service.log();
     assert!(!log.contains("differ") && log.contains("a further token is open"), "{log}");
+    assert!(!log.contains("do not serve"), "{log}");
+    assert!(service.terminate().0.success());
+    // Without a Region, its keys are named, and what to do.
+    let service = machine.serve(&machine.settings(&[EAST, "eu-west-1"], &[]));
+    let log = service.log();
+    let line = log.lines().find(|line| line.contains("do not serve")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains(WEST) && line.contains("put these Regions back into `regions`"), "{line}");
 }
 
 #[test]
@@ -69,14 +77,21 @@ fn a_token_that_is_not_there_at_start_is_waited_for() {
     let service = machine.serve(&settings);
     let key = ok(&service, WEST, "CreateKey", json!({}))["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
     let blob = encrypt(&service, WEST, &key, "there");
+    let of_east = ok(&service, EAST, "CreateKey", json!({}))["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
     assert!(service.terminate().0.success());
-    let folder = machine.folder_of("west");
+    // One that no record names, and one that is another token's.
+    let [orphan, misplaced] =
+        ["5a5a5a5a-5a5a-4a5a-9a5a-5a5a5a5a5a5a", &of_east].map(|id| format!("hsm-kms/kms/{id}/1"));
+    for label in [&orphan, &misplaced] {
+        machine.pkcs11_tool("west", &["--keygen", "--key-type", "aes:32", "--label", label]);
+    }
+    let (folder, serial) = (machine.folder_of("west"), machine.serial_of("west"));
     std::fs::rename(&folder, machine.path("away")).unwrap();
 
     let service = machine.serve(&settings);
     let here = ok(&service, EAST, "CreateKey", json!({}))["KeyMetadata"]["KeyId"].as_str().unwrap().to_owned();
     assert_eq!(decrypt(&service, EAST, &encrypt(&service, EAST, &here, "here")), "here");
-    let begun = Instant::now();
+    let (noise, begun) = (Noise::around(service.pid()), Instant::now());
     for (operation, body) in [
         ("Decrypt", json!({ "CiphertextBlob": blob })),
         ("Encrypt", json!({ "KeyId": key, "Plaintext": "eA==" })),
@@ -86,7 +101,7 @@ fn a_token_that_is_not_there_at_start_is_waited_for() {
     ] {
         assert_eq!(refused(&service, WEST, operation, body).0, "KeyUnavailableException", "{operation}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(!noise.has_passed(Duration::from_secs(2), begun), "{:?}", begun.elapsed());
     // What needs no token goes on.
     assert_eq!(ok(&service, WEST, "DescribeKey", json!({ "KeyId": key }))["KeyMetadata"]["KeyState"], "Enabled");
     let of = |path: &str| (get(&service, path).status, get(&service, path).json()["parts"][3].clone());
@@ -100,5 +115,11 @@ fn a_token_that_is_not_there_at_start_is_waited_for() {
     std::fs::rename(machine.path("away"), &folder).unwrap();
     until("the token", || get(&service, "/readyz/us-west-2").status == 200);
     assert_eq!(decrypt(&service, WEST, &blob), "there");
+    // What is on it is held against the store as at start.
+    let told = || service.audit().into_iter().rfind(|line| line["event"]["eventName"] == "ReconcileTokenObjects");
+    until("the comparison", || told().is_some());
+    let found = told().unwrap()["event"]["additionalEventData"].take();
+    let misplaced = json!([{ "object": misplaced, "token": serial }]);
+    assert_eq!(found, json!({ "orphans": [orphan], "missing": [], "misplaced": misplaced }));
     assert!(service.terminate().0.success());
 }

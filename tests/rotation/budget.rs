@@ -242,6 +242,55 @@ fn an_editor_of_the_database_cannot_put_a_count_back() {
     });
 }
 
+/// Killed between the change that accepts an older store and the first one of its run, whose start needs no operator's word:
+/// what the log has seen since is counted.
+#[test]
+fn wraps_since_a_backup_are_counted_whatever_comes_between() {
+    let test = "budget::wraps_since_a_backup_are_counted_whatever_comes_between";
+    const BUDGET: u64 = 6_400;
+    const USED: u64 = 1_000;
+    let Some(dir) = dir_of(test) else {
+        let dir = softhsm_dir();
+        assert_passed(test, &again(test, "use", dir.path()).output().unwrap());
+        let mut killed = again(test, "killed", dir.path());
+        let killed = killed.env(hsm_kms::crash_point::VARIABLE, "rollback-accepted").output().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed.status), Some(9), "{killed:?}");
+        assert_passed(test, &again(test, "after", dir.path()).output().unwrap());
+        return;
+    };
+    let (database, backup) = (dir.join("data/store.db"), dir.join("backup.db"));
+    block_on(async {
+        match role().as_str() {
+            "use" => {
+                let service = start(&dir, BUDGET).await;
+                let key = service.new_key().await;
+                service.close().await;
+                std::fs::copy(&database, &backup).unwrap();
+                let service = open(&dir, MovedClock::at(START), BUDGET).await;
+                for _ in 0..USED {
+                    encrypt(&service, &key).await.unwrap();
+                }
+                service.close().await;
+                std::fs::copy(&backup, &database).unwrap();
+            }
+            "killed" => {
+                let mut settings = settings(&dir);
+                settings.kms.nonce_budget = BUDGET;
+                let accepted = Accepted { rollback: true, ..Accepted::default() };
+                let _ = InProcess::try_open(settings, MovedClock::at(START), accepted).await;
+                panic!("the crash point was not reached");
+            }
+            _ => {
+                let service = open(&dir, MovedClock::at(START), BUDGET).await;
+                // Each run stands for a free block, of a hundred.
+                let runs = service.app.kms().store.runs().unwrap().record.count;
+                assert!(runs >= 2 + USED / 100, "{runs}");
+                service.close().await;
+            }
+        }
+    });
+}
+
 /// A token that cannot make keys: the key encrypts on what was kept in reserve, then refuses with a clear error, decrypts
 /// all the while, and rotates when the token can.
 #[test]

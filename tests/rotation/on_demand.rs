@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hsm_kms::crypto::{PublicKey, oaep_encrypt};
+use hsm_kms::kms::End;
 use hsm_kms::model::{EncryptionAlgorithm, KeyPairSpec};
 use serde_json::{Value, json};
 
@@ -188,10 +189,11 @@ fn no_rotation_is_disturbed_by_destructions_that_are_finished_meanwhile() {
                 let key_store = service.app.kms().key_stores().remove(0);
                 let mut rotation = Box::pin(key.call("RotateKeyOnDemand", json!({})));
                 loop {
+                    let removals = service.app.kms().finish_removals(&key_store, End::Destroyed);
                     tokio::select! {
                         biased;
                         _ = &mut rotation => break,
-                        () = service.app.kms().finish_removals(&key_store) => tokio::task::yield_now().await,
+                        () = removals => tokio::task::yield_now().await,
                     }
                 }
                 let sealed = key.encrypt().await;

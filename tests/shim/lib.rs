@@ -22,7 +22,9 @@
 //! | `id_max N` | making an object with a longer `CKA_ID` is `CKR_ATTRIBUTE_VALUE_INVALID` |
 //! | `no_session_objects` | making an object without `CKA_TOKEN` true is `CKR_ATTRIBUTE_VALUE_INVALID`, but for what `C_DeriveKey` makes |
 //! | `refuse_attribute N…` | making an object with one of these attributes is `CKR_ATTRIBUTE_TYPE_INVALID` |
+//! | `refuse_false CODE N…` | making an object with one of these attributes, false, is this code |
 //! | `refuse_key_type N…` | making a key of one of these types is `CKR_TEMPLATE_INCONSISTENT`, but by `C_DeriveKey` |
+//! | `hmac_types`, `hmac_types lengths` | as YubiHSM: a key for HMAC has the type of its hash, does no other HMAC, and has no `CKA_VALUE_LEN`, neither given nor told (`CKR_ATTRIBUTE_TYPE_INVALID`); as nShield: the same with that length |
 //! | `pairs_are_one` | as YubiHSM: a public half has the private one's label; destroying it does nothing; it goes with the private one |
 //! | `blind` | a search finds nothing, at once: for making many keys, each of which is searched for before |
 //! | `renumber` | objects' handles are small numbers that begin anew at every login, so that an old one is another's |
@@ -50,6 +52,7 @@
 
 mod call;
 mod gcm;
+mod hmac;
 mod rules;
 mod shared;
 mod state;
@@ -390,6 +393,8 @@ unsafe extern "C" fn C_CreateObject(
 ) -> CK_RV {
     let call = begin!(Call::on_session("C_CreateObject", session));
     begin!(unsafe { room_for(&call, template, count) });
+    let mut template = begin!(unsafe { hmac::beneath(&call, template, count) });
+    let (template, count) = (template.as_mut_ptr(), template.len() as CK_ULONG);
     let code = call.pass(|list| list.C_CreateObject.map(|f| unsafe { f(session, template, count, object) }));
     unsafe { numbered(&call, code, &[object]) }
 }
@@ -438,7 +443,10 @@ unsafe extern "C" fn C_GetAttributeValue(
 ) -> CK_RV {
     let call = begin!(Call::on_session("C_GetAttributeValue", session));
     let object = call.object(object);
-    call.pass(|list| list.C_GetAttributeValue.map(|f| unsafe { f(session, object, template, count) }))
+    let code = call.pass(|list| list.C_GetAttributeValue.map(|f| unsafe { f(session, object, template, count) }));
+    let told =
+        if template.is_null() { &mut [] } else { unsafe { std::slice::from_raw_parts_mut(template, count as usize) } };
+    unsafe { hmac::tell(&call, object, code, told) }
 }
 
 unsafe extern "C" fn C_SetAttributeValue(
@@ -502,6 +510,8 @@ unsafe extern "C" fn C_GenerateKey(
     let call = begin!(Call::on_session("C_GenerateKey", session));
     let mut mechanism = begin!(unsafe { shown(&call, mechanism) });
     begin!(unsafe { room_for(&call, template, count) });
+    let mut template = begin!(unsafe { hmac::beneath(&call, template, count) });
+    let (template, count) = (template.as_mut_ptr(), template.len() as CK_ULONG);
     let code =
         call.pass(|list| list.C_GenerateKey.map(|f| unsafe { f(session, &mut mechanism, template, count, key) }));
     unsafe { numbered(&call, code, &[key]) }
@@ -562,6 +572,8 @@ unsafe extern "C" fn C_UnwrapKey(
     let call = begin!(Call::on_session("C_UnwrapKey", session));
     let mut mechanism = begin!(unsafe { shown(&call, mechanism) });
     begin!(unsafe { room_for(&call, template, count) });
+    let mut template = begin!(unsafe { hmac::beneath(&call, template, count) });
+    let (template, count) = (template.as_mut_ptr(), template.len() as CK_ULONG);
     let unwrapping = call.object(unwrapping);
     let code = call.pass(|list| {
         list.C_UnwrapKey
@@ -619,6 +631,14 @@ unsafe fn room_for(call: &Call, template: *mut CK_ATTRIBUTE, count: CK_ULONG) ->
         attribute(CKA_TOKEN).is_some_and(|attribute| unsafe { *attribute.pValue.cast::<CK_BBOOL>() } == CK_TRUE);
     if template.iter().any(|attribute| call.rules.lists(&call.label, "refuse_attribute", attribute.type_)) {
         return Err(CKR_ATTRIBUTE_TYPE_INVALID);
+    }
+    let is_false = |attribute: &CK_ATTRIBUTE| unsafe { *attribute.pValue.cast::<CK_BBOOL>() } == CK_FALSE;
+    for rule in call.rules.of(&call.label, "refuse_false") {
+        let (code, refused) = rule.arguments.split_first().expect("two arguments");
+        let named = |attribute: &&CK_ATTRIBUTE| refused.iter().any(|refused| rules::number(refused) == attribute.type_);
+        if template.iter().filter(named).any(is_false) {
+            return Err(rules::number(code));
+        }
     }
     let derived = call.function == "C_DeriveKey";
     let key_type = attribute(CKA_KEY_TYPE).map(|attribute| unsafe { *attribute.pValue.cast::<CK_ULONG>() });

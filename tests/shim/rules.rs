@@ -186,7 +186,7 @@ static LOADED: RwLock<Option<(u64, Arc<Rules>)>> = RwLock::new(None);
 static RELOAD: Mutex<()> = Mutex::new(());
 
 /// The first word of every rule, and how many arguments it needs.
-const WORDS: [(&str, usize); 33] = [
+const WORDS: [(&str, usize); 35] = [
     ("hide", 1),
     ("alias", 2),
     ("gcm_iv", 1),
@@ -199,8 +199,10 @@ const WORDS: [(&str, usize); 33] = [
     ("objects", 1),
     ("id_max", 1),
     ("no_session_objects", 0),
+    ("hmac_types", 0),
     ("pairs_are_one", 0),
     ("refuse_attribute", 1),
+    ("refuse_false", 2),
     ("refuse_key_type", 1),
     ("renumber", 0),
     ("blind", 0),

@@ -5,6 +5,8 @@ mod blob;
 mod database;
 #[path = "../support/in_process.rs"]
 mod in_process;
+#[path = "../support/noise.rs"]
+mod noise;
 #[path = "../token/process.rs"]
 #[allow(dead_code)]
 mod process;

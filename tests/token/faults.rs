@@ -171,12 +171,11 @@ fn a_full_queue_throttles_and_late_jobs_are_not_begun() {
             while token.counts().operations == before {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            let queued = tokio::spawn(wrap(token.clone(), Duration::from_millis(300)));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let refused = wrap(token.clone(), Duration::from_millis(100)).await.unwrap_err();
-            assert!(matches!(refused, Error::Throttled), "{refused}");
-            let refused = queued.await.unwrap().unwrap_err();
-            assert!(matches!(refused, Error::DeadlineExceeded), "{refused}");
+            // In this order, the second while the first has the only place.
+            let short = || wrap(token.clone(), Duration::from_millis(200));
+            let (queued, refused) = tokio::join!(biased; short(), short());
+            assert!(matches!(queued, Err(Error::DeadlineExceeded)), "{queued:?}");
+            assert!(matches!(refused, Err(Error::Throttled)), "{refused:?}");
             drop(locker);
             inside.await.unwrap().expect("the first was only slow");
             wrap(token.clone(), Duration::from_secs(5)).await.unwrap();
@@ -206,10 +205,15 @@ fn a_call_that_hangs_is_written_off() {
             // Each request takes one more worker with it, until no replacement is hired any more.
             let requests: Vec<_> = (0..8).map(|_| tokio::spawn(wrap(token.clone(), Duration::from_secs(30)))).collect();
             until("it is unavailable", || matches!(token.status(), Status::Unavailable(_)));
-            let asked = Instant::now();
-            let refused = wrap(token.clone(), Duration::from_secs(30)).await.unwrap_err();
-            assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
-            assert!(asked.elapsed() < Duration::from_secs(1), "at once");
+            let mut took = Vec::new();
+            for _ in 0..5 {
+                let asked = Instant::now();
+                let refused = wrap(token.clone(), Duration::from_secs(30)).await.unwrap_err();
+                assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+                took.push(asked.elapsed());
+            }
+            took.sort();
+            assert!(took[2] < Duration::from_secs(1), "at once: {took:?}");
             until("it is told to be hopeless", || hopeless.load(Ordering::Relaxed));
             assert!(!token.shutdown(Duration::from_millis(100)), "sessions are inside calls");
             drop(locker);

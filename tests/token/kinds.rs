@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cryptoki::mechanism::Mechanism;
@@ -352,23 +354,35 @@ fn others_use_keys_for_the_first_time_while_rsa_is_made() {
             for number in 1..=200 {
                 token.generate(&name(number), soon()).await.unwrap();
             }
+            let (made, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
             let making = tokio::spawn({
-                let token = token.clone();
-                async move { token.generate_key(&name(250), KeyKind::Sign(KeyPairSpec::Rsa4096), later()).await }
+                let (token, made, enough) = (token.clone(), Arc::clone(&made), Arc::clone(&enough));
+                async move {
+                    for number in (250..255).take_while(|_| !enough.load(Ordering::Relaxed)) {
+                        token.generate_key(&name(number), KeyKind::Sign(KeyPairSpec::Rsa4096), later()).await.unwrap();
+                        made.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
             });
             tokio::time::sleep(Duration::from_millis(50)).await;
-            let mut used = 0;
+            // Some pairs are made in no time, but not all.
+            let (mut used, mut took) = ([0; 5], Vec::new());
             for number in 1..=200 {
-                if making.is_finished() {
+                let (pair, asked) = (made.load(Ordering::Relaxed), Instant::now());
+                token.wrap_seed(&name(number), 1, b"", &[7; 32], soon()).await.unwrap();
+                took.push(asked.elapsed());
+                if pair < used.len() && made.load(Ordering::Relaxed) == pair {
+                    used[pair] += 1;
+                }
+                if used.contains(&20) {
                     break;
                 }
-                let asked = Instant::now();
-                token.wrap_seed(&name(number), 1, b"", &[7; 32], soon()).await.unwrap();
-                used += usize::from(!making.is_finished());
-                assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
             }
-            assert!(used >= 5, "{used} keys while the pair was made");
-            making.await.unwrap().unwrap();
+            enough.store(true, Ordering::Relaxed);
+            making.await.unwrap();
+            took.sort();
+            assert!(used.iter().any(|used| *used >= 5), "{used:?} keys while each pair was made");
+            assert!(took[took.len() / 2] < Duration::from_millis(500), "{took:?}");
         });
     });
 }
@@ -416,10 +430,8 @@ fn what_the_token_offers_is_found_out_once() {
         for (kind, _) in KINDS {
             assert_eq!(block_on(token.offers(kind, later())).unwrap(), Offer::Yes, "{kind:?}");
         }
-        let asked = Instant::now();
-        let known = block_on(token.offers(KeyKind::Sign(KeyPairSpec::Rsa4096), later())).unwrap();
-        assert_eq!(known, Offer::Yes);
-        assert!(asked.elapsed() < Duration::from_millis(200), "it was known: {:?}", asked.elapsed());
+        let known = block_on(token.offers(KeyKind::Sign(KeyPairSpec::Rsa4096), Instant::now()));
+        assert_eq!(known.unwrap(), Offer::Yes, "there is no time to try it, and no need to");
         // A profile that promises too much is found out.
         assert!(token.shutdown(Duration::from_secs(5)));
         let token = open_with(dir, "[rsa]\noaep_sha256 = \"token\"\n", 1024, || panic!("hopeless"));

@@ -3,10 +3,43 @@
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use hsm_kms::token::{Error, Settings, Token};
+use hsm_kms::token::{Error, Settings, Token, TokenEntry};
 
 use super::process::*;
 use crate::shim::{Shim, module};
+
+/// Of two tokens with one label, one cannot be described for a moment: the other one is not taken for it.
+#[test]
+fn a_stranger_gets_no_pin_while_the_token_cannot_be_described() {
+    in_own_process("logins::a_stranger_gets_no_pin_while_the_token_cannot_be_described", |dir| {
+        let TokenEntry { serial, .. } = make_token(LABEL);
+        let made = std::process::Command::new("softhsm2-util")
+            .args(["--init-token", "--free", "--label", LABEL, "--so-pin", "12345678", "--pin", PIN])
+            .output()
+            .unwrap();
+        assert!(made.status.success());
+        let profile = dir.join("profile.toml");
+        std::fs::write(&profile, "schema = 1\nname = \"test\"\nschemes = [\"aes_gcm_host_iv\"]\n").unwrap();
+        let shim = Shim::in_dir(dir);
+        let open = |rule: &str, settings: Settings| {
+            shim.rules(rule);
+            let settings = Settings { module: module(), profile: Some(profile.clone()), ..settings };
+            Token::open(&settings, pin(PIN), || panic!("hopeless")).map(|token| token.identity().serial.clone())
+        };
+        let by_label = settings(dir);
+        let known = Settings { known_serial: Some(serial.clone()), ..settings(dir) };
+        let by_serial = Settings { serial: Some(serial.clone()), ..settings(dir) };
+        let cases = [(by_label, 0, "FAILED"), (known, 1, "CANCELED"), (by_serial, 1, "NOT_SUPPORTED")];
+        for (settings, times, code) in cases {
+            let nth = |nth| format!("@{LABEL} fail CKR_FUNCTION_{code} C_GetTokenInfo nth {nth}");
+            let told = [1, 2].map(|number| open(&nth(number), settings.clone()));
+            let refused = told.iter().filter(|told| matches!(told, Err(Error::Unavailable(_)))).count();
+            let opened = told.iter().filter(|told| told.as_ref().is_ok_and(|opened| *opened == serial)).count();
+            assert_eq!((opened, refused), (times, 2 - times), "{told:?}");
+        }
+        assert_eq!(shim.calls("C_Login"), 2);
+    });
+}
 
 /// A token that is given up while its login hangs, and opened anew: the second login waits for the end of the first one.
 #[test]

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
-use hsm_kms::model::{HmacSpec, KeyPairSpec, WrappingAlgorithm};
-use hsm_kms::token::{Error, KeyKind, Offer, Place, Settings, Token, init_token};
+use cryptoki::context::Pkcs11;
+use cryptoki::object::{Attribute, ObjectClass};
+use hsm_kms::crypto::{Agreement, oaep_encrypt};
+use hsm_kms::model::{EncryptionAlgorithm, HmacSpec, KeyPairSpec, ObjectName, Purpose, WrappingAlgorithm};
+use hsm_kms::token::{Error, Import, KeyKind, Offer, Place, Settings, Token, init_token};
 
+use super::kinds::later;
 use super::process::*;
 use super::shim::{self, Shim};
 
@@ -40,13 +44,12 @@ fn a_failure_that_passes_sends_no_import_through_the_host() {
     in_own_process("probes::a_failure_that_passes_sends_no_import_through_the_host", |dir| {
         let shim = Shim::in_dir(dir);
         make_token_on_shim();
-        let unwrapping = "[sessions]\npairs_made_in_session = true\n[imports]\nunwrap_secrets = true\n";
         let place = |token: &Token| {
             block_on(token.unwraps(KeyKind::Mac(HmacSpec::Hmac256), WrappingAlgorithm::RsaesOaepSha1, soon()))
         };
         for code in ["CKR_FUNCTION_FAILED", "CKR_DEVICE_MEMORY", "CKR_OBJECT_HANDLE_INVALID"] {
             shim.rules("");
-            let token = open_on_shim(dir, unwrapping);
+            let token = open_on_shim(dir, UNWRAPPING);
             shim.rules(&format!("fail {code} C_UnwrapKey"));
             let refused = place(&token).unwrap_err();
             assert!(matches!(refused, Error::Unavailable(_) | Error::Full(_)), "{code}: {refused}");
@@ -55,7 +58,7 @@ fn a_failure_that_passes_sends_no_import_through_the_host() {
         }
 
         // What the token does refuse goes through the host, until its sessions are opened anew.
-        let token = open_on_shim(dir, unwrapping);
+        let token = open_on_shim(dir, UNWRAPPING);
         shim.rules("fail CKR_MECHANISM_INVALID C_UnwrapKey,C_GenerateKeyPair");
         let kind = KeyKind::Sign(KeyPairSpec::EccNistP256);
         assert!(matches!(block_on(token.offers(kind, soon())).unwrap(), Offer::No(_)));
@@ -71,6 +74,51 @@ fn a_failure_that_passes_sends_no_import_through_the_host() {
         });
         assert_eq!(place(&token).unwrap(), Place::Token);
         assert_eq!(block_on(token.offers(kind, soon())).unwrap(), Offer::Yes);
+    });
+}
+
+/// One call that fails is tried again before anything is said of the material, or of what the token can do.
+#[test]
+fn good_material_is_not_refused_for_a_failure_of_a_moment() {
+    in_own_process("probes::good_material_is_not_refused_for_a_failure_of_a_moment", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        let token = open_on_shim(dir, UNWRAPPING);
+        let spec = KeyPairSpec::Rsa2048;
+        let wrapping = ObjectName { purpose: Purpose::ImportWrapping, ..name(200) };
+        let public = block_on(token.generate_key(&wrapping, KeyKind::ImportWrapping(spec), later())).unwrap().unwrap();
+        let import = |number: u8, encrypted: Vec<u8>| Import {
+            name: ObjectName { purpose: Purpose::Imported, ..name(number) },
+            of_key: name(number).key_id,
+            kind: KeyKind::Mac(HmacSpec::Hmac256),
+            wrapping,
+            wrapping_spec: spec,
+            algorithm: WrappingAlgorithm::RsaesOaepSha1,
+            encrypted,
+            allow_host: false,
+        };
+        let wrapped = |material: &[u8]| oaep_encrypt(&public, EncryptionAlgorithm::RsaesOaepSha1, material).unwrap();
+        let good = |number: u8| block_on(token.unwrap_key(&import(number, wrapped(&[7; 32])), soon()));
+        // The trial of what the token unwraps by itself, of each kind of key with its own length first.
+        shim.rules("fail CKR_GENERAL_ERROR C_UnwrapKey nth 1");
+        assert_eq!(good(1).unwrap().place, Place::Token);
+        for (number, code) in (2..).zip(["CKR_GENERAL_ERROR", "CKR_FUNCTION_REJECTED", "CKR_ENCRYPTED_DATA_INVALID"]) {
+            shim.rules(&format!("fail {code} C_UnwrapKey nth 1"));
+            assert_eq!(good(number).expect(code).place, Place::Token);
+        }
+        shim.rules("fail CKR_GENERAL_ERROR C_SignInit nth 1");
+        assert_eq!(good(10).unwrap().place, Place::Token);
+        shim.rules("fail CKR_GENERAL_ERROR C_UnwrapKey nth 1\nfail CKR_GENERAL_ERROR C_UnwrapKey nth 3");
+        let refused = good(11).unwrap_err();
+        assert!(matches!(refused, Error::Unavailable(_)), "it has failed others a moment ago: {refused}");
+
+        // What is bad is bad all the same, once nothing else fails.
+        shim.rules("");
+        let mut forged = wrapped(&[7; 32]);
+        forged[255] ^= 1;
+        let bad = |encrypted: &[u8]| block_on(token.unwrap_key(&import(12, encrypted.to_vec()), soon())).unwrap_err();
+        until("the trouble is over", || matches!(bad(&forged), Error::BadData));
+        assert!(matches!(bad(&wrapped(&[7; 31])), Error::IncorrectMaterial(_)));
     });
 }
 
@@ -170,6 +218,53 @@ fn keys_that_are_tried_do_not_pile_up_where_they_are_token_objects() {
     });
 }
 
+/// What is tried is made as what stays: a token that refuses that says so at once, and not when the first key is made.
+#[test]
+fn keys_that_are_tried_are_modifiable_as_those_that_stay() {
+    in_own_process("probes::keys_that_are_tried_are_modifiable_as_those_that_stay", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        shim.rules("refuse_false CKR_ATTRIBUTE_VALUE_INVALID 0x170");
+        let refused = try_on_shim(dir, "").unwrap_err();
+        assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+        let token = open_on_shim(dir, "[objects]\nomit = [\"modifiable\"]\n");
+        block_on(token.generate(&name(1), soon())).unwrap();
+        drop(token);
+        shim.rules("");
+        let (token, kind) = (open_on_shim(dir, ""), KeyKind::Sign(KeyPairSpec::EccNistP256));
+        shim.rules("refuse_false CKR_ATTRIBUTE_VALUE_INVALID 0x170");
+        let offer = block_on(token.offers(kind, soon())).unwrap();
+        assert!(matches!(&offer, Offer::No(why) if why.contains("AttributeValueInvalid")), "{offer:?}");
+    });
+}
+
+/// What was agreed on is read by one call, into memory that is wiped; and if it cannot be destroyed, its session is closed.
+#[test]
+fn a_secret_that_was_agreed_on_stays_nowhere() {
+    in_own_process("probes::a_secret_that_was_agreed_on_stays_nowhere", |dir| {
+        let shim = Shim::in_dir(dir);
+        make_token_on_shim();
+        let (token, spec) = (open_on_shim(dir, ""), KeyPairSpec::EccNistP384);
+        let peer = Agreement::new(spec).unwrap();
+        let public = block_on(token.generate_key(&name(1), KeyKind::Agree(spec), soon())).unwrap().unwrap();
+        let agreed = peer.agree(&public).unwrap();
+        let agree = || block_on(token.derive(&name(1), spec, &peer.public_key, soon())).unwrap();
+        assert_eq!(agree().expose(), agreed.expose());
+        let (reads, sessions) = (shim.calls("C_GetAttributeValue"), token.counts().sessions);
+        assert_eq!(agree().expose(), agreed.expose());
+        assert_eq!((shim.calls("C_GetAttributeValue") - reads, token.counts().sessions), (1, sessions));
+
+        shim.rules("fail CKR_FUNCTION_REJECTED C_DestroyObject nth 1");
+        assert_eq!(agree().expose(), agreed.expose(), "by the second try");
+        let context = Pkcs11::new(shim::module()).unwrap();
+        let slot = context.get_slots_with_initialized_token().unwrap()[0];
+        let session = context.open_ro_session(slot).unwrap();
+        let left = [Attribute::Token(false), Attribute::Class(ObjectClass::SECRET_KEY)];
+        assert_eq!(session.find_objects(&left).unwrap(), []);
+        assert_eq!((token.counts().sessions, token.counts().recoveries), (sessions + 1, 0));
+    });
+}
+
 /// Token objects, by their files.
 fn objects(dir: &Path) -> usize {
     let files = std::fs::read_dir(folder(dir)).unwrap().map(|entry| entry.unwrap().path());
@@ -177,6 +272,7 @@ fn objects(dir: &Path) -> usize {
 }
 
 const NO_SESSION_OBJECTS: &str = "no_session_objects\n";
+const UNWRAPPING: &str = "[sessions]\npairs_made_in_session = true\n[imports]\nunwrap_secrets = true\n";
 
 fn make_token_on_shim() {
     init_token(&shim::module(), LABEL, &pin("12345678"), &pin(PIN)).unwrap();

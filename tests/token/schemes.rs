@@ -247,6 +247,94 @@ fn an_iv_beside_the_ciphertext_comes_back_with_it() {
     });
 }
 
+/// A scheme that was done is not given up for a failure that passes: its keys would be unavailable until the next loss, and
+/// new ones would get a lesser one.
+#[test]
+fn a_failure_during_a_recovery_costs_no_scheme() {
+    in_own_process("schemes::a_failure_during_a_recovery_costs_no_scheme", |dir| {
+        let shim = Shim::in_dir(dir);
+        let token = open_on_shim(dir, r#"["aes_gcm_host_iv", "aes_cbc_host_iv"]"#);
+        block_on(token.generate(&name(1), soon())).unwrap();
+        let wrapped = block_on(token.wrap_seed(&name(1), HOST_GCM, b"", &[7; 32], soon())).unwrap();
+        let twice = |code: &str, nth: [u64; 2]| {
+            nth.map(|nth| format!("fail {code} C_EncryptInit nth {nth}\n")).concat() + &format!("close_sessions {code}")
+        };
+        // Of both tries of a forged ciphertext, in both tries of the scheme.
+        let forged = [2, 3, 5, 6].map(|nth| format!("fail CKR_DATA_INVALID C_Decrypt nth {nth}\n")).concat();
+        let cases =
+            [twice("CKR_FUNCTION_FAILED", [1, 2]), twice("CKR_DEVICE_MEMORY", [1, 2]), forged + "close_sessions"];
+        for (recoveries, rules) in (1..).zip(cases) {
+            shim.rules(&rules);
+            until("it has recovered", || {
+                // Whoever asks notices the loss.
+                let _ = block_on(token.exists(&name(1), soon()));
+                token.counts().recoveries == recoveries && token.status().is_ready()
+            });
+            assert_eq!(token.scheme(), HOST_GCM, "{rules}");
+            let seed = block_on(token.unwrap_seed(&name(1), HOST_GCM, b"", &wrapped, soon())).unwrap();
+            assert_eq!(*seed, [7; 32], "{rules}");
+        }
+    });
+}
+
+/// A second try with an IV of the token's own uses up one more, and so does a probe that finds nothing to unwrap.
+#[test]
+fn ivs_that_nobody_has_asked_for_are_counted() {
+    in_own_process("schemes::ivs_that_nobody_has_asked_for_are_counted", |dir| {
+        let shim = Shim::in_dir(dir);
+        let count = |scheme: u8, schemes: &str, quirk: &str| {
+            shim.rules(quirk);
+            let token = open_schemes_with(dir, schemes, shim::module()).unwrap();
+            let key = name(scheme);
+            let wrap = || block_on(token.wrap_seed(&key, scheme, b"", &[7; 32], soon())).unwrap();
+            block_on(token.generate(&key, soon())).unwrap();
+            let mut forged = wrap();
+            forged[20] ^= 1;
+            assert_eq!(token.take_extra_ivs(&key), 0);
+            shim.rules(&format!("{quirk}fail CKR_FUNCTION_FAILED C_Encrypt nth 1"));
+            wrap();
+            let retried = token.take_extra_ivs(&key);
+            // A new session knows nothing of the key.
+            shim.rules(&format!("{quirk}close_sessions"));
+            assert!(!block_on(token.exists(&name(9), soon())).unwrap());
+            until("the trouble is over", || {
+                let refused = block_on(token.unwrap_seed(&key, scheme, b"", &forged, soon()));
+                matches!(refused, Err(Error::BadData))
+            });
+            (retried, token.take_extra_ivs(&key), token.take_extra_ivs(&key))
+        };
+        init_token(&shim::module(), LABEL, &pin("12345678"), &pin(PIN)).unwrap();
+        assert_eq!(count(ZEROED, r#"["aes_gcm_zeroed_iv"]"#, "gcm_iv zeroed\n"), (1, 1, 0));
+        assert_eq!(count(HOST_GCM, r#"["aes_gcm_host_iv"]"#, ""), (0, 1, 0), "ours is the same in both tries");
+    });
+}
+
+/// What may pass is tried again, at the latest by a supervisor.
+#[test]
+fn at_the_start_a_failure_that_may_pass_is_no_verdict() {
+    in_own_process("schemes::at_the_start_a_failure_that_may_pass_is_no_verdict", |dir| {
+        let shim = Shim::in_dir(dir);
+        drop(open_on_shim(dir, r#"["aes_gcm_host_iv"]"#));
+        let open = |rules: &str| {
+            shim.rules(rules);
+            open_schemes_with(dir, r#"["aes_gcm_host_iv"]"#, shim::module())
+        };
+        // The first C_Decrypt is of what was wrapped, and the second one of a forgery.
+        open("fail CKR_DATA_INVALID C_Decrypt nth 2").expect("a forgery that is told right at its second try");
+        let verdicts = [
+            ("fail CKR_FUNCTION_FAILED C_EncryptInit", false),
+            ("fail CKR_DEVICE_MEMORY C_Decrypt", false),
+            ("hide 0x1087", true),
+            ("bad_tag CKR_DATA_INVALID", true),
+        ];
+        for (rules, verdict) in verdicts {
+            let refused = open(rules).unwrap_err();
+            assert!(matches!(refused, Error::NoScheme { for_good, .. } if for_good == verdict), "{rules}: {refused:?}");
+        }
+        open("").unwrap();
+    });
+}
+
 /// Every flipped byte, and other associated data, is bad data at the cost of one call more.
 async fn opens_only_as_it_is(token: &Token, scheme: u8, wrapped: &[u8]) {
     let unwrap = async |associated: &[u8], wrapped: &[u8]| {

@@ -56,35 +56,53 @@ impl FromArgMatches for Principal {
 
 impl Principal {
     pub(super) fn run(self) -> Result<(), Failure> {
+        self.ask(|answer| print(&output(answer)?))
+    }
+
+    /// Asks, and hands the answer to `then`.
+    pub(super) fn ask(self, then: impl FnOnce(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
         let line = self.line.map_err(Failure::of_use)?;
         let settings = self.config.as_deref().map(Settings::read).transpose()?;
         let folder = settings.as_ref().map_or(&self.data, |settings| &settings.data);
         if let Some(answer) = online::ask(folder, &line)? {
-            return print(&answer);
+            return then(&answer);
         }
         offline::check(folder)?;
         let settings = match settings {
             Some(settings) => settings,
             None => dev::settings_of(&DataDir::lock(&self.data).map_err(offline::in_use)?)?,
         };
-        offline::ask(settings, &line, print)
+        offline::ask(settings, &line, then)
     }
 }
 
-/// Prints what was answered, or fails with what was refused.
-fn print(answer: &[u8]) -> Result<(), Failure> {
-    let unreadable = |error| Failure::now(format!("the service's answer cannot be read: {error}"));
+/// What was answered; fails with what was refused.
+pub(super) fn output(answer: &[u8]) -> Result<Document<'_>, Failure> {
     let answer = Document::parse(answer).map_err(unreadable)?;
     if let Some(error) = answer.member("error") {
         let text = |name| error.member(name).and_then(as_text).unwrap_or_default();
         return Err(Failure::now(format!("{}: {}", text("code"), text("message"))));
     }
-    let output = answer.member("output").ok_or_else(|| Failure::now("the service's answer has no output"))?;
+    let Document::Map(members) = answer else { return Err(no_output()) };
+    let output = members.into_iter().find(|(name, _)| name == "output");
+    output.map(|(_, output)| output).ok_or_else(no_output)
+}
+
+/// Prints it as JSON.
+pub(super) fn print(output: &Document<'_>) -> Result<(), Failure> {
     // Room for an answer with a secret in it, so that writing it never moves it and leaves a copy behind.
     let mut text = Zeroizing::new(Vec::with_capacity(8192));
     serde_json::to_writer_pretty(&mut *text, output).map_err(unreadable)?;
     text.push(b'\n');
     Ok(std::io::stdout().write_all(&text)?)
+}
+
+fn no_output() -> Failure {
+    Failure::now("the service's answer has no output")
+}
+
+fn unreadable(error: serde_json::Error) -> Failure {
+    Failure::now(format!("the service's answer cannot be read: {error}"))
 }
 
 fn as_text<'d>(document: &'d Document<'_>) -> Option<&'d str> {

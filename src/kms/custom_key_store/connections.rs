@@ -17,7 +17,7 @@ use serde_json::json;
 use super::TrustAnchor;
 use crate::crash_point;
 use crate::crypto;
-use crate::kms::{CommitError, Error, KeyStore, Kms};
+use crate::kms::{CommitError, End, Error, KeyStore, Kms, Seat};
 use crate::model::{AccountId, ClusterId, ConnectionError, ConnectionState, CustomKeyStoreId};
 use crate::store::{Change, Connection, CustomKeyStoreRecord, PasswordStanding, Row};
 use crate::token::{self, Login, Status, Token, TokenEntry};
@@ -58,11 +58,20 @@ enum Link {
     Waiting { until: Instant, pause: Duration },
 }
 
+/// Whether a token that was opened is used.
+enum Use {
+    Begun,
+    /// Nobody wants it any more.
+    Unwanted,
+    /// A Region has it.
+    Elsewhere,
+}
+
 /// What to do next, and only by whoever was told.
 enum Step {
     Open(Arc<Row<CustomKeyStoreRecord>>, Duration),
     /// It is connected, and the record does not say so yet.
-    Record(Arc<Row<CustomKeyStoreRecord>>),
+    Record(Arc<Row<CustomKeyStoreRecord>>, Token),
     /// The token took the password once, and does no more.
     Refused(Arc<Row<CustomKeyStoreRecord>>, Token, ConnectionError),
     Close(Token),
@@ -198,9 +207,9 @@ impl Kms {
             (Some(Link::Open(token)), Some(row)) => match lost(&token) {
                 Some(why) => Some(Step::Refused(row, token, why)),
                 None => {
-                    links.by_id.insert(id.clone(), Link::Open(token));
+                    links.by_id.insert(id.clone(), Link::Open(token.clone()));
                     let unrecorded = row.record.connection == Connection::Connecting;
-                    return unrecorded.then_some(Step::Record(row));
+                    return unrecorded.then_some(Step::Record(row, token));
                 }
             },
             (Some(Link::Waiting { until, pause }), Some(_)) if until > Instant::now() => {
@@ -219,18 +228,12 @@ impl Kms {
         let mut next = Some(first);
         while let Some(step) = next {
             match step {
-                Step::Open(row, pause) => {
-                    let link = self.open(&row, pause).await;
-                    let opened = matches!(link, Some(Link::Open(_)));
-                    // Before anybody is told: who reads that it is connected may use it.
-                    self.custom_key_stores.settle(&id, link);
-                    if opened {
-                        self.succeeded(&row).await;
-                        self.clone().reconcile_soon(&id);
-                    }
-                }
+                Step::Open(row, pause) => match self.open(&row, pause).await {
+                    Ok(token) => self.put_to_use(&row, token, pause).await,
+                    Err(link) => self.custom_key_stores.settle(&id, link),
+                },
                 // Once: if it fails, the next round tries again.
-                Step::Record(row) => return self.succeeded(&row).await,
+                Step::Record(row, token) => return self.succeeded(&row, &token).await,
                 Step::Refused(row, token, why) => {
                     self.failed(&row, why, why == ConnectionError::InvalidCredentials).await;
                     close(token).await;
@@ -246,19 +249,78 @@ impl Kms {
         }
     }
 
-    /// Opens the token of a custom key store once. `pause` is how long was waited for it before.
-    async fn open(self: &Arc<Self>, row: &Arc<Row<CustomKeyStoreRecord>>, pause: Duration) -> Option<Link> {
+    /// Uses a token that was opened, or closes it.
+    async fn put_to_use(self: &Arc<Self>, row: &Row<CustomKeyStoreRecord>, token: Token, pause: Duration) {
+        let (id, cluster) = (&row.record.id, &row.record.cluster);
+        let link = match self.begin_use(&row.record, &token) {
+            Use::Begun => {
+                tracing::info!(store = %id, %cluster, "a custom key store is connected");
+                self.succeeded(row, &token).await;
+                return self.clone().reconcile_soon(id);
+            }
+            Use::Unwanted => {
+                self.succeeded(row, &token).await;
+                None
+            }
+            Use::Elsewhere => {
+                tracing::error!(store = %id, ?token, "the settings name the token of a cluster elsewhere, too");
+                self.failed(row, ConnectionError::InternalError, false).await.then(|| waiting(pause))
+            }
+        };
+        close(token).await;
+        self.custom_key_stores.settle(id, link);
+    }
+
+    /// Has a token be used from now on, before anybody is told: who reads that it is connected may use it. Not one of which
+    /// somebody was told, while it was opened, that it is disconnected.
+    fn begin_use(&self, tried: &CustomKeyStoreRecord, token: &Token) -> Use {
+        let mut links = self.custom_key_stores.links();
+        let row = self.store.custom_key_store(&tried.region, &tried.account, &tried.id);
+        if self.tokens().iter().any(|other| other.identity() == token.identity()) {
+            return Use::Elsewhere;
+        }
+        if links.ended || row.is_none_or(|row| !row.record.connection.is_wanted()) {
+            return Use::Unwanted;
+        }
+        links.by_id.insert(tried.id.clone(), Link::Open(token.clone()));
+        Use::Begun
+    }
+
+    /// Gives the token of Regions its place, unless a custom key store is connected to it: the settings must name every
+    /// token once. Gives the cluster then.
+    pub fn take_seat(&self, seat: &Seat, token: Token) -> Result<(), ClusterId> {
+        let links = self.custom_key_stores.links();
+        let has_it = |row: &Arc<Row<CustomKeyStoreRecord>>| match links.by_id.get(&row.record.id) {
+            Some(Link::Open(other)) => other.identity() == token.identity(),
+            _ => false,
+        };
+        match self.store.custom_key_stores().iter().find(|row| has_it(row)) {
+            Some(row) => Err(row.record.cluster.clone()),
+            None => {
+                seat.take(token);
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens the token of a custom key store once; what becomes of the connection if that fails. `pause` is how long was
+    /// waited for it before.
+    async fn open(
+        self: &Arc<Self>,
+        row: &Arc<Row<CustomKeyStoreRecord>>,
+        pause: Duration,
+    ) -> Result<Token, Option<Link>> {
         let record = &row.record;
         if record.standing == PasswordStanding::Refused {
             self.failed(row, ConnectionError::InvalidCredentials, true).await;
-            return None;
+            return Err(None);
         }
         let Some(cluster) = self.custom_key_stores.cluster_for(&record.account, &record.cluster) else {
             tracing::error!(
                 cluster = %record.cluster, store = %record.id, account = %record.account,
                 "the settings name no such cluster for the account"
             );
-            return self.failed(row, ConnectionError::ClusterNotFound, false).await.then(|| waiting(pause));
+            return Err(self.failed(row, ConnectionError::ClusterNotFound, false).await.then(|| waiting(pause)));
         };
         let (mut settings, password) = (cluster.token.clone(), SecretString::from(record.password.as_str()));
         let witness = self.witness(row);
@@ -281,17 +343,11 @@ impl Kms {
         crash_point::reached("custom-key-store-opened");
         let opened = opened.unwrap_or_else(|error| Err(token::Error::System(error.to_string())));
         match opened {
-            Ok(token) if self.serves_otherwise(&token) => {
-                tracing::error!(store = %record.id, ?token, "the settings name the token of a cluster elsewhere, too");
-                self.failed(row, ConnectionError::InternalError, false).await;
-                close(token).await;
-                None
-            }
-            Ok(token) => Some(Link::Open(token)),
+            Ok(token) => Ok(token),
             Err(error) => {
                 tracing::warn!(store = %record.id, cluster = %record.cluster, %error, "a custom key store is not connected");
                 let refused = matches!(error, token::Error::PinIncorrect);
-                self.failed(row, connection_error(&error), refused).await.then(|| waiting(pause))
+                Err(self.failed(row, connection_error(&error), refused).await.then(|| waiting(pause)))
             }
         }
     }
@@ -354,17 +410,10 @@ impl Kms {
         row.ok_or_else(|| Error::Internal(format!("custom key store {id} is another one by now")))
     }
 
-    /// Whether a Region has its keys on the token: the settings must name every token once.
-    fn serves_otherwise(&self, token: &Token) -> bool {
-        self.tokens().iter().any(|other| other.identity() == token.identity())
-    }
-
-    async fn succeeded(&self, tried: &Row<CustomKeyStoreRecord>) {
-        tracing::info!(store = %tried.record.id, cluster = %tried.record.cluster, "a custom key store is connected");
-        let serial = self.custom_token(&tried.record.id).map(|token| token.identity().serial.clone());
+    async fn succeeded(&self, tried: &Row<CustomKeyStoreRecord>, token: &Token) {
         self.conclude(tried, |record| {
             record.standing = PasswordStanding::Proven;
-            record.serial = record.serial.take().or(serial.clone());
+            record.serial.get_or_insert_with(|| token.identity().serial.clone());
             if record.connection == Connection::Connecting {
                 record.connection = Connection::Connected;
             }
@@ -446,8 +495,8 @@ impl Kms {
         tokio::spawn(async move {
             let key_store = KeyStore::Custom(id.clone());
             self.undo_others_creations(&key_store).await;
-            self.finish_destructions(&key_store).await;
-            self.finish_removals(&key_store).await;
+            self.finish_destructions(&key_store, End::Destroyed).await;
+            self.finish_removals(&key_store, End::Destroyed).await;
             if let Err(error) = self.reconcile_custom_key_store(&id).await {
                 tracing::error!(%error, store = %id, "what is on the token could not be held against the store");
             }

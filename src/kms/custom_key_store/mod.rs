@@ -30,7 +30,7 @@ use zeroize::Zeroize;
 
 use super::{Context, Error, Facts, Kms, Operation, arn_of};
 use crate::model::{AccountId, ClusterId, ConnectionState, CustomKeyStoreId};
-use crate::store::{Connection, CustomKeyStoreRecord, KeyRecord, Row, Store};
+use crate::store::{Change, Connection, CustomKeyStoreRecord, KeyRecord, Row, Store};
 use crate::token::Token;
 
 /// A custom key store as the store has it, with its revision.
@@ -78,11 +78,14 @@ impl Context {
         Ok(row)
     }
 
-    /// The same if it is connected: for CreateKey and GenerateRandom.
+    /// The same if it is connected: for CreateKey and GenerateRandom. These do not know AWS's KeyUnavailableException: there
+    /// is no key yet.
     pub(super) fn connected_custom_key_store(&self, id: &str) -> Result<(CustomKeyStoreRow, Token), Error> {
         let row = self.custom_key_store(id)?;
         check_state(&self.kms, &row.record, &[ConnectionState::Connected])?;
-        let token = self.kms.token(&self.request.region, Some(&row.record.id))?;
+        let away = |why: String| Error::DependencyTimeout(format!("the token of {} is out: {why}", row.record.id));
+        let token = self.kms.custom_token(&row.record.id).ok_or_else(|| away("it is not open".into()))?;
+        token.check_available().map_err(|error| away(error.to_string()))?;
         Ok((row, token))
     }
 
@@ -98,6 +101,14 @@ impl Kms {
     pub(super) fn cluster_of(&self, key: &KeyRecord) -> Option<ClusterId> {
         let row = self.store.custom_key_store(&key.region, &key.account, key.custom_key_store.as_ref()?)?;
         Some(row.record.cluster.clone())
+    }
+
+    /// Makes a change that begins something on the token of a key come before or after any change of its custom key store,
+    /// if it is in one: until it is finished, that is not given another cluster.
+    pub(super) fn in_its_cluster(&self, change: Change, key: &KeyRecord) -> Change {
+        let id = key.custom_key_store.as_ref();
+        let row = id.and_then(|id| self.store.custom_key_store(&key.region, &key.account, id));
+        row.iter().fold(change, |change, row| change.touch(row))
     }
 
     /// Whether a custom key store is held to what AWS's can do.

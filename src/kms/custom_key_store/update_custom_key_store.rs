@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Empty, Password, check_cluster, check_name, check_not_external, check_state, cluster_id};
 use crate::crypto;
 use crate::kms::shape::{Member, optional, required};
-use crate::kms::{Context, Error, Kms, Operation, shapes};
+use crate::kms::{Context, Error, KeyStore, Kms, Operation, shapes};
 use crate::model::{ClusterId, ConnectionState};
 use crate::store::{Change, CustomKeyStoreRecord};
 
@@ -106,8 +106,22 @@ fn change_cluster(kms: &Kms, record: &mut CustomKeyStoreRecord, cluster: Cluster
     if !is_related {
         return Err(Error::CloudHsmClusterNotRelated(record.cluster.to_string()));
     }
+    check_finished(kms, record)?;
     record.serial = None;
     Ok(())
+}
+
+/// Refuses to leave a token on which an object is to be destroyed or undone yet: on the next one it may not be found, and
+/// that would be on record as its end. Whoever connects it has that finished.
+fn check_finished(kms: &Kms, record: &CustomKeyStoreRecord) -> Result<(), Error> {
+    match kms.has_unfinished(&KeyStore::Custom(record.id.clone())) {
+        true => Err(Error::CustomKeyStoreInvalidState(format!(
+            "Objects of custom key store {} are still to be destroyed in its cluster. Connect it until that is done, then \
+             disconnect it and try again.",
+            record.id
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// What the token said of a password holds if it is given once more, now or later: one that was refused stays so.

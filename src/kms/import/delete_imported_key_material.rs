@@ -91,7 +91,7 @@ impl DeleteImportedKeyMaterial {
                 "objects": name.iter().map(ObjectName::cka_label).collect::<Vec<_>>(),
             });
             let act = Act::about(Self::NAME, &key.record, details);
-            let change = Change::new(now).update(&key, record.clone());
+            let change = cx.kms.in_its_cluster(Change::new(now).update(&key, record.clone()), &key.record);
             let change = intent.into_iter().fold(change, Change::insert);
             let (change, acts) = forgotten_in_replicas(&cx.kms, change, (&key.record, &record), IntentKind::Destroy);
             Ok((change, Some(act), (output, object, acts)))

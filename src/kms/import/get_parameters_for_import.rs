@@ -14,7 +14,7 @@ use crate::kms::shape::{Member, required};
 use crate::kms::usable::not_pending_deletion;
 use crate::kms::{Blob, Context, Error, Facts, KeyRow, KeyStore, Kms, Operation, arn_of, epoch_seconds, shapes};
 use crate::model::{KeyId, KeyPairSpec, Purpose, Timestamp, WrappingAlgorithm, WrappingKeySpec};
-use crate::store::{Change, IntentKind, IntentRecord, Row, Store, WrappingKeyRecord};
+use crate::store::{Change, IntentKind, Row, Store, WrappingKeyRecord};
 use crate::token::KeyKind;
 
 /// Makes a wrapping key on the token, and gives its public half with a token that is good for one KMS key and a day.
@@ -52,18 +52,18 @@ impl Operation for GetParametersForImport {
             .with("kms:wrappingalgorithm", Some(self.wrapping_algorithm.as_str()))
             .with("kms:wrappingkeyspec", Some(self.wrapping_key_spec.as_str()));
         let (key, record) = cx
-            .prepare(|store| {
+            .prepare(|_| {
                 let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?;
-                let key = importable(key)?;
+                let key = importable(&cx.kms, key)?;
                 let spec = self.offered(&key)?;
                 cx.kms.token_of(&key.record)?.check_available()?;
-                check_room(&cx.kms, store, &key)?;
+                check_room(&cx.kms, &key)?;
                 let record = wrapping_key(&key, spec, cx.kms.now())?;
                 let intent = cx.kms.intent(IntentKind::Create, record.object(), &key.record, record.created);
                 // Whoever counts wrapping keys at the same time must count again.
                 let all = cx.kms.first_account()?;
                 let change = Change::new(record.created).touch(&all).expect(&key).insert(intent);
-                Ok((change, None, (key, record)))
+                Ok((cx.kms.in_its_cluster(change, &key.record), None, (key, record)))
             })
             .await?;
         crash_point::reached("wrapping-key-begun");
@@ -134,14 +134,13 @@ fn wraps(algorithm: WrappingAlgorithm, wrapping_key: KeyPairSpec, pair: KeyPairS
 
 /// Throttles where a key store has as many wrapping keys as it may have, begun ones too, or where so many of
 /// the account are being made that there would be no room for those of others.
-fn check_room(kms: &Kms, store: &Store, key: &KeyRow) -> Result<(), Error> {
+fn check_room(kms: &Kms, key: &KeyRow) -> Result<(), Error> {
     // Each by itself: who has a custom key store full of them may keep it disconnected.
     let own = KeyStore::of(&key.record.region, key.record.custom_key_store.as_ref());
-    let is_there = |row: &WrappingKeyRecord| own.has(&row.region, row.custom_key_store.as_ref());
-    let there = store.wrapping_keys().iter().filter(|row| is_there(&row.record)).count();
-    let is_begun = |row: &IntentRecord| own.has(&row.region, row.custom_key_store.as_ref());
-    let mut begun = store.intents();
-    begun.retain(|row| row.record.name.purpose == Purpose::ImportWrapping && is_begun(&row.record));
+    // In this order: one that comes to its end meanwhile is counted twice rather than not at all.
+    let mut begun = kms.intents_in(&own);
+    begun.retain(|row| row.record.name.purpose == Purpose::ImportWrapping);
+    let there = kms.wrapping_keys_in(&own).len();
     let of_account = begun.iter().filter(|row| row.record.account == key.record.account).count();
     let room = there + begun.len() < kms.imports.max_wrapping_keys && of_account < MAX_BEGUN;
     if room { Ok(()) } else { Err(Error::Throttling) }

@@ -59,7 +59,8 @@ impl Operation for ImportKeyMaterial {
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         self.check_expiration(cx.kms.now())?;
-        let key = importable(cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &self.facts())?)?;
+        let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &self.facts())?;
+        let key = importable(&cx.kms, key)?;
         self.check_several(&key.record)?;
         let (content, wrapping_key) = self.parameters(cx, &key)?;
         self.check_len(&content, wrapping_key.record.spec)?;
@@ -268,7 +269,8 @@ async fn allot(cx: &Context, key: &KeyRow) -> Result<ObjectName, Error> {
             let Some(record) = number.used_by(&key.record) else { return Ok((Change::new(now), None, None)) };
             let name = key.record.imported_object(number.get());
             let intent = cx.kms.intent(IntentKind::Create, name, &key.record, now);
-            Ok((Change::new(now).update(&key, record).insert(intent), None, Some(name)))
+            let change = Change::new(now).update(&key, record).insert(intent);
+            Ok((cx.kms.in_its_cluster(change, &key.record), None, Some(name)))
         });
         if let Some(name) = allotted.await? {
             return Ok(name);

@@ -16,6 +16,8 @@ pub use delete_imported_key_material::DeleteImportedKeyMaterial;
 pub use get_parameters_for_import::GetParametersForImport;
 pub use import_key_material::ImportKeyMaterial;
 
+pub(super) use expiry::over;
+
 use super::usable::{available, not_pending_deletion};
 use super::{Error, KeyRow, Kms, arn_of};
 use crate::auth::Authorized;
@@ -56,8 +58,9 @@ impl Kms {
 }
 
 /// A key that the caller may change and that takes material from outside.
-fn importable(key: Authorized<KeyRow>) -> Result<KeyRow, Error> {
+fn importable(kms: &Kms, key: Authorized<KeyRow>) -> Result<KeyRow, Error> {
     let key = external(key)?;
+    kms.check_beyond_aws(&key.record)?;
     not_pending_deletion(&key)?;
     Ok(key)
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::expiry::removal;
 use crate::kms::Kms;
 use crate::kms::janitor::Act;
-use crate::kms::multi_region::synchronized;
+use crate::kms::multi_region::{EXPECTED_MATERIAL, synchronized};
 use crate::model::ObjectName;
 use crate::store::{Change, Import, IntentKind, KeyRecord, Material};
 
@@ -24,7 +24,7 @@ pub(super) fn expected_in_replicas(
         let import = new.import.as_ref().map(|import| Import { object: None, ..import.clone() });
         let mut record = replica.record.clone();
         record.materials.push(Material { import, ..new.clone() });
-        acts.push(synchronized(&record, "expected key material"));
+        acts.push(synchronized(&record, EXPECTED_MATERIAL));
         change.update(replica, record)
     });
     kms.with_acts(change, acts)
@@ -60,7 +60,7 @@ pub(super) fn forgotten_in_replicas(
 /// What is told before objects of a replica are destroyed, or that it expects material no more of which it had none.
 fn forgotten(replica: &KeyRecord, kind: IntentKind, gone: &[&Material], objects: &[ObjectName]) -> Act {
     let Some(name) = removal(kind).filter(|_| !objects.is_empty()) else {
-        return synchronized(replica, "expected key material");
+        return synchronized(replica, EXPECTED_MATERIAL);
     };
     let ids: Vec<_> = gone.iter().map(|material| &material.key_material_id).collect();
     let labels: Vec<_> = objects.iter().map(ObjectName::cka_label).collect();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::KeyMetadata;
 use crate::crash_point;
 use crate::crypto;
-use crate::kms::multi_region::{KEPT_WRAPPED, kept};
+use crate::kms::multi_region::KEPT_WRAPPED;
 use crate::kms::shape::{Member, defaulted, optional};
 use crate::kms::signature::learn_served;
 use crate::kms::tag::{Tag, check_tags, merged};
@@ -264,8 +264,8 @@ async fn create_on_token(
     crash_point::reached("creation-begun");
     // A deadline that passes leaves the intent, and whoever owns that undoes the creation: the token may still be at it.
     let public_key = if record.key_id.is_multi_region() {
-        let made = cx.kms.make_transferable(&record, &name, deadline).await?;
-        record.materials.iter_mut().for_each(|material| material.transfer = Some(kept(&made)));
+        let (made, kept) = cx.kms.make_transferable(&record, &name, deadline).await?;
+        record.materials.iter_mut().for_each(|material| material.transfer = Some(kept.clone()));
         cx.note_detail(KEPT_WRAPPED, true.into());
         made.known.public_key
     } else {
@@ -307,7 +307,12 @@ pub(in crate::kms) fn key_material_id(key_id: &KeyId, number: u32) -> String {
 }
 
 /// Refuses a kind of key that the token's own self-test found it not to have.
-async fn check_offered(token: &Token, spec: KeySpec, kind: KeyKind, deadline: Instant) -> Result<(), Error> {
+pub(in crate::kms) async fn check_offered(
+    token: &Token,
+    spec: KeySpec,
+    kind: KeyKind,
+    deadline: Instant,
+) -> Result<(), Error> {
     match token.offers(kind, deadline).await? {
         Offer::Yes => Ok(()),
         Offer::No(reason) => {

@@ -15,7 +15,7 @@ mod update_key_description;
 pub use cancel_key_deletion::CancelKeyDeletion;
 pub use create_key::CreateKey;
 pub(super) use create_key::GENERATION_TIME;
-pub(in crate::kms) use create_key::key_material_id;
+pub(in crate::kms) use create_key::{check_offered, key_material_id};
 pub use describe_key::DescribeKey;
 pub use disable_key::DisableKey;
 pub use enable_key::EnableKey;

@@ -10,7 +10,6 @@ mod replicate_key;
 mod replication_key;
 mod update_primary_region;
 
-pub(super) use passing::kept;
 pub use replicate_key::ReplicateKey;
 pub use replication_key::{TokenKey, fingerprint_of};
 pub use update_primary_region::UpdatePrimaryRegion;
@@ -106,13 +105,14 @@ pub(super) fn synchronized(replica: &KeyRecord, what: &str) -> Act {
 }
 
 /// The same of material that came from the token of the primary key, and is kept wrapped; the record says between which
-/// tokens it went.
+/// tokens it went. Of imported material, which came from nowhere yet, the replica knows what to expect.
 pub(super) fn synchronized_material(kms: &Kms, primary: &KeyRecord, replica: &KeyRecord) -> Act {
-    let mut act = synchronized(replica, "key material");
-    if replica.origin.is_made_here() {
-        act.details[KEPT_WRAPPED] = json!(true);
-        act.details[PASSED_BETWEEN] = json!(kms.passed_between(primary, replica));
+    if !replica.origin.is_made_here() {
+        return synchronized(replica, EXPECTED_MATERIAL);
     }
+    let mut act = synchronized(replica, "key material");
+    act.details[KEPT_WRAPPED] = json!(true);
+    act.details[PASSED_BETWEEN] = json!(kms.passed_between(primary, replica));
     act
 }
 
@@ -137,6 +137,8 @@ fn other_region(kms: &Kms, text: &str) -> Result<Region, Error> {
 pub(super) const KEPT_WRAPPED: &str = "materialKeptWrapped";
 /// What the record says of the tokens between which it went.
 const PASSED_BETWEEN: &str = "materialPassedBetween";
+/// What the record calls it when a replica has to expect other imported material than before.
+pub(super) const EXPECTED_MATERIAL: &str = "expected key material";
 const PRIMARY: &str = "PRIMARY";
 const REPLICA: &str = "REPLICA";
 /// What a deletion waits at most.

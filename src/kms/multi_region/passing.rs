@@ -6,29 +6,32 @@ use super::TokenKey;
 use crate::kms::{Error, Kms, arn_of, object_kind};
 use crate::model::ObjectName;
 use crate::store::{KeyRecord, Material, Transfer};
-use crate::token::{KeyKind, Known, Offer, Transferable};
+use crate::token::{KeyKind, Known, Offer, Replication, Transferable};
 
 impl Kms {
-    /// Makes new material of a multi-Region key on its own token.
+    /// Makes new material of a multi-Region key on its own token; gives what its record keeps of it, too.
     pub(in crate::kms) async fn make_transferable(
         &self,
         key: &KeyRecord,
         name: &ObjectName,
         deadline: Instant,
-    ) -> Result<Transferable, Error> {
+    ) -> Result<(Transferable, Transfer), Error> {
         let TokenKey { token, own } = self.replication_key(&key.region, &key.account, deadline).await?;
         let made = token.generate_transferable(name, kind_of(key)?, key.key_id, &own, deadline).await;
-        Ok(self.disowned(name, made).await?)
+        let made = self.disowned(name, made).await?;
+        let kept = kept(&made, &own);
+        Ok((made, kept))
     }
 
-    /// Brings material that the key `from` has to the token of its relation `to`, where it becomes the object `name`.
+    /// Brings material that the key `from` has to the token of its relation `to`, where it becomes the object `name`; gives
+    /// what the record there keeps of it.
     pub(in crate::kms) async fn pass(
         &self,
         (from, to): (&KeyRecord, &KeyRecord),
         name: &ObjectName,
         material: &Transferable,
         deadline: Instant,
-    ) -> Result<Transferable, Error> {
+    ) -> Result<Transfer, Error> {
         let source = self.replication_key(&from.region, &from.account, deadline).await?;
         let target = self.replication_key(&to.region, &to.account, deadline).await?;
         self.check_paired(&source, &target)?;
@@ -37,7 +40,7 @@ impl Kms {
         let material = Transferable { known: material.known.clone(), wrapped };
         let accepted = target.token.accept(name, kind, &material, &target.own, deadline).await;
         self.disowned(name, accepted).await?;
-        Ok(material)
+        Ok(kept(&material, &target.own))
     }
 
     /// Refuses a multi-Region key whose material could not go to other tokens from this one, by the token's self-test.
@@ -72,10 +75,31 @@ pub(in crate::kms) fn transferable(key: &KeyRecord, material: &Material) -> Resu
 }
 
 /// What the record of a material keeps.
-pub(in crate::kms) fn kept(material: &Transferable) -> Transfer {
-    Transfer { fingerprint: hex::encode(material.known.fingerprint), wrapped: hex::encode(&material.wrapped) }
+fn kept(material: &Transferable, own: &Replication) -> Transfer {
+    Transfer {
+        fingerprint: hex::encode(material.known.fingerprint),
+        wrapped: hex::encode(&material.wrapped),
+        replication_key: Some(own.name.key_id),
+    }
 }
 
-fn kind_of(key: &KeyRecord) -> Result<KeyKind, Error> {
+/// Refuses a key with material that is kept wrapped for another replication key than its token has: one that took over the
+/// objects of another one without that.
+pub(super) fn check_kept_for(key: &KeyRecord, source: &TokenKey) -> Result<(), Error> {
+    let own = source.own.name.key_id;
+    let kept_for = |material: &Material| material.transfer.as_ref().and_then(|transfer| transfer.replication_key);
+    match key.materials.iter().find(|material| kept_for(material).is_some_and(|other| other != own)) {
+        None => Ok(()),
+        Some(material) => Err(Error::UnsupportedOperation(format!(
+            "Key material {} of {} can go to no other token: it is kept wrapped for a replication key that the token `{}` \
+             has not taken over with the other objects of the token before it.",
+            material.key_material_id,
+            arn_of(key),
+            source.token.identity().label
+        ))),
+    }
+}
+
+pub(super) fn kind_of(key: &KeyRecord) -> Result<KeyKind, Error> {
     object_kind(key.spec, key.usage).ok_or_else(|| Error::Internal(format!("{} is of no kind", arn_of(key))))
 }

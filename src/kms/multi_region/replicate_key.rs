@@ -6,12 +6,12 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::passing::{kept, transferable};
+use super::passing::{check_kept_for, kind_of, transferable};
 use super::{KEPT_WRAPPED, PASSED_BETWEEN, REPLICA, check_primary, other_region, synchronized_material, updating};
 use crate::crash_point;
 use crate::crypto;
 use crate::kms::janitor::Act;
-use crate::kms::key::{GENERATION_TIME, KeyMetadata};
+use crate::kms::key::{GENERATION_TIME, KeyMetadata, check_offered};
 use crate::kms::rotation::rotation_of;
 use crate::kms::shape::{Member, optional, required};
 use crate::kms::tag::{Tag, check_tags, merged, tag_list};
@@ -155,8 +155,13 @@ impl Replicated {
         check_schemes(cx, primary, replica)?;
         if primary.origin == Origin::AwsKms {
             let source = cx.kms.check_transfers(primary, deadline).await?;
+            check_kept_for(primary, &source)?;
             let target = cx.kms.check_transfers(replica, deadline).await?;
             cx.kms.check_paired(&source, &target)?;
+        } else {
+            // Its material is imported there: only a token that has such keys can take it.
+            let kind = kind_of(replica)?;
+            check_offered(&cx.kms.token_of(replica)?, replica.spec, kind, deadline).await?;
         }
         cx.prepare(|_| {
             let now = cx.kms.now();
@@ -178,7 +183,7 @@ impl Replicated {
             let passed = transferable(&self.primary, material)?;
             let passed = cx.kms.pass((&self.primary, &self.replica), &name, &passed, deadline).await?;
             self.made.push(name);
-            self.replica.materials[at].transfer = Some(kept(&passed));
+            self.replica.materials[at].transfer = Some(passed);
         }
         Ok(())
     }
@@ -202,6 +207,9 @@ impl Replicated {
                 let replica = KeyRecord { next_material, ..self.replica.clone() };
                 // Whoever counts the replicas and changes the primary key must decide again.
                 let mut change = Change::new(cx.kms.now()).touch(&primary).insert(replica.clone());
+                if let Some(pairing) = cx.kms.pairing_for(&primary.record, &replica)? {
+                    change = change.touch(&pairing);
+                }
                 for name in replica.objects() {
                     change = change.delete(&*cx.kms.creation(&name)?);
                 }

@@ -1,15 +1,23 @@
 //! The replication keys of tokens, and whether operators have paired two of them.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::{PRIMARY, multi_region_key_type};
 use crate::crash_point;
 use crate::crypto::{self, PublicKey};
+use crate::kms::janitor::deadline;
 use crate::kms::{CommitError, Error, KeyRow, Kms};
 use crate::model::{AccountId, KeyId, KeySpec, ObjectName, Purpose, Region};
-use crate::store::{Change, IntentKind, IntentRecord, KeyRecord, PairedToken, ReplicationKeyRecord};
-use crate::token::{REPLICATION, Replication, Token};
+use crate::store::{
+    Change, IntentKind, IntentRecord, KeyRecord, PairedToken, PairingRecord, ReplicationKeyRecord, Row,
+};
+use crate::token::{self, REPLICATION, Replication, Token};
+
+/// What lets material go between two tokens, as it is in the store.
+type PairingRow = Arc<Row<PairingRecord>>;
 
 /// A token with its replication key.
 #[derive(Clone)]
@@ -53,15 +61,43 @@ impl Kms {
         Ok(Some(TokenKey { token, own: Replication { name: row.record.object(), public_key } }))
     }
 
+    /// The replication key of the token with the serial number `before`, by its fingerprint, and the record by which `token`
+    /// goes on with it, if it has it. None if there is nothing to go on with, or `token` has one of its own.
+    pub async fn replication_key_after(
+        &self,
+        before: &str,
+        token: &Token,
+    ) -> Result<Option<(String, Option<ReplicationKeyRecord>)>, Error> {
+        let identity = token.identity();
+        let Some(known) = self.store.replication_key(before) else { return Ok(None) };
+        if self.store.replication_key(&identity.serial).is_some() {
+            return Ok(None);
+        }
+        let has_it = match token.replication_public(&known.record.object(), deadline()).await {
+            Ok(public_key) => hex::encode(public_key.spki()) == known.record.public_key,
+            Err(token::Error::NotFound(_) | token::Error::NotProven { .. } | token::Error::Ambiguous { .. }) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let (serial, label) = (identity.serial.clone(), identity.label.clone());
+        let record = has_it.then(|| ReplicationKeyRecord { serial, label, ..known.record.clone() });
+        let spki = hex::decode(&known.record.public_key).unwrap_or_default();
+        Ok(Some((crypto::hex(&crypto::sha256(&[&spki])), record)))
+    }
+
     /// Refuses two tokens between which no material may go: an operator has to confirm the keys that both have now.
     pub(super) fn check_paired(&self, one: &TokenKey, other: &TokenKey) -> Result<(), Error> {
+        self.pairing_of(one, other).map(drop)
+    }
+
+    /// The pairing that [`Kms::check_paired`] finds; a token needs none with itself.
+    fn pairing_of(&self, one: &TokenKey, other: &TokenKey) -> Result<Option<PairingRow>, Error> {
         let tokens = [one.paired(), other.paired()];
         if tokens[0] == tokens[1] {
-            return Ok(());
+            return Ok(None);
         }
         let pairing = self.store.pairing([&tokens[0].serial, &tokens[1].serial]);
-        if pairing.is_some_and(|row| row.record.is_of(&tokens)) {
-            return Ok(());
+        if let Some(pairing) = pairing.filter(|row| row.record.is_of(&tokens)) {
+            return Ok(Some(pairing));
         }
         let [one, other] = [one, other].map(|side| side.token.identity().label.clone());
         Err(Error::UnsupportedOperation(format!(
@@ -70,12 +106,26 @@ impl Kms {
         )))
     }
 
+    /// Refuses a replica whose material came from a token that is not paired with its own any more. Gives the pairing, which
+    /// the change that enters the replica touches: it must not be taken back meanwhile.
+    pub(super) fn pairing_for(&self, primary: &KeyRecord, replica: &KeyRecord) -> Result<Option<PairingRow>, Error> {
+        if !primary.origin.is_made_here() {
+            return Ok(None);
+        }
+        let [one, other] = [primary, replica].map(|key| self.own_replication_key(&key.region));
+        self.pairing_of(&one?, &other?)
+    }
+
     /// Refuses a key whose new material could not go from its token to those of these relations. A token that is not open
-    /// is not asked: which one it is shows when it is.
-    pub(in crate::kms) fn check_paired_with(&self, key: &KeyRecord, relations: &[KeyRow]) -> Result<(), Error> {
-        // Of any other key no new material is made.
-        if !key.origin.is_made_here() || key.spec != KeySpec::SymmetricDefault {
-            return Ok(());
+    /// is not asked: which one it is shows when it is. Gives the pairings that it rests on.
+    pub(in crate::kms) fn check_paired_with(
+        &self,
+        key: &KeyRecord,
+        relations: &[KeyRow],
+    ) -> Result<Vec<PairingRow>, Error> {
+        let mut pairings = Vec::new();
+        if !gets_new_material(key) {
+            return Ok(pairings);
         }
         let serial = |region| Some(self.token(region, None).ok()?.identity().serial.clone());
         for relation in relations {
@@ -85,12 +135,36 @@ impl Kms {
                 continue;
             }
             match [&key.region, &relation.record.region].map(|region| self.own_replication_key(region)) {
-                [Ok(one), Ok(other)] => self.check_paired(&one, &other)?,
+                [Ok(one), Ok(other)] => pairings.extend(self.pairing_of(&one, &other)?),
                 [Err(Error::KeyUnavailable(_)), _] | [_, Err(Error::KeyUnavailable(_))] => {}
                 [Err(error), _] | [_, Err(error)] => return Err(error),
             }
         }
-        Ok(())
+        Ok(pairings)
+    }
+
+    /// The primary keys whose new material has to go between these tokens, by their serial numbers, because one has the
+    /// primary key and the other a replica.
+    pub fn keys_kept_by_pairing(&self, serials: [&str; 2]) -> Vec<KeyRow> {
+        let [one, other] = serials;
+        let mut keys = self.store.all_keys();
+        keys.retain(|row| {
+            let needs = multi_region_key_type(&row.record) == Some(PRIMARY) && gets_new_material(&row.record);
+            let to = match self.token_serial(&row.record.region) {
+                Some(serial) if needs && serial == one => other,
+                Some(serial) if needs && serial == other => one,
+                _ => return false,
+            };
+            let replicas = self.living_replicas_of(&row.record);
+            replicas.iter().any(|replica| self.token_serial(&replica.record.region).as_deref() == Some(to))
+        });
+        keys
+    }
+
+    /// The serial number of the token that has the keys of a Region, whether it is open or not.
+    pub fn token_serial(&self, region: &Region) -> Option<String> {
+        let open = self.token(region, None).ok().map(|token| token.identity().serial.clone());
+        open.or_else(|| Some(self.store.region_token(region)?.record.serial.clone()))
     }
 
     /// The tokens of two keys by their serial numbers, each with the fingerprint of its replication key, for the record.
@@ -154,6 +228,11 @@ impl Kms {
             other => Ok(other?),
         }
     }
+}
+
+/// Whether new material is made of such a key, by its rotation.
+fn gets_new_material(key: &KeyRecord) -> bool {
+    key.origin.is_made_here() && key.spec == KeySpec::SymmetricDefault
 }
 
 /// What operators compare: the SHA-256 of the public key's DER, 64 hex digits.

@@ -41,12 +41,15 @@ impl Operation for UpdatePrimaryRegion {
                 enabled(&primary)?;
                 enabled(&replica)?;
                 // What it makes has to reach all the others.
-                cx.kms.check_paired_with(&replica.record, &cx.kms.living_relations_of(&replica.record))?;
+                let others = cx.kms.living_relations_of(&replica.record);
+                let pairings = cx.kms.check_paired_with(&replica.record, &others)?;
                 // What it would make current, the primary key of then has to.
                 if rotation_of(&cx.kms.store, &primary.record).is_some() {
                     return Err(updating(&primary.record));
                 }
-                Ok(moved(cx, &primary.record, &region))
+                // None of which may be taken back meanwhile.
+                let change = pairings.iter().fold(Change::new(cx.kms.now()), |change, row| change.touch(row));
+                Ok(moved(cx, change, &primary.record, &region))
             })
             .await?;
         cx.kms.copy_acts(acts).await;
@@ -65,12 +68,11 @@ fn replica(cx: &Context, primary: &KeyRecord, region: &Region) -> Result<KeyRow,
 }
 
 /// The change of all keys of the multi-Region key, as they are in the store, and its acts.
-fn moved(cx: &Context, primary: &KeyRecord, region: &Region) -> (Change, Vec<String>) {
+fn moved(cx: &Context, mut change: Change, primary: &KeyRecord, region: &Region) -> (Change, Vec<String>) {
     let related = cx.kms.store.multi_region(&primary.key_id);
     // Whoever allots the next number knows every one that was ever allotted.
     let next_material = related.iter().map(|row| row.record.next_material).max().unwrap_or(primary.next_material);
     let mut acts = Vec::new();
-    let mut change = Change::new(cx.kms.now());
     for row in &related {
         let is_primary = row.record.region == *region;
         let record = KeyRecord {

@@ -28,7 +28,7 @@ pub struct Budgets {
 
 /// The budget of one material.
 pub(super) struct Budget {
-    /// The wraps that are claimed and not made yet; below zero for an instant.
+    /// The wraps that are claimed and not made yet; below zero for an instant, or while some are owed.
     left: AtomicI64,
     /// When no more than so many are left, the next block is claimed.
     low: AtomicI64,
@@ -152,6 +152,11 @@ impl Budget {
         Taken::Nothing
     }
 
+    /// Counts wraps that were made without being asked for.
+    pub fn owe(&self, wraps: u64) {
+        self.left.fetch_sub(signed(wraps), Ordering::Relaxed);
+    }
+
     /// Nothing is left to claim: what is left is used up without asking.
     pub fn ask_no_more(&self) {
         self.low.store(0, Ordering::Relaxed);
@@ -220,6 +225,17 @@ mod tests {
             .collect();
         let taken: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
         assert_eq!(taken, 10_000);
+        budget.add(1);
+        assert_eq!((budget.take(), budget.take()), (Taken::Plenty, Taken::Nothing));
+    }
+
+    #[test]
+    fn what_is_owed_is_taken_from_what_is_claimed_next() {
+        let budget = Budgets::new(6_400).fresh(6_400, 0);
+        budget.owe(150);
+        assert_eq!(budget.take(), Taken::Nothing);
+        budget.add(50);
+        assert_eq!(budget.take(), Taken::Nothing);
         budget.add(1);
         assert_eq!((budget.take(), budget.take()), (Taken::Plenty, Taken::Nothing));
     }

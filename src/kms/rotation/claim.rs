@@ -17,36 +17,49 @@ use crate::model::{KeyState, Origin};
 use crate::store::{Change, KeyRecord, Material, Row, RunsRecord, WrapCountRecord};
 
 impl Kms {
-    /// Writes down that a run begins; `restored` if the store was put back to an older state on purpose.
-    ///
-    /// Nobody knows how often keys were used in the time that a restore took back. But no wrap was answered without a
-    /// line in the audit log, which was not put back: as many lines as came since are counted for every material.
-    pub async fn begin_run(&self, restored: bool) -> Result<(), Error> {
-        let row = self.store.runs();
-        let last = row.as_ref().map(|row| row.record.clone()).unwrap_or_default();
-        let audit_seq = self.audit.durable_seq();
-        let lines = if restored { audit_seq.saturating_sub(last.audit_seq) } else { 0 };
-        let count = last.count + 1 + lines.div_ceil(self.budgets.free());
-        let record = RunsRecord { count, audit_seq };
-        let change = Change::new(self.now());
-        self.commit(match row {
-            Some(row) => change.update(&row, record),
-            None => change.insert(record),
-        })
-        .await?;
+    /// Writes down that a run begins.
+    pub async fn begin_run(&self) -> Result<(), Error> {
+        let count = self.runs_so_far().count + 1;
+        self.commit(self.with_runs(Change::new(self.now()), count)).await?;
         self.budgets.set_run(count);
         Ok(())
     }
 
-    /// Counts a wrap before it is made; refuses it if the material may make no more.
+    /// Counts the wraps that are unknown where the store was put back to an older state on purpose, with the change that
+    /// accepts that: no later start knows of it.
+    ///
+    /// Nobody knows how often keys were used in the time that a restore took back. But no wrap was answered without a
+    /// line in the audit log, which was not put back: as many lines as came since are counted for every material.
+    pub(in crate::kms) fn with_unknown_wraps(&self, change: Change) -> Change {
+        let last = self.runs_so_far();
+        let lines = self.audit.durable_seq().saturating_sub(last.audit_seq);
+        self.with_runs(change, last.count + lines.div_ceil(self.budgets.free()))
+    }
+
+    fn runs_so_far(&self) -> RunsRecord {
+        self.store.runs().map(|row| row.record.clone()).unwrap_or_default()
+    }
+
+    fn with_runs(&self, change: Change, count: u64) -> Change {
+        let record = RunsRecord { count, audit_seq: self.audit.durable_seq() };
+        match self.store.runs() {
+            Some(row) => change.update(&row, record),
+            None => change.insert(record),
+        }
+    }
+
+    /// Counts a wrap before it is made; refuses it if the material may make no more. `extra` were made by the token itself, and
+    /// are counted in any case.
     pub(in crate::kms) async fn count_wrap(
         self: &Arc<Self>,
         key: &KeyRecord,
         material: &Material,
+        extra: u64,
         deadline: Instant,
     ) -> Result<(), Error> {
         let place = (&key.region, &key.key_id, material.number);
         let budget = self.budgets.of(place, || self.counted(key, material.number));
+        budget.owe(extra);
         match budget.take() {
             Taken::Plenty => Ok(()),
             Taken::Low => {
@@ -118,19 +131,21 @@ impl Kms {
         deadline: Instant,
     ) -> Result<(), Error> {
         let late = |_| Error::DependencyTimeout("no block of nonces was claimed in time".to_owned());
-        let claims = budget.claims.clone().lock_owned();
-        let claims = tokio::time::timeout_at(deadline.into(), claims).await.map_err(late)?;
-        // Somebody else's claim may have come while this one waited.
-        if budget.take() != Taken::Nothing {
-            return Ok(());
-        }
-        let now =
-            self.store.key(&key.region, &key.key_id).ok_or_else(|| spent(key, self.budgets.share(&key.key_id)))?;
-        let claimed = self.claim(&now, material, budget, claims).await;
-        self.rotate_soon(KeyStore::of(&now.record.region, now.record.custom_key_store.as_ref()));
-        match claimed? && budget.take() != Taken::Nothing {
-            true => Ok(()),
-            false => Err(spent(key, self.budgets.share(&key.key_id))),
+        let spent = || spent(key, self.budgets.share(&key.key_id));
+        loop {
+            let claims = budget.claims.clone().lock_owned();
+            let claims = tokio::time::timeout_at(deadline.into(), claims).await.map_err(late)?;
+            // Somebody else's claim may have come while this one waited.
+            if budget.take() != Taken::Nothing {
+                return Ok(());
+            }
+            let now = self.store.key(&key.region, &key.key_id).ok_or_else(spent)?;
+            let claimed = self.claim(&now, material, budget, claims).await;
+            self.rotate_soon(KeyStore::of(&now.record.region, now.record.custom_key_store.as_ref()));
+            // A block may be owed as a whole, or taken by others.
+            if !claimed? {
+                return Err(spent());
+            }
         }
     }
 

@@ -25,7 +25,11 @@ impl Operation for DisableKeyRotation {
     async fn run(self, cx: &Context) -> Result<(), Error> {
         cx.change(|_| {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
-            check_rotates_by_itself(&cx.kms, &key)?;
+            check_rotates_by_itself(&key)?;
+            // What was enabled before the settings held the custom key store to AWS's limits can be disabled.
+            if key.record.automatic_rotation.is_none() {
+                cx.kms.check_beyond_aws(&key.record)?;
+            }
             check_not_replica(&key)?;
             enabled(&key)?;
             Ok((updated(cx, &key, |record| record.automatic_rotation = None), ()))

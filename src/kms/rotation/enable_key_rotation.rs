@@ -31,7 +31,8 @@ impl Operation for EnableKeyRotation {
         let facts = Facts::default().with("kms:rotationperiodindays", Some(period.to_string()));
         cx.change(|_| {
             let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &facts)?.into_thing();
-            check_rotates_by_itself(&cx.kms, &key)?;
+            check_rotates_by_itself(&key)?;
+            cx.kms.check_beyond_aws(&key.record)?;
             check_not_replica(&key)?;
             enabled(&key)?;
             let schedule = match key.record.automatic_rotation {

@@ -39,10 +39,12 @@ impl Operation for GetKeyRotationStatus {
 
     async fn run(self, cx: &Context) -> Result<Output, Error> {
         let key = cx.authorize::<Self>(cx.key_without_alias(&self.key_id)?, &Facts::default())?.into_thing();
-        check_rotates_by_itself(&cx.kms, &key)?;
+        check_rotates_by_itself(&key)?;
         // Shared by all keys of a multi-Region key; none of them rotates while the primary one is on its way to deletion.
         let primary = cx.kms.primary_of(&key);
         let schedule = schedule(&key.record).and(schedule(&primary.record));
+        // AWS documents the status of a key in a custom key store as always false.
+        let schedule = schedule.filter(|()| cx.kms.check_beyond_aws(&key.record).is_ok());
         let schedule = schedule.and_then(|()| primary.record.automatic_rotation);
         let running = rotation_of(&cx.kms.store, &primary.record);
         let on_demand = running.filter(|intent| intent.record.kind == IntentKind::RotateOnDemand);

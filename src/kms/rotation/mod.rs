@@ -23,7 +23,7 @@ pub use rotate_key_on_demand::RotateKeyOnDemand;
 pub(in crate::kms) use turns::Turns;
 pub use worker::is_due;
 
-use super::{Error, KeyRow, Kms, arn_of};
+use super::{Error, KeyRow, arn_of};
 use crate::model::{KeySpec, Origin};
 
 /// Refuses a key that has one material for life. AWS's wording is not known.
@@ -37,10 +37,9 @@ fn check_rotates(key: &KeyRow) -> Result<(), Error> {
     }
 }
 
-/// Refuses a key that cannot rotate by itself: nobody here can make the next material of an imported one.
-fn check_rotates_by_itself(kms: &Kms, key: &KeyRow) -> Result<(), Error> {
+/// Refuses a key that can never rotate by itself: nobody here can make the next material of an imported one.
+fn check_rotates_by_itself(key: &KeyRow) -> Result<(), Error> {
     check_rotates(key)?;
-    kms.check_beyond_aws(&key.record)?;
     match key.record.origin {
         Origin::AwsKms | Origin::AwsCloudHsm => Ok(()),
         origin => Err(Error::UnsupportedOperation(format!(

@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::crash_point;
 use crate::kms::janitor::Act;
 use crate::kms::key::key_material_id;
-use crate::kms::multi_region::{kept, synchronized_material};
+use crate::kms::multi_region::synchronized_material;
 use crate::kms::numbers::FreeNumber;
 use crate::kms::{Error, KeyRow, Kms};
 use crate::model::{ObjectName, Region, RotationType};
@@ -47,7 +47,7 @@ pub(super) fn beginning(
         RotationType::Automatic => IntentKind::RotateAutomatically,
     };
     let name = key.record.made_object(number);
-    let mut change = Change::new(started).update(key, record);
+    let mut change = kms.in_its_cluster(Change::new(started).update(key, record), &key.record);
     change = change.insert(kms.intent(intent, name, &key.record, started));
     let mut replicas = Vec::new();
     let living = kms.living_replicas_of(&key.record);
@@ -86,12 +86,12 @@ impl Planned {
     }
 
     async fn make_in_every_region(&self, kms: &Kms, made: &mut Made, deadline: Instant) -> Result<(), Error> {
-        let material = kms.make_transferable(&self.key, &self.name, deadline).await?;
-        made.insert(self.key.region.clone(), kept(&material));
+        let (material, kept) = kms.make_transferable(&self.key, &self.name, deadline).await?;
+        made.insert(self.key.region.clone(), kept);
         crash_point::reached("rotation-on-token");
         for (replica, name) in &self.replicas {
             let passed = kms.pass((&self.key, replica), name, &material, deadline).await?;
-            made.insert(replica.region.clone(), kept(&passed));
+            made.insert(replica.region.clone(), passed);
             crash_point::reached("rotation-on-replica");
         }
         Ok(())

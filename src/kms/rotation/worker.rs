@@ -30,6 +30,7 @@ impl Kms {
     pub async fn rotate_due_keys(self: &Arc<Self>, key_store: &KeyStore, now: Timestamp) {
         let mut keys = self.keys_in(key_store);
         keys.retain(|key| is_due(&key.record, now) && rotation_of(&self.store, &key.record).is_none());
+        keys.retain(|key| self.check_beyond_aws(&key.record).is_ok());
         keys.retain(|key| !self.rotation_pauses.holds(&place(&key.record), Instant::now()));
         let is_there = |key: &KeyRecord| self.token_of(key).is_ok_and(|token| token.check_available().is_ok());
         keys.retain(|key| {

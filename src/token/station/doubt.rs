@@ -79,7 +79,7 @@ impl Station {
     /// Has the same key unwrap something known on the same session, which must succeed: then the token is well.
     ///
     /// Where nothing is known yet, zeros are wrapped first: once, so that forged ciphertexts cannot use up the key's budget
-    /// of IVs.
+    /// of IVs, of which that one is counted.
     pub(super) fn probe(
         &mut self,
         name: &ObjectName,
@@ -88,6 +88,7 @@ impl Station {
     ) -> Result<(), Failure> {
         if self.held.get(name).is_none_or(|held| held.known.is_none()) {
             self.count();
+            self.shared.extra_ivs.add(name);
             let iv = HostIv::random().map_err(Error::from)?;
             let wrapped = mechanism::wrap(&self.wrapping_key(key), way, &iv, PROBE, &[0; mechanism::SEED_LEN])?;
             self.remember(name, || KnownGood::new(scheme, PROBE, &wrapped));

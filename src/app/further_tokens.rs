@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use secrecy::SecretString;
 
+use super::token_logins::TokenLogins;
 use super::{Error, Holder, token_settings};
 use crate::kms::{self, Seat};
 use crate::model::Region;
 use crate::settings::{FIRST_TOKEN, Settings};
-use crate::token::{self, Token};
+use crate::token::{self, Token, TokenEntry};
 
 /// The further tokens, open or on their way.
 pub(super) struct FurtherTokens(Vec<Further>);
@@ -170,7 +171,10 @@ impl Opener {
         let mut serials = serials.into_iter();
         loop {
             let settings = token::Settings { known_serial: serials.next(), ..self.settings.clone() };
-            match Token::open(&settings, self.pin.clone(), give_up(self.seat.name().to_owned())) {
+            let logins = TokenLogins::new(&self.holder.kms, &self.holder.account, &self.pin, &self.runtime);
+            let witness = move |entry: &TokenEntry, login| logins.note(entry, login);
+            let give_up = give_up(self.seat.name().to_owned());
+            match Token::open_watched(&settings, self.pin.clone(), witness, give_up) {
                 Ok(token) => return Ok(token),
                 Err(token::Error::OtherToken { .. }) if serials.len() > 0 => {}
                 Err(error) => return Err(not_opened(error)),

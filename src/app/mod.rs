@@ -5,6 +5,7 @@ mod further_tokens;
 mod holder;
 mod housekeeping;
 mod root_user;
+mod token_logins;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -5,8 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use super::Record;
-use crate::crypto;
+use super::{PasswordTries, Record};
 use crate::model::{AccountId, ClusterId, ConnectionError, CustomKeyStoreId, Region, Timestamp};
 
 /// A custom key store of the model's type `AWS_CLOUDHSM`.
@@ -37,18 +36,8 @@ pub struct CustomKeyStoreRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
     /// Passwords that were given to a token and not taken, this one or earlier ones, the latest last.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tries: Vec<PasswordTry>,
-}
-
-/// A password that was given to the token of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PasswordTry {
-    /// Which cluster and password: a SHA-256, 64 hex digits.
-    pub of: String,
-    /// Whether the token refused it; else nobody knows what came of it, or it is under way.
-    pub refused: bool,
+    #[serde(default, skip_serializing_if = "PasswordTries::is_empty")]
+    pub tries: PasswordTries,
 }
 
 /// What is known of the password of a custom key store.
@@ -95,26 +84,24 @@ impl CustomKeyStoreRecord {
 
     /// Writes down that the password is about to be given to the token.
     pub fn begin_try(&mut self) {
-        self.note_try(false);
+        self.tries.begin(self.try_of());
     }
 
     /// Takes that back: the token has taken it.
     pub fn end_try(&mut self) {
-        let of = self.try_of();
-        self.tries.retain(|known| known.of != of || known.refused);
+        self.tries.end(&self.try_of());
     }
 
     /// Writes down that the token refused the password, so that it is never tried again, even if it was another one's turn
     /// in between.
     pub fn refuse(&mut self) {
-        self.note_try(true);
+        self.tries.refuse(self.try_of());
         self.standing = PasswordStanding::Refused;
     }
 
-    /// Whether the password was given to the token and nobody knows what came of it: the run ended before, or the call told
-    /// no outcome.
+    /// Whether the password was given to the token and nobody knows what came of it.
     pub fn is_unclear(&self) -> bool {
-        self.tries.iter().any(|known| !known.refused && known.of == self.try_of())
+        self.tries.is_unclear(&self.try_of())
     }
 
     /// A refusal may be on record as no more than the standing.
@@ -125,20 +112,12 @@ impl CustomKeyStoreRecord {
     }
 
     fn look_up(&mut self) {
-        let refused = self.tries.iter().any(|known| known.refused && known.of == self.try_of());
+        let refused = self.tries.is_refused(&self.try_of());
         self.standing = if refused { PasswordStanding::Refused } else { PasswordStanding::Unproven };
     }
 
-    fn note_try(&mut self, refused: bool) {
-        let of = self.try_of();
-        self.tries.retain(|known| known.of != of);
-        self.tries.push(PasswordTry { of, refused });
-        let excess = self.tries.len().saturating_sub(TRIES_MAX);
-        self.tries.drain(..excess);
-    }
-
     fn try_of(&self) -> String {
-        crypto::hex(&crypto::sha256(&[self.cluster.as_str().as_bytes(), &[0], self.password.as_bytes()]))
+        PasswordTries::name(self.cluster.as_str(), &self.password)
     }
 }
 
@@ -194,9 +173,6 @@ impl Drop for CustomKeyStoreRecord {
     }
 }
 
-/// More wrong passwords than any token lets anybody try.
-const TRIES_MAX: usize = 64;
-
 /// The primary key of a [`CustomKeyStoreRecord`].
 pub(super) fn custom_key_store_row(region: &Region, account: &AccountId, id: &CustomKeyStoreId) -> String {
     format!("{}{id}", custom_key_stores_of(region, account))
@@ -224,7 +200,7 @@ mod tests {
         record.set_cluster("cluster-234567abcde".parse().unwrap());
         assert_eq!(record.standing, PasswordStanding::Refused);
         // From before tries were written down, the standing alone says it.
-        record.tries.clear();
+        record.tries = PasswordTries::default();
         record.set_password("another one");
         record.set_password("kmsPswd");
         assert_eq!(record.standing, PasswordStanding::Refused);
@@ -241,10 +217,5 @@ mod tests {
         assert!(record.is_unclear());
         record.end_try();
         assert!(!record.is_unclear() && record.tries.is_empty());
-        for number in 0..200 {
-            record.set_password(&number.to_string());
-            record.refuse();
-        }
-        assert_eq!(record.tries.len(), TRIES_MAX);
     }
 }

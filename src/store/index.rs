@@ -10,7 +10,7 @@ use super::seal::{Keys, Kind, Place};
 use super::{
     AccessKeyRecord, AccountRecord, AliasRecord, CustomKeyStoreRecord, Error, GrantRecord, IntentRecord, KeyRecord,
     OutboxRecord, PairingRecord, PolicyRecord, PrincipalRecord, Record, RegionTokenRecord, ReplicationKeyRecord, Row,
-    RunsRecord, WrapCountRecord, WrappingKeyRecord,
+    RunsRecord, TokenTriesRecord, WrapCountRecord, WrappingKeyRecord,
 };
 use crate::model::{AccountId, AliasName, KeyId, Region};
 
@@ -296,6 +296,7 @@ tables! {
     replication_keys: ReplicationKeyRecord,
     pairings: PairingRecord,
     region_tokens: RegionTokenRecord,
+    token_tries: TokenTriesRecord,
 }
 
 impl Indexed for KeyRecord {
@@ -391,6 +392,7 @@ impl Indexed for ReplicationKeyRecord {}
 
 impl Indexed for PairingRecord {}
 impl Indexed for RegionTokenRecord {}
+impl Indexed for TokenTriesRecord {}
 
 impl GrantRecord {
     fn on(&self) -> (Region, KeyId) {

@@ -12,6 +12,7 @@ mod grants;
 mod index;
 mod material;
 mod meta;
+mod password_tries;
 mod principals;
 mod record;
 mod region_tokens;
@@ -43,12 +44,13 @@ use crate::model::{
 
 pub use backend::{After, Answer, Backend, Batch, Ends, Fingerprint, LooseRow, RawRow, RootRow, RowChange, Visit};
 pub use change::Change;
-pub use custom_key_stores::{Connection, CustomKeyStoreRecord, PasswordStanding, PasswordTry};
+pub use custom_key_stores::{Connection, CustomKeyStoreRecord, PasswordStanding};
 pub use embedded::Embedded;
 pub use error::Error;
 pub use grants::{GrantConstraints, GrantRecord};
 pub use material::{AutomaticRotation, Import, ImportedObject, Material, Rotation, Transfer};
 pub use meta::Meta;
+pub use password_tries::{PasswordTries, TokenTriesRecord};
 pub use principals::{AccountRecord, PolicyRecord, PrincipalKind, PrincipalRecord, RoleDetails};
 pub use record::{AccessKeyRecord, AliasRecord, IntentKind, IntentRecord, KeyRecord, OutboxRecord, Record, Row};
 pub use region_tokens::RegionTokenRecord;
@@ -214,6 +216,11 @@ impl Store {
     /// The token that has the keys of a Region, if it ever had one.
     pub fn region_token(&self, region: &Region) -> Option<Arc<Row<RegionTokenRecord>>> {
         self.0.index().table::<RegionTokenRecord>().find(region.as_str())
+    }
+
+    /// The PINs that were given to the token with this serial number and not taken; `None` if none ever was given to it.
+    pub fn token_tries(&self, serial: &str) -> Option<Arc<Row<TokenTriesRecord>>> {
+        self.0.index().table::<TokenTriesRecord>().find(serial)
     }
 
     /// The tokens of all Regions.

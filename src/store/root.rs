@@ -126,7 +126,8 @@ mod tests {
     use crate::store::{
         AccessKeyRecord, AccountRecord, AliasRecord, Connection, CustomKeyStoreRecord, GrantRecord, IntentKind,
         IntentRecord, KeyRecord, OutboxRecord, PairingRecord, PasswordStanding, PolicyRecord, PrincipalRecord, Record,
-        RegionTokenRecord, ReplicationKeyRecord, RunsRecord, WrapCountRecord, WrappingKeyRecord, meta, samples,
+        RegionTokenRecord, ReplicationKeyRecord, RunsRecord, TokenTriesRecord, WrapCountRecord, WrappingKeyRecord,
+        meta, samples,
     };
 
     #[derive(Deserialize)]
@@ -194,6 +195,10 @@ mod tests {
         rows_of(include_str!("../../tests/vectors/store/v1-password-tries.json"))
     }
 
+    fn rows_of_token_tries() -> Vec<GoldenRow> {
+        rows_of(include_str!("../../tests/vectors/store/v1-token-tries.json"))
+    }
+
     fn rows_of(text: &str) -> Vec<GoldenRow> {
         serde_json::from_str::<MoreVectors>(text).unwrap().rows
     }
@@ -203,7 +208,7 @@ mod tests {
         let keys = fixed_keys();
         let of_regions =
             rows_of_regions().into_iter().chain(rows_of_custom_key_stores()).chain(rows_of_region_tokens());
-        let of_regions = of_regions.chain(rows_of_password_tries());
+        let of_regions = of_regions.chain(rows_of_password_tries()).chain(rows_of_token_tries());
         let later = more_rows().into_iter().chain(rows_of_materials()).chain(rows_of_rotations()).chain(of_regions);
         for row in vectors().rows.into_iter().chain(later) {
             let place = Place { table: &row.table, key: &row.key, revision: row.revision };
@@ -350,6 +355,19 @@ mod tests {
             assert_eq!((serde_json::to_string(record).unwrap(), record), (plaintext, &samples::region_token()));
         }
         assert_eq!(index.table::<RegionTokenRecord>().all().len(), 1);
+    }
+
+    #[test]
+    fn a_golden_row_of_a_tokens_tries_is_the_sample_record_and_written_so_again() {
+        let mut index = Index::default();
+        for row in rows_of_token_tries() {
+            let GoldenRow { table, key, revision, sealed, plaintext, .. } = row;
+            let raw = RawRow { table, key: key.clone(), revision, sealed };
+            index.admit(&fixed_keys(), &raw, [0; 32]).unwrap();
+            let record = &index.table::<TokenTriesRecord>().find(&key).unwrap().record;
+            assert_eq!((serde_json::to_string(record).unwrap(), record), (plaintext, &samples::token_tries()));
+        }
+        assert_eq!(index.table::<TokenTriesRecord>().all().len(), 1);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::{
     AccessKeyRecord, AccountRecord, AliasRecord, AutomaticRotation, Connection, CustomKeyStoreRecord, GrantConstraints,
     GrantRecord, Import, ImportedObject, IntentKind, IntentRecord, KeyRecord, Material, Meta, OutboxRecord,
-    PairedToken, PairingRecord, PasswordStanding, PolicyRecord, PrincipalKind, PrincipalRecord, RegionTokenRecord,
-    ReplicationKeyRecord, RoleDetails, Rotation, Store, Transfer, WrappingKeyRecord,
+    PairedToken, PairingRecord, PasswordStanding, PasswordTries, PolicyRecord, PrincipalKind, PrincipalRecord,
+    RegionTokenRecord, ReplicationKeyRecord, RoleDetails, Rotation, Store, TokenTriesRecord, Transfer,
+    WrappingKeyRecord,
 };
 use crate::model::{
     AccountId, GrantOperation, KeyId, KeyPairSpec, KeySpec, KeyState, KeyUsage, ObjectName, Origin, Purpose, Region,
@@ -81,11 +82,20 @@ pub(super) fn replication_key(serial: &str) -> ReplicationKeyRecord {
     ReplicationKeyRecord { serial: serial.into(), label, key_id: key_id(0xbb), public_key, created: now() }
 }
 
-/// Two tokens that are paired.
+/// A token that has refused a PIN, and was given another one.
+pub(super) fn token_tries() -> TokenTriesRecord {
+    let mut tries = PasswordTries::default();
+    tries.refuse(PasswordTries::name("0123456789abcdef", "1234"));
+    tries.begin(PasswordTries::name("0123456789abcdef", "4321"));
+    TokenTriesRecord { serial: "0123456789abcdef".into(), tries }
+}
+
+/// Which token a Region has.
 pub(super) fn region_token() -> RegionTokenRecord {
     RegionTokenRecord { region: region(), serial: "0123456789abcdef".into(), label: "west".into(), since: now() }
 }
 
+/// Two tokens that are paired.
 pub(super) fn pairing() -> PairingRecord {
     let token = |serial: &str, digits: &str| PairedToken { serial: serial.into(), fingerprint: digits.repeat(32) };
     PairingRecord::of([token("0123456789abcdef", "ab"), token("fedcba9876543210", "cd")], now())
@@ -141,7 +151,7 @@ pub(super) fn custom_key_store(region: &Region) -> CustomKeyStoreRecord {
         standing: PasswordStanding::Proven,
         password: "kmsPswd".into(),
         serial: None,
-        tries: Vec::new(),
+        tries: PasswordTries::default(),
     }
 }
 

@@ -5,13 +5,14 @@
 //!
 //! | file | knows |
 //! |---|---|
+//! | `status`, `uses` | what a token tells of itself, and what its keys are asked to do |
 //! | `module`, `raw` | the loaded library: once per process |
 //! | `profile` | what is particular about a vendor |
 //! | `opening`, `slot`, `login` | how it is opened, which one it is, and the one session that logs in |
 //! | `sessions`, `lane` | what is asked and what threads share; the queue before them |
 //! | `keeper`, `watchdog`, `worker` | the threads: who recovers, who watches, who works |
 //! | `busy`, `session` | who is inside which call since when; a session of which every call is watched |
-//! | `station`, `turn` | one session and the keys held there; who may touch objects now |
+//! | `station`, `turn` | one session and the keys held there, and what a failed call there means; who may touch objects now |
 //! | `kind`, `object` | kinds of keys, and PKCS#11 attributes |
 //! | `mechanism`, `iv`, `schemes` | how seeds are wrapped, whose IV it is, and what this token does |
 //! | `private`, `probe` | what all other keys do, and whether they work |
@@ -45,8 +46,10 @@ mod sessions;
 mod slot;
 mod softhsm_files;
 mod station;
+mod status;
 mod transfer;
 mod turn;
+mod uses;
 mod watchdog;
 mod worker;
 
@@ -56,7 +59,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
-use zeroize::Zeroizing;
 
 pub use error::Error;
 pub use import::{Import, Place, Unwrapped};
@@ -65,16 +67,12 @@ pub use login::Login;
 pub use probe::{Offer, ProbeRow, self_test};
 pub use raw::set_module_environment;
 pub use slot::{TokenEntry, TokenFlags, init_token, tokens};
+pub use status::{Counts, Identity, Status, Usage};
 pub use transfer::{Known, REPLICATION, Replication, Transferable};
 
-use crate::crypto::{self, Message, PublicKey};
-use crate::model::{
-    EncryptionAlgorithm, HmacSpec, KeyId, KeyPairSpec, ObjectName, Secret, SigningAlgorithm, TokenUri,
-    WrappingAlgorithm,
-};
-use iv::HostIv;
-use mechanism::{SEED_LEN, Scheme};
-use private::{RsaDecryption, Task};
+use crate::crypto::{self, PublicKey};
+use crate::model::{KeyId, ObjectName, Secret, TokenUri, WrappingAlgorithm};
+use mechanism::Scheme;
 use sessions::{Answer, LaneName, Notice, Request, Shared};
 use transfer::{Done, Step};
 
@@ -97,68 +95,6 @@ pub struct Settings {
     pub queue: usize,
     /// A profile to use in place of the one that matches the library: a file, or the name of a built-in one.
     pub profile: Option<PathBuf>,
-}
-
-/// Which token this is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Its label.
-    pub label: String,
-    /// Its serial number.
-    pub serial: String,
-    /// Who made it.
-    pub manufacturer: String,
-    /// Its model.
-    pub model: String,
-    /// The library's description and version.
-    pub library: String,
-}
-
-/// How a token is used, for its operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// The name of its profile.
-    pub profile: String,
-    /// The name of the scheme by which seeds are wrapped under new materials.
-    pub scheme: String,
-    /// The scheme's number.
-    pub scheme_number: u8,
-    /// Sessions of all workers, and of the login.
-    pub sessions: u64,
-    /// Sessions that may be open at once; `None` if there is no limit.
-    pub max_sessions: Option<u64>,
-    /// The numbers of the mechanisms that it lists, which promises nothing.
-    pub mechanisms: Vec<u64>,
-}
-
-/// How the token is, for readiness.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// It works.
-    Ready,
-    /// Its sessions were lost for this reason and are being opened again; requests wait.
-    Recovering(String),
-    /// It cannot work for this reason, and is tried again after a pause; requests fail at once.
-    Unavailable(String),
-    /// It refused the PIN; this process does not try again.
-    PinRefused,
-    /// Its PIN is locked or has one try left; this process looks again once a minute and does not try.
-    PinLocked,
-    /// [`Token::shutdown`] was called.
-    Stopped,
-}
-
-/// What was counted since the token was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counts {
-    /// Searches, copies and cryptographic operations on the token.
-    pub operations: u64,
-    /// Sessions that workers have opened.
-    pub sessions: u64,
-    /// How often sessions, login or device were lost.
-    pub recoveries: u64,
-    /// How often `C_Login` was called.
-    pub logins: u64,
 }
 
 /// A token object of this service.
@@ -428,164 +364,6 @@ impl Token {
         }
     }
 
-    /// Whether the padding of OAEP with SHA-256 is taken off on the host, because the token cannot.
-    pub fn unpads_on_host(&self) -> bool {
-        probe::decryption(self.shared(), EncryptionAlgorithm::RsaesOaepSha256) == RsaDecryption::Bare
-    }
-
-    /// Signs a message, or the digest of one, with the key `name`, whose kind is [`KeyKind::Sign`] of this spec: as AWS
-    /// gives it, DER for ECDSA. It is not yet verified.
-    ///
-    /// Fails with [`Error::Unfit`] if such a key does not sign so, or the digest has another length, and with
-    /// [`Error::NotOffered`] for Ed25519ph where the token does not do it, and for [`Message::Mu`]: PKCS#11 v3.2 has no
-    /// mechanism that signs what represents a message.
-    pub async fn sign(
-        &self,
-        name: &ObjectName,
-        spec: KeyPairSpec,
-        algorithm: SigningAlgorithm,
-        message: Message<'_>,
-        deadline: Instant,
-    ) -> Result<Vec<u8>, Error> {
-        let kind = KeyKind::Sign(spec);
-        if let Message::Mu(_) = message {
-            return Err(Error::NotOffered(algorithm, NO_MU.to_owned()));
-        }
-        if algorithm == SigningAlgorithm::Ed25519PhSha512
-            && let Offer::No(reason) = self.prehashes(deadline).await?
-        {
-            return Err(Error::NotOffered(algorithm, reason));
-        }
-        let data = private::to_be_signed(spec, algorithm, message).ok_or(Error::Unfit(kind))?;
-        self.bytes(name, kind, Task::Sign(algorithm, data), deadline).await
-    }
-
-    /// The HMAC of `message` with the key `name`, whose kind is [`KeyKind::Mac`] of this spec.
-    pub async fn mac(
-        &self,
-        name: &ObjectName,
-        spec: HmacSpec,
-        message: &[u8],
-        deadline: Instant,
-    ) -> Result<Vec<u8>, Error> {
-        self.bytes(name, KeyKind::Mac(spec), Task::Mac(message.to_vec()), deadline).await
-    }
-
-    /// The x coordinate, 32, 48 or 66 bytes, that the key `name`, whose kind is [`KeyKind::Agree`] of this spec, and
-    /// whoever has `peer` agree on.
-    ///
-    /// Fails with [`Error::Unfit`] if the peer's key is of another spec. It is a point of the curve, or it would be no
-    /// [`PublicKey`]: no other point reaches the token.
-    pub async fn derive(
-        &self,
-        name: &ObjectName,
-        spec: KeyPairSpec,
-        peer: &PublicKey,
-        deadline: Instant,
-    ) -> Result<Secret, Error> {
-        let kind = KeyKind::Agree(spec);
-        let point = peer.point().filter(|_| kind.is_one() && peer.spec() == spec).ok_or(Error::Unfit(kind))?;
-        self.secret(name, kind, Task::Agree(point.to_vec()), deadline).await
-    }
-
-    /// The secret, 32 bytes, that was encapsulated to the key `name`, whose kind is [`KeyKind::Decapsulate`] of this spec.
-    /// What was not encapsulated to it, but is as long, gives another secret, which nobody can foretell.
-    ///
-    /// Fails with [`Error::BadData`] if the ciphertext has not the length of the spec.
-    ///
-    /// Source: FIPS 203 §7.3.
-    pub async fn decapsulate(
-        &self,
-        name: &ObjectName,
-        spec: KeyPairSpec,
-        ciphertext: &[u8],
-        deadline: Instant,
-    ) -> Result<Secret, Error> {
-        let kind = KeyKind::Decapsulate(spec);
-        let len = spec.encapsulated_len().ok_or(Error::Unfit(kind))?;
-        if ciphertext.len() != len {
-            return Err(Error::BadData);
-        }
-        self.secret(name, kind, Task::Decapsulate(ciphertext.to_vec()), deadline).await
-    }
-
-    /// Decrypts what was encrypted without a label to the key `name`, whose kind is [`KeyKind::Decrypt`] of this spec.
-    ///
-    /// Fails with [`Error::BadData`] for anything else, and says no more, which costs at most one more call than success;
-    /// with [`Error::Unfit`] for an algorithm that the spec does not have.
-    pub async fn rsa_decrypt(
-        &self,
-        name: &ObjectName,
-        spec: KeyPairSpec,
-        algorithm: EncryptionAlgorithm,
-        ciphertext: &[u8],
-        deadline: Instant,
-    ) -> Result<Secret, Error> {
-        let kind = KeyKind::Decrypt(spec);
-        if !spec.encryption_algorithms().contains(&algorithm) {
-            return Err(Error::Unfit(kind));
-        }
-        if Some(ciphertext.len()) != spec.modulus_len() {
-            return Err(Error::BadData);
-        }
-        let how = probe::decryption(self.shared(), algorithm);
-        let plaintext = self.secret(name, kind, Task::Decrypt(how, ciphertext.to_vec()), deadline).await?;
-        match how {
-            RsaDecryption::Oaep(_) => Ok(plaintext),
-            RsaDecryption::Bare => crypto::oaep_sha256_unpad(&plaintext).map_err(|_| Error::BadData),
-        }
-    }
-
-    /// Wraps a seed under the key `name` by `scheme`, with `associated` authenticated where the scheme does that.
-    ///
-    /// Fails with [`Error::Scheme`] if the token does not do it.
-    pub async fn wrap_seed(
-        &self,
-        name: &ObjectName,
-        scheme: u8,
-        associated: &[u8],
-        seed: &[u8; SEED_LEN],
-        deadline: Instant,
-    ) -> Result<Vec<u8>, Error> {
-        let scheme = self.known_scheme(scheme)?;
-        let (name, iv, seed) = (*name, HostIv::random()?, Secret::new(seed.to_vec()));
-        let request = Request::Wrap { name, scheme, iv, associated: associated.to_vec(), seed };
-        match self.fast(request, deadline).await? {
-            Answer::Bytes(wrapped) => Ok(wrapped),
-            _ => Err(Error::mixed_up()),
-        }
-    }
-
-    /// How many IVs were used up under the key `name` since this was asked last, beside one for each [`Token::wrap_seed`]:
-    /// whoever counts those has to count these, too.
-    pub fn take_extra_ivs(&self, name: &ObjectName) -> u64 {
-        self.shared().extra_ivs.take(name)
-    }
-
-    /// Unwraps what [`Token::wrap_seed`] made by `scheme` with the same key and the same `associated`.
-    ///
-    /// Fails with [`Error::BadData`] if any of it differs, as far as the scheme notices, which costs at most one more call
-    /// than success; with [`Error::Scheme`] if the token does not do it.
-    pub async fn unwrap_seed(
-        &self,
-        name: &ObjectName,
-        scheme: u8,
-        associated: &[u8],
-        wrapped: &[u8],
-        deadline: Instant,
-    ) -> Result<Zeroizing<[u8; SEED_LEN]>, Error> {
-        let scheme = self.known_scheme(scheme)?;
-        if wrapped.len() != scheme.wrapped_len() {
-            return Err(Error::BadData);
-        }
-        let (name, associated, wrapped) = (*name, associated.to_vec(), wrapped.to_vec());
-        let request = Request::Unwrap { name, scheme, associated, wrapped };
-        match self.fast(request, deadline).await? {
-            Answer::Secret(seed) => exactly(&seed),
-            _ => Err(Error::mixed_up()),
-        }
-    }
-
     /// Destroys the key `name`. When this succeeds, a search has found none, and no session holds a copy of it.
     ///
     /// A key that is gone already is success. Fails with [`Error::NotProven`] if the object with that `CKA_ID` has
@@ -652,67 +430,12 @@ impl Token {
         &self.0.shared
     }
 
-    fn known_scheme(&self, number: u8) -> Result<Scheme, Error> {
-        Scheme::of_number(number).ok_or_else(|| self.shared().schemes().not_done(number))
-    }
-
-    async fn bytes(&self, name: &ObjectName, kind: KeyKind, task: Task, deadline: Instant) -> Result<Vec<u8>, Error> {
-        match self.use_key(name, kind, task, deadline).await? {
-            Answer::Bytes(bytes) => Ok(bytes),
-            _ => Err(Error::mixed_up()),
-        }
-    }
-
-    async fn secret(&self, name: &ObjectName, kind: KeyKind, task: Task, deadline: Instant) -> Result<Secret, Error> {
-        match self.use_key(name, kind, task, deadline).await? {
-            Answer::Secret(secret) => Ok(secret),
-            _ => Err(Error::mixed_up()),
-        }
-    }
-
-    async fn use_key(&self, name: &ObjectName, kind: KeyKind, task: Task, deadline: Instant) -> Result<Answer, Error> {
-        let lane = if kind.is_pair() { LaneName::Private } else { LaneName::Fast };
-        self.shared().ask(lane, Request::Use { name: *name, kind, task }, deadline).await
-    }
-
     async fn fast(&self, request: Request, deadline: Instant) -> Result<Answer, Error> {
         self.shared().ask(LaneName::Fast, request, deadline).await
     }
 
     async fn slow(&self, request: Request, deadline: Instant) -> Result<Answer, Error> {
         self.shared().ask(LaneName::Slow, request, deadline).await
-    }
-}
-
-impl Status {
-    /// Whether requests are served.
-    pub fn is_ready(&self) -> bool {
-        *self == Status::Ready
-    }
-
-    /// The status in a few words that never change, for who may know no more.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Status::Ready => "ready",
-            Status::Recovering(_) => "recovering",
-            Status::Unavailable(_) => "unavailable",
-            Status::PinRefused => "PIN refused",
-            Status::PinLocked => "PIN locked",
-            Status::Stopped => "stopped",
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Status::Ready => f.write_str("ready"),
-            Status::Recovering(why) => write!(f, "its sessions are being opened again: {why}"),
-            Status::Unavailable(why) => f.write_str(why),
-            Status::PinRefused => f.write_str("it refused the PIN"),
-            Status::PinLocked => f.write_str("its PIN is locked or has one try left"),
-            Status::Stopped => f.write_str("it is being shut down"),
-        }
     }
 }
 
@@ -741,16 +464,6 @@ impl Drop for Inner {
     }
 }
 
-fn exactly(seed: &Secret) -> Result<Zeroizing<[u8; SEED_LEN]>, Error> {
-    let mut bytes = Zeroizing::new([0; SEED_LEN]);
-    if seed.expose().len() != SEED_LEN {
-        return Err(Error::mixed_up());
-    }
-    bytes.copy_from_slice(seed.expose());
-    Ok(bytes)
-}
-
-const NO_MU: &str = "PKCS#11 has no mechanism that signs what represents a message";
 /// How long a refill of random bytes may wait in the queue.
 const REFILL_TIME: Duration = Duration::from_secs(5);
 /// Patience when nobody says how much.

@@ -45,12 +45,21 @@ impl Token {
         Token::start(settings, Key { pin: |_: &Profile| pin, alone: false, witness: None }, Box::new(on_hopeless))
     }
 
-    /// As [`Token::open`], by the password of a custom key store, of which the profile makes the PIN. The token must have
+    /// As [`Token::open`]. `witness` is told before and after every login, now and later, with the token and its flags as they
+    /// were before, and may refuse it. Of a login whose outcome is not known it is told the beginning alone: whoever remembers
+    /// that refuses the next one by [`TokenEntry::check_unclear`].
+    pub fn open_watched(
+        settings: &Settings,
+        pin: SecretString,
+        witness: impl Fn(&TokenEntry, Login) -> Result<(), Error> + Send + Sync + 'static,
+        on_hopeless: impl FnOnce() + Send + 'static,
+    ) -> Result<Token, Error> {
+        let key = Key { pin: |_: &Profile| pin, alone: false, witness: Some(Box::new(witness)) };
+        Token::start(settings, key, Box::new(on_hopeless))
+    }
+
+    /// As [`Token::open_watched`], by the password of a custom key store, of which the profile makes the PIN. The token must have
     /// taken this very password: fails with [`Error::LoggedIn`] if the process is logged in there already.
-    ///
-    /// `witness` is told before and after every login, now and later, with the token and its flags as they were before, and
-    /// may refuse it. Of a login whose outcome is not known it is told the beginning alone: whoever remembers that refuses the
-    /// next one by [`TokenEntry::check_unclear`].
     pub fn connect(
         settings: &Settings,
         password: &SecretString,

@@ -153,14 +153,15 @@ impl Worker {
         self.busy.begin();
         let outcome = station.run(&job.request, job.deadline);
         self.busy.end();
-        let cut_short = outcome.is_err() && matches!(job.request, Request::Transfer(_));
-        if (cut_short || station.keeps_an_object()) && !self.busy.is_written_off() {
-            // What can be read or wrapped may be left in the session, and goes with it.
-            self.renew();
-        }
         match outcome {
-            Ok(answer) => job.answer(Ok(answer)),
-            Err(Failure::Final(error)) => job.answer(Err(error)),
+            Ok(answer) => {
+                self.leave_nothing_of(None);
+                job.answer(Ok(answer));
+            }
+            Err(Failure::Final(error)) => {
+                self.leave_nothing_of(Some(&job));
+                job.answer(Err(error));
+            }
             Err(Failure::Call(_)) if self.busy.is_written_off() => self.pass_on(job),
             Err(Failure::Call(error)) => self.mend(job, &error),
         }
@@ -189,18 +190,31 @@ impl Worker {
                 self.forget_key_of(&job);
                 self.renew();
             }
-            // SoftHSM tells a key that is destroyed in the middle of a call by whatever it trips over, too: the second try
-            // searches for it.
-            _ if job.retried || !uses_key(&job.request) && class(error) != Class::HandleGone => {
-                return job.answer(Err(outcome(error)));
+            class => {
+                self.leave_nothing_of(Some(&job));
+                // SoftHSM tells a key that is destroyed in the middle of a call by whatever it trips over, too: the second
+                // try searches for it.
+                if job.retried || !uses_key(&job.request) && class != Class::HandleGone {
+                    return job.answer(Err(outcome(error)));
+                }
+                self.forget_key_of(&job);
             }
-            Class::HandleGone | Class::Refused | Class::BadData | Class::Full | Class::Bug => self.forget_key_of(&job),
         }
         if job.may_retry() {
             job.retried = true;
             self.waiting = Some(job);
         } else {
             job.answer(Err(outcome(error)));
+        }
+    }
+
+    /// What can be read or wrapped may be left in the session, by an object that was not destroyed or by a transfer that
+    /// failed, and goes with it.
+    fn leave_nothing_of(&mut self, failed: Option<&Job>) {
+        let keeps = self.station.as_ref().is_some_and(Station::keeps_an_object);
+        let cut_short = failed.is_some_and(|job| matches!(job.request, Request::Transfer(_)));
+        if (keeps || cut_short) && !self.busy.is_written_off() {
+            self.renew();
         }
     }
 

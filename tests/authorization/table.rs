@@ -635,7 +635,7 @@ impl<'s> Stage<'s> {
             standing: PasswordStanding::Unproven,
             password: "password".into(),
             serial: None,
-            tries: Vec::new(),
+            tries: Default::default(),
         };
         self.service.commit(|change| change.insert(record));
         id.to_string()

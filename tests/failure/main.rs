@@ -8,6 +8,7 @@ mod lost;
 #[path = "../support/noise.rs"]
 mod noise;
 mod nonces;
+mod pins;
 #[allow(dead_code)]
 #[path = "../token/process.rs"]
 mod process;

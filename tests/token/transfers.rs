@@ -27,7 +27,8 @@ fn a_transfer_that_fails_leaves_nothing_that_can_be_wrapped() {
 
             // One that has failed, and one that no new session can be had after.
             let no_session = "fail CKR_FUNCTION_REJECTED C_DestroyObject\nfail CKR_SESSION_COUNT C_OpenSession";
-            for (number, rules) in [(3, "fail CKR_FUNCTION_REJECTED C_DestroyObject"), (4, no_session)] {
+            let busy = "fail CKR_FUNCTION_FAILED C_WrapKey";
+            for (number, rules) in [(3, "fail CKR_FUNCTION_REJECTED C_DestroyObject"), (4, no_session), (6, busy)] {
                 let made = named(Purpose::MultiRegion, number);
                 let rewrapped = ObjectName { key_id: of_key, material: 0, ..made };
                 shim.rules(rules);
@@ -37,10 +38,15 @@ fn a_transfer_that_fails_leaves_nothing_that_can_be_wrapped() {
                 until("it works", || token.status().is_ready());
                 assert_eq!(left(&[made]), 0, "{rules}");
                 shim.rules(rules);
+                let (sessions, recoveries) = (token.counts().sessions, token.counts().recoveries);
                 let refused = token.rewrap(kind, &material, &own, &public_key, soon()).await.unwrap_err();
                 assert!(matches!(refused, Error::Refused { .. } | Error::Unavailable(_)), "{refused}");
                 shim.rules("");
                 until("it works", || token.status().is_ready());
+                let (renewed, recovered) = (token.counts().sessions - sessions, token.counts().recoveries - recoveries);
+                // Where no new session can be had, the recovery opens all of them.
+                let once = if rules == no_session { recovered == 1 } else { (renewed, recovered) == (1, 0) };
+                assert!(once, "{rules}: {renewed} sessions, {recovered} recoveries");
                 assert_eq!(left(&[rewrapped]), 0, "{rules}");
             }
             token.rewrap(kind, &material, &own, &public_key, soon()).await.unwrap();

@@ -9,7 +9,7 @@ use crate::crypto;
 use crate::kms::shape::{Member, defaulted, optional, required};
 use crate::kms::{Context, Error, Kms, Operation, shapes};
 use crate::model::{AccountId, CustomKeyStoreId};
-use crate::store::{Change, Connection, CustomKeyStoreRecord, PasswordStanding};
+use crate::store::{Change, Connection, CustomKeyStoreRecord, PasswordStanding, PasswordTries};
 
 /// Makes a custom key store on a token that the settings name as a cluster; it is not connected yet.
 #[derive(Deserialize)]
@@ -116,7 +116,7 @@ impl CreateCustomKeyStore {
             standing: PasswordStanding::Unproven,
             password: given(&self.key_store_password, "KeyStorePassword")?.0.clone(),
             serial: None,
-            tries: Vec::new(),
+            tries: PasswordTries::default(),
         })
     }
 }

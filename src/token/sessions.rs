@@ -505,7 +505,9 @@ impl Crew {
 
     /// Whether the lane has a worker that answers.
     pub fn serves(&self, lane: LaneName) -> bool {
-        self.hands.iter().any(|hand| hand.lane == lane && !hand.shut_out.load(Ordering::Acquire))
+        // While the token is not served, it is the keeper who tries.
+        let shut_out = |hand: &Hand| self.serving.is_some() && hand.shut_out.load(Ordering::Acquire);
+        self.hands.iter().any(|hand| hand.lane == lane && !shut_out(hand))
     }
 
     /// Has those enter that the token gave no session: there may be room now.
@@ -527,3 +529,28 @@ const TROUBLE_TIME: Duration = Duration::from_secs(2);
 pub(super) const STOPPED: &str = "it is being shut down";
 const ENDED: &str = "the thread that had the request has ended";
 const STUCK: &str = "every session is inside a call that does not return";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::profile::Limits;
+
+    /// Who has no session, because the token is short of them, has not hung: the process must not end for that.
+    #[test]
+    fn a_lane_whose_worker_gets_no_session_is_stuck_only_while_the_token_is_served() {
+        let hand = Hand {
+            lane: LaneName::Fast,
+            control: crossbeam_channel::unbounded().0,
+            busy: Arc::new(Busy::new(&Limits::default())),
+            shut_out: Arc::new(AtomicBool::new(true)),
+            thread: std::thread::spawn(|| {}),
+        };
+        let mut crew = Crew { hands: vec![hand], ..Crew::default() };
+        assert!(crew.serves(LaneName::Fast) && !crew.serves(LaneName::Slow));
+        let slot = Slot::try_from(0_u64).unwrap();
+        crew.serving = Some(Serving { slot, epoch: 1, schemes: Arc::default() });
+        assert!(!crew.serves(LaneName::Fast));
+        crew.hands[0].shut_out.store(false, Ordering::Release);
+        assert!(crew.serves(LaneName::Fast));
+    }
+}

@@ -11,7 +11,9 @@ use crate::in_process::{HOUR, InProcess};
 use crate::rotation::{pair, set_state, soon};
 
 const NORTH: &str = "eu-north-1";
+/// Up to the time that a replication takes.
 const ROUNDS: u32 = 6;
+const ROUNDS_MAX: u32 = 60;
 
 /// On three tokens, all paired: a pairing that the rotation of `key` needs stays, one of two replicas' tokens goes. What
 /// went between them works, and nothing goes any more.
@@ -46,7 +48,11 @@ pub async fn of_two_replicas(service: &InProcess, key: &str) {
 pub async fn while_a_replica_is_made(service: &InProcess) {
     let (kms, mut seen) = (service.app.kms(), BTreeSet::new());
     let usual = replicated_and_gone(service).await;
-    for pause in (0..ROUNDS).map(|round| usual * round / (ROUNDS - 1)) {
+    // Later and later, until the replica has come first, too: a replication can take longer than the one that was measured.
+    for pause in (0..ROUNDS_MAX).map(|round| usual * round / (ROUNDS - 1)) {
+        if seen.len() == 2 && pause > usual {
+            break;
+        }
         let key = service.call("CreateKey", json!({ "MultiRegion": true })).await["KeyMetadata"]["KeyId"].take();
         let body = json!({ "KeyId": key, "ReplicaRegion": NORTH });
         let ((status, told), unpaired) = tokio::join!(service.try_call("ReplicateKey", &body), async {
